@@ -1,0 +1,128 @@
+"""What Mizzen tells people about what they wrote: stable codes, each with a remedy.
+
+A user's mistake is a value, never an exception past the edge. A code is never reused and never changes
+its meaning; docs/diagnostics.md has a paragraph for each, held complete by a test in tests/shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mizzen.names import ObjectKey
+
+
+class Severity(StrEnum):
+    """How much it matters: an error is not in force, a warning may surprise, info explains."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """An entry of the catalogue: its id is stable, its remedy says what to do."""
+
+    id: str
+    severity: Severity
+    title: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """Where in a file something stands; lines count from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        """Return ``file:line``, which terminals and editors make clickable."""
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostic:
+    """One finding on one object.
+
+    Attributes:
+        code: The catalogue's entry.
+        object: The object it stands on; ``None`` where a file could not be read as objects at all.
+        path: The field, in the notation of Kubernetes: ``spec.http[0].route[1].weight``; may be empty.
+        message: One sentence with the values in it.
+        remedy: What to do; the code's own where nothing better is known.
+        location: The file and line, where there is a file.
+    """
+
+    code: Code
+    object: ObjectKey | None
+    path: str
+    message: str
+    remedy: str = ""
+    location: Location | None = None
+
+    @property
+    def advice(self) -> str:
+        """The remedy of this finding, or else of its code."""
+        return self.remedy or self.code.remedy
+
+
+def _error(code: str, title: str, remedy: str) -> Code:
+    return Code(id=code, severity=Severity.ERROR, title=title, remedy=remedy)
+
+
+def _warning(code: str, title: str, remedy: str) -> Code:
+    return Code(id=code, severity=Severity.WARNING, title=title, remedy=remedy)
+
+
+# 01xx: reading. 02xx: the meaning of one object. 03xx: references between objects.
+# 04xx: conflicts. 05xx: delivery.
+NOT_YAML: Final = _error(
+    "MZ0101",
+    "file is not YAML",
+    "Correct the syntax at the line named; the last good version stays.",
+)
+NOT_AN_OBJECT: Final = _error(
+    "MZ0102",
+    "document is not a Kubernetes object",
+    "Give it apiVersion, kind and metadata.name, or move the file out of the folder.",
+)
+INVALID_FIELD: Final = _error(
+    "MZ0103", "field has a value that is not allowed", "Change the field as the message says."
+)
+MISSING_FIELD: Final = _error("MZ0104", "required field is missing", "Add the field.")
+UNKNOWN_FIELD: Final = _warning(
+    "MZ0105", "field is not known", "Correct its spelling, or remove it: it has no effect."
+)
+UNKNOWN_KIND: Final = _warning(
+    "MZ0106", "kind is not handled", "Remove it from the folder, or ignore this: it has no effect."
+)
+DUPLICATE_OBJECT: Final = _error(
+    "MZ0107", "object stands in the folder twice", "Keep one of the two; the first one is in force."
+)
+UNSERVED_VERSION: Final = _error(
+    "MZ0108", "apiVersion is not served for this kind", "Use the version that the message names."
+)
+NOT_TRANSLATED: Final = _warning(
+    "MZ0201",
+    "field is not translated yet",
+    "Remove it, or wait for a version that translates it: it has no effect now.",
+)
+INVALID_COMBINATION: Final = _error(
+    "MZ0202", "fields do not go together", "Keep one of the fields that the message names."
+)
+CATALOGUE: Final = (
+    NOT_YAML,
+    NOT_AN_OBJECT,
+    INVALID_FIELD,
+    MISSING_FIELD,
+    UNKNOWN_FIELD,
+    UNKNOWN_KIND,
+    DUPLICATE_OBJECT,
+    UNSERVED_VERSION,
+    NOT_TRANSLATED,
+    INVALID_COMBINATION,
+)

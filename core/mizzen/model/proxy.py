@@ -1,0 +1,80 @@
+"""What a proxy's configuration depends on: proxies of one class share every byte."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mizzen.model.meta import NO_LABELS, Labels
+
+
+class ProxyKind(StrEnum):
+    """The first part of a node id."""
+
+    SIDECAR = "sidecar"
+    ROUTER = "router"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """From where the mesh is seen: a namespace, and those of the workload's labels that rules ask for.
+
+    ``labels`` holds only pairs that some VirtualService names in ``sourceLabels``, so that pods that no
+    rule tells apart have one scope.
+    """
+
+    namespace: str
+    labels: Labels = NO_LABELS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """The facts of a proxy's own workload that its inbound side is made from."""
+
+    namespace: str
+    labels: Labels = NO_LABELS
+    service_account: str = "default"
+    ips: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeInfo:
+    """What a proxy says of itself in the first request (xDS ``Node``), already parsed.
+
+    Attributes:
+        id: ``<kind>~<ip>~<pod>.<namespace>~<namespace>.svc.<domain>``.
+        labels: ``metadata.LABELS``; used where the pod is not (yet) known to the World.
+    """
+
+    id: str
+    kind: ProxyKind
+    ip: str
+    name: str
+    namespace: str
+    labels: Labels = NO_LABELS
+    service_account: str = ""
+    envoy_version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyClass:
+    """Everything that decides a proxy's bytes; equal classes are one class.
+
+    ``inbound`` is the workload without its addresses where they do not matter.
+    """
+
+    kind: ProxyKind
+    scope: Scope
+    workload: Workload
+
+
+def parse_node_id(node_id: str) -> tuple[ProxyKind, str, str, str]:
+    """Return kind, ip, name and namespace of a node id; ``ValueError`` when it is not of Istio's form."""
+    parts = node_id.split("~")
+    if len(parts) != 4:
+        raise ValueError(f"node id {node_id!r} is not <type>~<ip>~<pod>.<namespace>~<domain>")
+    kind, ip, name, _domain = parts
+    pod, dot, namespace = name.rpartition(".")
+    if kind not in tuple(ProxyKind) or not dot or not pod or not namespace:
+        raise ValueError(f"node id {node_id!r} is not <type>~<ip>~<pod>.<namespace>~<domain>")
+    return ProxyKind(kind), ip, pod, namespace

@@ -1,0 +1,102 @@
+"""Istio's security objects (security.istio.io/v1) as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mizzen.model.meta import NO_LABELS, Labels, Meta
+
+
+class MtlsMode(StrEnum):
+    """``PeerAuthentication.mtls.mode``; UNSET inherits."""
+
+    UNSET = "UNSET"
+    DISABLE = "DISABLE"
+    PERMISSIVE = "PERMISSIVE"
+    STRICT = "STRICT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerAuthentication:
+    """security.istio.io PeerAuthentication; ``selector`` None is the whole namespace (or mesh)."""
+
+    meta: Meta
+    selector: Labels | None = None
+    mode: MtlsMode = MtlsMode.UNSET
+    port_modes: tuple[tuple[int, MtlsMode], ...] = ()
+
+
+class PolicyAction(StrEnum):
+    """``AuthorizationPolicy.action``; only ALLOW and DENY are translated."""
+
+    ALLOW = "ALLOW"
+    DENY = "DENY"
+    AUDIT = "AUDIT"
+    CUSTOM = "CUSTOM"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """``from[].source``: fields are ANDed, values of one field ORed, ``not_`` ones must not match."""
+
+    principals: tuple[str, ...] = ()
+    not_principals: tuple[str, ...] = ()
+    request_principals: tuple[str, ...] = ()
+    not_request_principals: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    not_namespaces: tuple[str, ...] = ()
+    service_accounts: tuple[str, ...] = ()
+    not_service_accounts: tuple[str, ...] = ()
+    ip_blocks: tuple[str, ...] = ()
+    not_ip_blocks: tuple[str, ...] = ()
+    remote_ip_blocks: tuple[str, ...] = ()
+    not_remote_ip_blocks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """``to[].operation``."""
+
+    hosts: tuple[str, ...] = ()
+    not_hosts: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    not_ports: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    not_methods: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    not_paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """``when[]``: a key with allowed and refused values."""
+
+    key: str
+    values: tuple[str, ...] = ()
+    not_values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """``rules[]``: any of ``sources``, and any of ``operations``, and all of ``conditions``."""
+
+    sources: tuple[Source, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationPolicy:
+    """security.istio.io AuthorizationPolicy.
+
+    ``rules`` empty means that nothing matches (an ALLOW policy then denies everything). ``enforced`` is
+    False for what only later versions translate (other actions, targetRefs, dry-run); such a policy has
+    a diagnostic and no effect.
+    """
+
+    meta: Meta
+    selector: Labels = NO_LABELS
+    action: PolicyAction = PolicyAction.ALLOW
+    rules: tuple[Rule, ...] = ()
+    enforced: bool = True

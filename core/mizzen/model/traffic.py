@@ -1,0 +1,374 @@
+"""Istio's traffic objects (networking.istio.io/v1): what of them is translated, as frozen values.
+
+Hosts are kept as written, lower-cased; ``resolve`` expands short names in the object's namespace.
+Durations are ``timedelta``. ``None`` always means "not written".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from mizzen.model.kube import ServicePort
+from mizzen.model.meta import EXPORT_ALL, NO_LABELS, ExportTo, Labels, Meta
+
+
+class MatchKind(StrEnum):
+    """How a string is compared (Istio StringMatch); ``PRESENT`` is an empty match or regex ``*``."""
+
+    EXACT = "exact"
+    PREFIX = "prefix"
+    REGEX = "regex"
+    PRESENT = "present"
+
+
+@dataclass(frozen=True, slots=True)
+class StringMatch:
+    """A comparison and its operand."""
+
+    kind: MatchKind
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpMatch:
+    """One alternative of ``http[].match`` (HTTPMatchRequest); all set fields must hold."""
+
+    name: str = ""
+    uri: StringMatch | None = None
+    ignore_uri_case: bool = False
+    scheme: StringMatch | None = None
+    method: StringMatch | None = None
+    authority: StringMatch | None = None
+    headers: tuple[tuple[str, StringMatch], ...] = ()
+    without_headers: tuple[tuple[str, StringMatch], ...] = ()
+    query_params: tuple[tuple[str, StringMatch], ...] = ()
+    port: int | None = None
+    gateways: tuple[str, ...] = ()
+    source_labels: Labels = NO_LABELS
+    source_namespace: str = ""
+    stat_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderOperations:
+    """``headers.request`` or ``headers.response`` (Headers.HeaderOperations)."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headers:
+    """Changes of request and response headers."""
+
+    request: HeaderOperations = field(default_factory=HeaderOperations)
+    response: HeaderOperations = field(default_factory=HeaderOperations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where traffic goes; ``port`` None means the service's only port, else the listener's."""
+
+    host: str
+    subset: str = ""
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteDestination:
+    """A weighted destination. A single one has all traffic whatever its weight."""
+
+    destination: Destination
+    weight: int = 0
+    headers: Headers = field(default_factory=Headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirect:
+    """``http[].redirect`` (HTTPRedirect); ``derive_port`` is FROM_PROTOCOL_DEFAULT or FROM_REQUEST_PORT."""
+
+    uri: str = ""
+    authority: str = ""
+    port: int | None = None
+    derive_port: str = ""
+    scheme: str = ""
+    code: int = 301
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectResponse:
+    """``http[].directResponse``; the body is text or bytes, already decoded."""
+
+    status: int
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewrite:
+    """``http[].rewrite`` (HTTPRewrite)."""
+
+    uri: str = ""
+    authority: str = ""
+    regex_match: str = ""
+    regex_rewrite: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """``http[].retries`` (HTTPRetry); ``attempts`` ≤ 0 switches retrying off."""
+
+    attempts: int
+    per_try_timeout: timedelta | None = None
+    retry_on: str = ""
+    retry_remote_localities: bool = False
+    retry_ignore_previous_hosts: bool | None = None
+    backoff: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRoute:
+    """One rule of ``http``; exactly one of route, redirect and direct_response is set when valid."""
+
+    name: str = ""
+    match: tuple[HttpMatch, ...] = ()
+    route: tuple[RouteDestination, ...] = ()
+    redirect: Redirect | None = None
+    direct_response: DirectResponse | None = None
+    rewrite: Rewrite | None = None
+    timeout: timedelta | None = None
+    retries: Retries | None = None
+    headers: Headers = field(default_factory=Headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualService:
+    """networking.istio.io VirtualService. ``gateways`` is ("mesh",) where none is written."""
+
+    meta: Meta
+    hosts: tuple[str, ...]
+    gateways: tuple[str, ...] = ("mesh",)
+    export_to: ExportTo = EXPORT_ALL
+    http: tuple[HttpRoute, ...] = ()
+
+
+class SimpleLb(StrEnum):
+    """``loadBalancer.simple``."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    LEAST_CONN = "LEAST_CONN"
+    LEAST_REQUEST = "LEAST_REQUEST"
+    ROUND_ROBIN = "ROUND_ROBIN"
+    RANDOM = "RANDOM"
+    PASSTHROUGH = "PASSTHROUGH"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashCookie:
+    """``consistentHash.httpCookie``; a ttl of zero is a session cookie."""
+
+    name: str
+    path: str = ""
+    ttl: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsistentHash:
+    """``loadBalancer.consistentHash``: one key, and the table it is looked up in.
+
+    ``minimum_ring_size`` is for the ring hash, ``maglev_table_size`` not None chooses Maglev.
+    """
+
+    http_header_name: str = ""
+    http_cookie: HashCookie | None = None
+    use_source_ip: bool = False
+    http_query_parameter_name: str = ""
+    minimum_ring_size: int = 1024
+    maglev: bool = False
+    maglev_table_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warmup:
+    """``loadBalancer.warmup`` / ``warmupDurationSecs``: slow start of new endpoints."""
+
+    duration: timedelta
+    minimum_percent: float | None = None
+    aggression: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadBalancer:
+    """``trafficPolicy.loadBalancer``."""
+
+    simple: SimpleLb = SimpleLb.UNSPECIFIED
+    consistent_hash: ConsistentHash | None = None
+    warmup: Warmup | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpKeepalive:
+    """``connectionPool.tcp.tcpKeepalive``."""
+
+    probes: int | None = None
+    time: timedelta | None = None
+    interval: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionPool:
+    """``trafficPolicy.connectionPool``, both halves; None is "not written"."""
+
+    max_connections: int | None = None
+    connect_timeout: timedelta | None = None
+    tcp_keepalive: TcpKeepalive | None = None
+    max_connection_duration: timedelta | None = None
+    tcp_idle_timeout: timedelta | None = None
+    http1_max_pending_requests: int | None = None
+    http2_max_requests: int | None = None
+    max_requests_per_connection: int | None = None
+    max_retries: int | None = None
+    http_idle_timeout: timedelta | None = None
+    h2_upgrade_policy: str = "DEFAULT"
+    use_client_protocol: bool = False
+    max_concurrent_streams: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutlierDetection:
+    """``trafficPolicy.outlierDetection``."""
+
+    split_external_local_origin_errors: bool = False
+    consecutive_local_origin_failures: int | None = None
+    consecutive_gateway_errors: int | None = None
+    consecutive_5xx_errors: int | None = None
+    interval: timedelta | None = None
+    base_ejection_time: timedelta | None = None
+    max_ejection_percent: int | None = None
+    min_health_percent: int = 0
+
+
+class TlsMode(StrEnum):
+    """``trafficPolicy.tls.mode``."""
+
+    DISABLE = "DISABLE"
+    SIMPLE = "SIMPLE"
+    MUTUAL = "MUTUAL"
+    ISTIO_MUTUAL = "ISTIO_MUTUAL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTls:
+    """``trafficPolicy.tls`` (ClientTLSSettings) without files and credentials, which come later."""
+
+    mode: TlsMode
+    sni: str = ""
+    subject_alt_names: tuple[str, ...] = ()
+    insecure_skip_verify: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortPolicy:
+    """The four blocks that a whole policy and a port's policy share."""
+
+    load_balancer: LoadBalancer | None = None
+    connection_pool: ConnectionPool | None = None
+    outlier_detection: OutlierDetection | None = None
+    tls: ClientTls | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficPolicy:
+    """``trafficPolicy``: the policy of all ports, and those of single ports, which replace whole blocks."""
+
+    base: PortPolicy = field(default_factory=PortPolicy)
+    ports: tuple[tuple[int, PortPolicy], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subset:
+    """``subsets[]``."""
+
+    name: str
+    labels: Labels = NO_LABELS
+    policy: TrafficPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationRule:
+    """networking.istio.io DestinationRule."""
+
+    meta: Meta
+    host: str
+    policy: TrafficPolicy | None = None
+    subsets: tuple[Subset, ...] = ()
+    export_to: ExportTo = EXPORT_ALL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """``servers[]`` of a Gateway; ``hosts`` may carry a namespace, ``ns/host``."""
+
+    port: ServicePort
+    hosts: tuple[str, ...]
+    bind: str = ""
+    name: str = ""
+    https_redirect: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """networking.istio.io Gateway; only servers that are translated stand in it."""
+
+    meta: Meta
+    selector: Labels
+    servers: tuple[Server, ...] = ()
+
+
+class Resolution(StrEnum):
+    """``ServiceEntry.resolution``."""
+
+    NONE = "NONE"
+    STATIC = "STATIC"
+    DNS = "DNS"
+    DNS_ROUND_ROBIN = "DNS_ROUND_ROBIN"
+    DYNAMIC_DNS = "DYNAMIC_DNS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadEndpoint:
+    """What a WorkloadEntry and ``ServiceEntry.endpoints[]`` say of one workload."""
+
+    address: str
+    ports: tuple[tuple[str, int], ...] = ()
+    labels: Labels = NO_LABELS
+    locality: str = ""
+    weight: int = 1
+    service_account: str = ""
+    network: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceEntry:
+    """networking.istio.io ServiceEntry; ``selector`` None means ``endpoints`` are given in place."""
+
+    meta: Meta
+    hosts: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
+    ports: tuple[ServicePort, ...] = ()
+    external: bool = True
+    resolution: Resolution = Resolution.NONE
+    endpoints: tuple[WorkloadEndpoint, ...] = ()
+    selector: Labels | None = None
+    export_to: ExportTo = EXPORT_ALL
+    subject_alt_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadEntry:
+    """networking.istio.io WorkloadEntry: a workload that is not a pod."""
+
+    meta: Meta
+    endpoint: WorkloadEndpoint

@@ -1,0 +1,71 @@
+"""The World: every object that matters, frozen; and the batches by which sources change it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mizzen.diagnostics import Diagnostic
+from mizzen.model.kube import (
+    ConfigMap,
+    EndpointSlice,
+    Namespace,
+    Node,
+    Pod,
+    Secret,
+    Service,
+    ServiceAccount,
+)
+from mizzen.model.security import AuthorizationPolicy, PeerAuthentication
+from mizzen.model.traffic import (
+    DestinationRule,
+    Gateway,
+    ServiceEntry,
+    VirtualService,
+    WorkloadEntry,
+)
+from mizzen.names import ObjectKey
+
+Object = (
+    Service
+    | EndpointSlice
+    | Pod
+    | Namespace
+    | Node
+    | ServiceAccount
+    | Secret
+    | ConfigMap
+    | VirtualService
+    | DestinationRule
+    | Gateway
+    | ServiceEntry
+    | WorkloadEntry
+    | PeerAuthentication
+    | AuthorizationPolicy
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parsed:
+    """What the edge made of one manifest.
+
+    ``object`` is None where an error keeps it from meaning anything; then the source keeps the last
+    good version in force, and the diagnostics say why.
+    """
+
+    key: ObjectKey
+    object: Object | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Changes that are taken in together: key → object, or None where it is gone.
+
+    ``complete`` marks the first batch after which the source has told everything it knows; nothing is
+    served before.
+    """
+
+    changes: Mapping[ObjectKey, Object | None] = field(default_factory=dict)
+    diagnostics: Mapping[ObjectKey, tuple[Diagnostic, ...]] = field(default_factory=dict)
+    complete: bool = True
