@@ -19,22 +19,29 @@ class ProxyKind(StrEnum):
 class Scope:
     """From where the mesh is seen: a namespace, and those of the workload's labels that rules ask for.
 
-    ``labels`` holds only pairs that some VirtualService names in ``sourceLabels``, so that pods that no
-    rule tells apart have one scope.
+    Attributes:
+        namespace: Of the proxy; empty for a viewer that has nothing of its own, with whom all
+            namespaces share what they see alike.
+        labels: Only pairs that some VirtualService names in ``sourceLabels``, so that pods that no rule
+            tells apart have one scope.
+        gateway: True for routers, which balance over the endpoints of headless services themselves.
     """
 
     namespace: str
     labels: Labels = NO_LABELS
+    gateway: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """The facts of a proxy's own workload that its inbound side is made from."""
+    """The facts of a proxy's own workload that its inbound side is made from.
+
+    ``ports`` are the declared container ports as (name, number), to which target ports may refer.
+    """
 
     namespace: str
     labels: Labels = NO_LABELS
-    service_account: str = "default"
-    ips: tuple[str, ...] = ()
+    ports: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +65,7 @@ class NodeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyClass:
-    """Everything that decides a proxy's bytes; equal classes are one class.
-
-    ``inbound`` is the workload without its addresses where they do not matter.
-    """
+    """Everything that decides a proxy's bytes; equal classes are one class."""
 
     kind: ProxyKind
     scope: Scope

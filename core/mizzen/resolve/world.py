@@ -1,0 +1,235 @@
+"""The World as inputs of the memo: the objects, and the indexes by which queries find them.
+
+An index is kept entry by entry, each entry an input cell of its own, so that a query that asks "which
+VirtualServices name this host" depends on that host's entry alone. Entries are sorted tuples of keys;
+``<index>.keys`` is the set of keys that have an entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+from mizzen.engine import Database, Input
+from mizzen.model.kube import EndpointSlice, Pod, Service
+from mizzen.model.mesh import MeshSettings
+from mizzen.model.security import AuthorizationPolicy, PeerAuthentication
+from mizzen.model.traffic import (
+    DestinationRule,
+    Gateway,
+    ServiceEntry,
+    VirtualService,
+    WorkloadEntry,
+)
+from mizzen.model.world import Batch, Object
+from mizzen.names import MESH_GATEWAY, ObjectKey, resolve_host, service_host
+
+K = TypeVar("K", bound=Hashable)
+
+OBJECT: Final[Input[ObjectKey, Object | None]] = Input("object", None)
+SETTINGS: Final[Input[str, MeshSettings]] = Input("settings", MeshSettings())
+
+
+def settings(db: Database) -> MeshSettings:
+    """Return the settings of the mesh."""
+    return SETTINGS(db, "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Index(Generic[K]):
+    """From a key to the objects that have it.
+
+    ``keys_of`` says under which keys an object stands; it sees the object and the settings, nothing else.
+    """
+
+    name: str
+    kinds: tuple[type[Any], ...]
+    keys_of: Callable[[Any, MeshSettings], Iterable[K]]
+    entries: Input[K, tuple[ObjectKey, ...]] = field(init=False)
+    keys: Input[str, frozenset[K]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the cells."""
+        object.__setattr__(self, "entries", Input(self.name, ()))
+        object.__setattr__(self, "keys", Input(f"{self.name}.keys", frozenset()))
+
+    def __call__(self, db: Database, key: K) -> tuple[ObjectKey, ...]:
+        """Return the sorted keys of the objects under a key."""
+        return self.entries(db, key)
+
+    def all_keys(self, db: Database) -> frozenset[K]:
+        """Return every key that has an object."""
+        return self.keys(db, "")
+
+
+def hosts_of(service: Service | ServiceEntry, mesh: MeshSettings) -> tuple[str, ...]:
+    """Return the hosts that an object gives to the mesh."""
+    if isinstance(service, Service):
+        return (service_host(service.meta.name, service.meta.namespace, mesh.domain),)
+    return service.hosts
+
+
+def _own_namespace(item: Object, _mesh: MeshSettings) -> tuple[str, ...]:
+    return (item.meta.namespace,)
+
+
+def _slice_service(item: EndpointSlice, _mesh: MeshSettings) -> tuple[tuple[str, str], ...]:
+    return ((item.meta.namespace, item.service),)
+
+
+def _pod_addresses(item: Pod, _mesh: MeshSettings) -> tuple[str, ...]:
+    return () if item.host_network else item.ips
+
+
+def _mesh_hosts(item: VirtualService, mesh: MeshSettings) -> tuple[str, ...]:
+    if MESH_GATEWAY not in item.gateways:
+        return ()
+    return tuple(resolve_host(host, item.meta.namespace, mesh.domain) for host in item.hosts)
+
+
+def gateway_name(name: str, namespace: str) -> str:
+    """Return ``namespace/name`` of a gateway that a VirtualService of ``namespace`` names."""
+    return name if "/" in name else f"{namespace}/{name}"
+
+
+def _gateway_hosts(item: VirtualService, mesh: MeshSettings) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (gateway_name(gateway, item.meta.namespace), str(host))
+        for gateway in item.gateways
+        if gateway != MESH_GATEWAY
+        for host in (resolve_host(h, item.meta.namespace, mesh.domain) for h in item.hosts)
+    )
+
+
+def _bound_gateways(item: VirtualService, mesh: MeshSettings) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(gateway for gateway, _ in _gateway_hosts(item, mesh)))
+
+
+def _source_labels(item: VirtualService, _mesh: MeshSettings) -> tuple[tuple[str, str], ...]:
+    pairs = (pair for route in item.http for match in route.match for pair in match.source_labels)
+    return tuple(dict.fromkeys(pairs))
+
+
+def _rule_host(item: DestinationRule, mesh: MeshSettings) -> tuple[tuple[str, str], ...]:
+    return ((item.meta.namespace, resolve_host(item.host, item.meta.namespace, mesh.domain)),)
+
+
+def _everywhere(_item: Object, _mesh: MeshSettings) -> tuple[str, ...]:
+    return ("",)
+
+
+SERVICES_AT_HOST: Final[Index[str]] = Index("services at host", (Service, ServiceEntry), hosts_of)
+SERVICES_IN: Final[Index[str]] = Index("services in", (Service, ServiceEntry), _own_namespace)
+SLICES_OF: Final[Index[tuple[str, str]]] = Index("slices of", (EndpointSlice,), _slice_service)
+PODS_AT: Final[Index[str]] = Index("pods at", (Pod,), _pod_addresses)
+PODS_IN: Final[Index[str]] = Index("pods in", (Pod,), _own_namespace)
+ENTRIES_IN: Final[Index[str]] = Index("workload entries in", (WorkloadEntry,), _own_namespace)
+ROUTES_AT_HOST: Final[Index[str]] = Index("routes at host", (VirtualService,), _mesh_hosts)
+ROUTES_AT_GATEWAY: Final[Index[tuple[str, str]]] = Index(
+    "routes at gateway and host", (VirtualService,), _gateway_hosts
+)
+ROUTES_OF_GATEWAY: Final[Index[str]] = Index(
+    "routes of gateway", (VirtualService,), _bound_gateways
+)
+SOURCE_LABELS: Final[Index[tuple[str, str]]] = Index(
+    "source labels", (VirtualService,), _source_labels
+)
+RULES_AT_HOST: Final[Index[tuple[str, str]]] = Index(
+    "destination rules at host", (DestinationRule,), _rule_host
+)
+GATEWAYS: Final[Index[str]] = Index("gateways", (Gateway,), _everywhere)
+PEER_POLICIES_IN: Final[Index[str]] = Index(
+    "peer authentications in", (PeerAuthentication,), _own_namespace
+)
+POLICIES_IN: Final[Index[str]] = Index(
+    "authorization policies in", (AuthorizationPolicy,), _own_namespace
+)
+
+_INDEXES: Final[tuple[Index[Any], ...]] = (
+    SERVICES_AT_HOST,
+    SERVICES_IN,
+    SLICES_OF,
+    PODS_AT,
+    PODS_IN,
+    ENTRIES_IN,
+    ROUTES_AT_HOST,
+    ROUTES_AT_GATEWAY,
+    ROUTES_OF_GATEWAY,
+    SOURCE_LABELS,
+    RULES_AT_HOST,
+    GATEWAYS,
+    PEER_POLICIES_IN,
+    POLICIES_IN,
+)
+
+
+class World:
+    """All objects by key, and the indexes over them, as the memo's inputs."""
+
+    def __init__(self, db: Database, mesh: MeshSettings) -> None:
+        self._db = db
+        self._mesh = mesh
+        self._objects: dict[ObjectKey, Object] = {}
+        self._entries: dict[Index[Any], dict[Hashable, set[ObjectKey]]] = {i: {} for i in _INDEXES}
+        db.commit([(SETTINGS, "", mesh)])
+
+    @property
+    def objects(self) -> Mapping[ObjectKey, Object]:
+        """All objects, read-only by convention."""
+        return self._objects
+
+    def commit(self, batch: Batch) -> int:
+        """Take a batch in, and return the new revision."""
+        cells: dict[tuple[Input[Any, Any], Hashable], object] = {}
+        touched: set[tuple[Index[Any], Hashable]] = set()
+        for key, item in batch.changes.items():
+            old = self._objects.get(key)
+            if old == item:
+                continue
+            cells[OBJECT, key] = item
+            self._replace(key, item)
+            touched |= self._reindex(key, old, item)
+        cells |= self._changed_entries(touched)
+        return self._db.commit((source, key, value) for (source, key), value in cells.items())
+
+    def _replace(self, key: ObjectKey, item: Object | None) -> None:
+        if item is None:
+            self._objects.pop(key, None)
+        else:
+            self._objects[key] = item
+
+    def _reindex(
+        self, key: ObjectKey, old: Object | None, new: Object | None
+    ) -> set[tuple[Index[Any], Hashable]]:
+        touched: set[tuple[Index[Any], Hashable]] = set()
+        for index in _INDEXES:
+            before, after = self._keys(index, old), self._keys(index, new)
+            for gone in before - after:
+                self._entries[index][gone].discard(key)
+            for fresh in after - before:
+                self._entries[index].setdefault(fresh, set()).add(key)
+            touched |= {(index, entry) for entry in before ^ after}
+        return touched
+
+    def _keys(self, index: Index[Any], item: Object | None) -> frozenset[Hashable]:
+        if not isinstance(item, index.kinds):
+            return frozenset()
+        return frozenset(index.keys_of(item, self._mesh))
+
+    def _changed_entries(
+        self, touched: set[tuple[Index[Any], Hashable]]
+    ) -> dict[tuple[Input[Any, Any], Hashable], object]:
+        cells: dict[tuple[Input[Any, Any], Hashable], object] = {}
+        grown: set[Index[Any]] = set()
+        for index, entry in touched:
+            keys = tuple(sorted(self._entries[index].get(entry, ())))
+            was_there = bool(index.entries.default != self._db.peek(index.entries, entry))
+            cells[index.entries, entry] = keys
+            if not keys:
+                del self._entries[index][entry]
+            if was_there != bool(keys):
+                grown.add(index)
+        for index in grown:
+            cells[index.keys, ""] = frozenset(self._entries[index])
+        return cells
