@@ -1,0 +1,232 @@
+"""How an Envoy reaches its control plane: the authenticated delta ADS stream of a bootstrap.
+
+The stream with a token uses ``google_grpc``, because only that client reads the token's file anew for
+each stream (``envoy.grpc_credentials.file_based_metadata``); the others use Envoy's own client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from envoy.config.bootstrap.v3 import bootstrap_pb2
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import (
+    address_pb2,
+    base_pb2,
+    config_source_pb2,
+    grpc_service_pb2,
+)
+from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+from envoy.config.grpc_credential.v3 import file_based_metadata_pb2
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+from google.protobuf import duration_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+_XDS_CLUSTER: Final = "xds-grpc"
+_HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+# A control plane that vanished without a word is noticed within this time (gRPC keepalive).
+_KEEPALIVE_MS: Final = 30_000
+# A restarted control plane has its proxies back within seconds; Envoy adds jitter, so no stampede.
+_RECONNECT_MAX_SECONDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """An address and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return ``host:port``, with brackets around an IPv6 address."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenOverTls:
+    """TLS that verifies the server, and a bearer token from a file that is read for each stream.
+
+    Attributes:
+        server_name: The name that the server's certificate must have.
+        root_file: Where Envoy finds the PEM roots for it.
+        token_file: Where Envoy finds the projected service-account token.
+    """
+
+    endpoint: Endpoint
+    server_name: str
+    root_file: str
+    token_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SvidOverTls:
+    """Mutual TLS with a certificate from files, which Envoy reads again when they change."""
+
+    endpoint: Endpoint
+    server_name: str
+    root_file: str
+    certificate_file: str
+    key_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plaintext:
+    """No protection at all: development on one machine; the server refuses all but loopback."""
+
+    endpoint: Endpoint
+
+
+ControlPlane = TokenOverTls | SvidOverTls | Plaintext
+
+
+def dynamic_resources(control_plane: ControlPlane) -> bootstrap_pb2.Bootstrap.DynamicResources:
+    """Return delta ADS for everything; nothing is given up on, so no start with half a configuration."""
+    over_ads = config_source_pb2.ConfigSource(
+        ads=config_source_pb2.AggregatedConfigSource(),
+        initial_fetch_timeout=duration_pb2.Duration(seconds=0),
+        resource_api_version=config_source_pb2.ApiVersion.V3,
+    )
+    return bootstrap_pb2.Bootstrap.DynamicResources(
+        lds_config=over_ads,
+        cds_config=over_ads,
+        ads_config=config_source_pb2.ApiConfigSource(
+            api_type=config_source_pb2.ApiConfigSource.DELTA_GRPC,
+            transport_api_version=config_source_pb2.ApiVersion.V3,
+            set_node_on_first_message_only=True,
+            grpc_services=[_grpc_service(control_plane)],
+        ),
+    )
+
+
+def _grpc_service(control_plane: ControlPlane) -> grpc_service_pb2.GrpcService:
+    service = grpc_service_pb2.GrpcService()
+    backoff = service.retry_policy.retry_back_off
+    backoff.base_interval.FromMilliseconds(500)
+    backoff.max_interval.FromSeconds(_RECONNECT_MAX_SECONDS)
+    match control_plane:
+        case TokenOverTls():
+            service.google_grpc.CopyFrom(_google_grpc(control_plane))
+        case SvidOverTls() | Plaintext():
+            service.envoy_grpc.cluster_name = _XDS_CLUSTER
+    return service
+
+
+def _google_grpc(control_plane: TokenOverTls) -> grpc_service_pb2.GrpcService.GoogleGrpc:
+    google = grpc_service_pb2.GrpcService.GoogleGrpc
+    plugin = google.CallCredentials.MetadataCredentialsFromPlugin(
+        name="envoy.grpc_credentials.file_based_metadata",
+        typed_config=packed(
+            file_based_metadata_pb2.FileBasedMetadataConfig(
+                secret_data=base_pb2.DataSource(filename=control_plane.token_file),
+                header_key="authorization",
+                header_prefix="Bearer ",
+            )
+        ),
+    )
+    return google(
+        target_uri=str(control_plane.endpoint),
+        stat_prefix=_XDS_CLUSTER,
+        credentials_factory_name="envoy.grpc_credentials.file_based_metadata",
+        channel_credentials=google.ChannelCredentials(
+            ssl_credentials=google.SslCredentials(
+                root_certs=base_pb2.DataSource(filename=control_plane.root_file)
+            )
+        ),
+        call_credentials=[google.CallCredentials(from_plugin=plugin)],
+        channel_args=_channel_args(control_plane.server_name),
+    )
+
+
+def _channel_args(server_name: str) -> grpc_service_pb2.GrpcService.GoogleGrpc.ChannelArgs:
+    """Return gRPC's settings: without the first, a large response ends the stream for ever."""
+    arguments = grpc_service_pb2.GrpcService.GoogleGrpc.ChannelArgs()
+    numbers = {
+        "grpc.max_receive_message_length": -1,
+        "grpc.keepalive_time_ms": _KEEPALIVE_MS,
+        "grpc.keepalive_timeout_ms": 10_000,
+        "grpc.initial_reconnect_backoff_ms": 500,
+        "grpc.max_reconnect_backoff_ms": _RECONNECT_MAX_SECONDS * 1000,
+    }
+    for name, value in numbers.items():
+        arguments.args[name].int_value = value
+    arguments.args["grpc.ssl_target_name_override"].string_value = server_name
+    return arguments
+
+
+def control_plane_clusters(control_plane: ControlPlane) -> list[cluster_pb2.Cluster]:
+    """Return the static cluster of Envoy's own gRPC client, where that is the one used."""
+    match control_plane:
+        case TokenOverTls():
+            return []
+        case Plaintext(endpoint=endpoint):
+            return [_http2_cluster(endpoint)]
+        case SvidOverTls(endpoint=endpoint) as svid:
+            cluster = _http2_cluster(endpoint)
+            cluster.transport_socket.name = "envoy.transport_sockets.tls"
+            cluster.transport_socket.typed_config.Pack(_svid_context(svid))
+            return [cluster]
+
+
+def _http2_cluster(endpoint: Endpoint) -> cluster_pb2.Cluster:
+    options = http_protocol_options_pb2.HttpProtocolOptions()
+    keepalive = options.explicit_http_config.http2_protocol_options.connection_keepalive
+    keepalive.interval.FromMilliseconds(_KEEPALIVE_MS)
+    keepalive.timeout.FromSeconds(10)
+    cluster = static_cluster(_XDS_CLUSTER, endpoint)
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].Pack(options)
+    return cluster
+
+
+def _svid_context(svid: SvidOverTls) -> tls_pb2.UpstreamTlsContext:
+    files = common_pb2.TlsCertificate(
+        certificate_chain=base_pb2.DataSource(filename=svid.certificate_file),
+        private_key=base_pb2.DataSource(filename=svid.key_file),
+    )
+    root = common_pb2.CertificateValidationContext(
+        trusted_ca=base_pb2.DataSource(filename=svid.root_file)
+    )
+    san = root.match_typed_subject_alt_names.add()
+    san.san_type = common_pb2.SubjectAltNameMatcher.DNS
+    san.matcher.exact = svid.server_name
+    return tls_pb2.UpstreamTlsContext(
+        sni=svid.server_name,
+        common_tls_context=tls_pb2.CommonTlsContext(
+            tls_certificates=[files], validation_context=root, alpn_protocols=["h2"]
+        ),
+    )
+
+
+def static_cluster(name: str, endpoint: Endpoint) -> cluster_pb2.Cluster:
+    """Return a cluster of one fixed address."""
+    host = endpoint_components_pb2.LbEndpoint(
+        endpoint=endpoint_components_pb2.Endpoint(address=address(endpoint.host, endpoint.port))
+    )
+    return cluster_pb2.Cluster(
+        name=name,
+        type=cluster_pb2.Cluster.STATIC,
+        connect_timeout=duration_pb2.Duration(seconds=1),
+        load_assignment=endpoint_pb2.ClusterLoadAssignment(
+            cluster_name=name,
+            endpoints=[endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=[host])],
+        ),
+    )
+
+
+def address(host: str, port: int) -> address_pb2.Address:
+    """Return a socket address of Envoy's."""
+    return address_pb2.Address(
+        socket_address=address_pb2.SocketAddress(address=host, port_value=port)
+    )
+
+
+def packed(message: Message) -> AnyMessage:
+    """Return a message inside ``Any``, with maps in sorted order."""
+    wrapped = AnyMessage()
+    wrapped.Pack(message, deterministic=True)
+    return wrapped
