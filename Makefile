@@ -1,0 +1,36 @@
+# Every recipe is about a line of shell; what is longer has a file of its own in .ci/ or tests/support/.
+VENV ?= .venv
+PYTEST ?= $(VENV)/bin/pytest
+export PATH := $(PATH):/usr/sbin:/sbin
+# The hash seed varies from run to run, so that no output can rest on it; pytest prints it, and setting it repeats a run.
+export PYTHONHASHSEED ?= $(shell od -An -N2 -tu2 /dev/urandom | tr -d ' ')
+
+help: ## say what each target is for (the default)
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
+
+demo: $(VENV)/.installed debian ## a whole mesh on this machine, without root: make demo [STAY=1]
+	@$(VENV)/bin/mizzen demo $(if $(STAY),--stay)
+
+test: $(VENV)/.installed debian ## every test suite, with the coverage that the project promises
+	@$(PYTEST) --cov --cov-report= $(ARGS) && $(VENV)/bin/python -m tests.support.coverage_gate
+
+check: $(VENV)/.installed ## format, lint, types, layers and unit tests, in under a minute
+	@.ci/check $(VENV)/bin
+
+golden: $(VENV)/.installed ## rewrite the goldens from what the compiler gives now; review the diff as code
+	@$(PYTEST) tests/golden --update-golden && git --no-pager diff --stat -- tests/golden
+
+bench: $(VENV)/.installed ## measure against the promised figures; results are kept in bench/results/
+	@$(VENV)/bin/python -m bench.run $(ARGS)
+
+lock: ## resolve the requirements anew and write them with their hashes (needs uv)
+	@.ci/lock
+
+$(VENV)/.installed: requirements/dev.txt
+	@.ci/venv $(VENV)
+
+debian:
+	@.ci/debian iptables iproute2 uidmap || true
+
+.PHONY: help demo test check golden bench lock debian
+.DEFAULT_GOAL := help
