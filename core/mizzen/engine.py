@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 K = TypeVar("K", bound=Hashable)
 M = TypeVar("M", bound=Hashable)
@@ -133,6 +133,12 @@ class _Node:
         # Of a fold: member key -> its node, and the value that is in the aggregate.
         self.members: dict[Hashable, tuple[_Node, _Value]] = {}
 
+    @property
+    def member_key(self) -> Hashable:
+        """Which member of a fold this node is the value of."""
+        _of_fold, key = cast("tuple[Hashable, Hashable]", self.key)
+        return key
+
 
 _UNSET = object()
 
@@ -237,15 +243,17 @@ class Database:
         try:
             if isinstance(node.source, Fold):
                 self._refresh_fold(node, node.source)
-            elif node.value is _UNSET or self._some_dependency_changed(node):
-                self._recompute(node)
+            elif isinstance(node.source, Query) and self._is_outdated(node):
+                self._recompute(node, node.source)
         finally:
             node.running = False
         node.dirty = False
         node.dirty_deps.clear()
         node.checked_at = self.revision
 
-    def _some_dependency_changed(self, node: _Node) -> bool:
+    def _is_outdated(self, node: _Node) -> bool:
+        if node.value is _UNSET:
+            return True
         for dep in sorted(node.dirty_deps, key=node.deps.__getitem__):
             if dep.dirty:
                 self._refresh(dep)
@@ -253,9 +261,8 @@ class Database:
                 return True
         return False
 
-    def _recompute(self, node: _Node) -> None:
-        assert isinstance(node.source, Query)
-        value = self._run(node, node.source.compute)
+    def _recompute(self, node: _Node, source: Query[Any, Any]) -> None:
+        value = self._run(node, source.compute)
         if node.value is _UNSET or node.value != value:
             node.value = value
             node.changed_at = self.revision
@@ -285,7 +292,7 @@ class Database:
         fresh: set[Hashable] = set()
         if first or keys.changed_at > node.checked_at:
             gone, fresh = set(known) - keys.value, keys.value - known.keys()
-        touched = {d.key[1] for d in node.dirty_deps if d.source is fold.member} - gone
+        touched = {d.member_key for d in node.dirty_deps if d.source is fold.member} - gone
         nodes = {key: self._member(node, fold, key) for key in fresh | touched}
         changes = {key: (known[key][1], None) for key in gone}
         for key, member in nodes.items():

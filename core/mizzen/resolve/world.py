@@ -102,10 +102,6 @@ def _gateway_hosts(item: VirtualService, mesh: MeshSettings) -> tuple[tuple[str,
     )
 
 
-def _bound_gateways(item: VirtualService, mesh: MeshSettings) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(gateway for gateway, _ in _gateway_hosts(item, mesh)))
-
-
 def _source_labels(item: VirtualService, _mesh: MeshSettings) -> tuple[tuple[str, str], ...]:
     pairs = (pair for route in item.http for match in route.match for pair in match.source_labels)
     return tuple(dict.fromkeys(pairs))
@@ -128,9 +124,6 @@ ENTRIES_IN: Final[Index[str]] = Index("workload entries in", (WorkloadEntry,), _
 ROUTES_AT_HOST: Final[Index[str]] = Index("routes at host", (VirtualService,), _mesh_hosts)
 ROUTES_AT_GATEWAY: Final[Index[tuple[str, str]]] = Index(
     "routes at gateway and host", (VirtualService,), _gateway_hosts
-)
-ROUTES_OF_GATEWAY: Final[Index[str]] = Index(
-    "routes of gateway", (VirtualService,), _bound_gateways
 )
 SOURCE_LABELS: Final[Index[tuple[str, str]]] = Index(
     "source labels", (VirtualService,), _source_labels
@@ -155,7 +148,6 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     ENTRIES_IN,
     ROUTES_AT_HOST,
     ROUTES_AT_GATEWAY,
-    ROUTES_OF_GATEWAY,
     SOURCE_LABELS,
     RULES_AT_HOST,
     GATEWAYS,

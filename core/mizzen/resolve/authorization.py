@@ -1,0 +1,205 @@
+"""AuthorizationPolicy: which policies hold for a workload, and what their rules ask.
+
+DENY is asked before ALLOW. Any ALLOW policy at all turns the default into "no": an ALLOW set in which no
+rule matches refuses. A rule is true where one of its sources, one of its operations and all of its
+conditions are.
+
+On TCP there are no requests. A rule that asks for a property of one is dropped there from ALLOW (fewer
+are let in), while in DENY only the property is dropped and the rest stays (more are refused): both err on
+the safe side (Istio, AuthorizationPolicy on TCP).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+from mizzen.engine import query
+from mizzen.ir import (
+    AllOf,
+    AnyOf,
+    Anything,
+    Authorization,
+    Not,
+    PolicyRule,
+    Predicate,
+    RequestHeader,
+    RequestPath,
+    RequestPathTemplate,
+    RuleSet,
+    TokenClaim,
+)
+from mizzen.model.meta import selects
+from mizzen.model.security import (
+    AuthorizationPolicy,
+    Condition,
+    Operation,
+    PolicyAction,
+    Rule,
+    Source,
+)
+from mizzen.resolve import predicates as p
+from mizzen.resolve.world import OBJECT, POLICIES_IN, settings
+
+if TYPE_CHECKING:
+    from mizzen.engine import Database
+    from mizzen.model.proxy import Workload
+
+_ORDER: Final = (PolicyAction.DENY, PolicyAction.ALLOW)
+_OF_REQUEST: Final = (RequestHeader, RequestPath, RequestPathTemplate, TokenClaim)
+
+
+@query
+def policies_in(db: Database, namespace: str) -> tuple[AuthorizationPolicy, ...]:
+    """Return the policies of a namespace that are enforced, sorted by name."""
+    found = (OBJECT(db, key) for key in POLICIES_IN(db, namespace))
+    return tuple(i for i in found if isinstance(i, AuthorizationPolicy) and i.enforced)
+
+
+def policies_for(db: Database, workload: Workload) -> tuple[AuthorizationPolicy, ...]:
+    """Return the policies that hold for a workload: the mesh's and its namespace's that select it."""
+    namespaces = dict.fromkeys((settings(db).root_namespace, workload.namespace))
+    return tuple(
+        policy
+        for namespace in namespaces
+        for policy in policies_in(db, namespace)
+        if selects(policy.selector, workload.labels)
+    )
+
+
+def authorization_for(db: Database, workload: Workload) -> Authorization:
+    """Return what is asked of those who come to a workload."""
+    mesh = settings(db)
+    domains = (mesh.trust_domain, *mesh.trust_domain_aliases)
+    policies = policies_for(db, workload)
+    http: list[RuleSet] = []
+    tcp: list[RuleSet] = []
+    for action in _ORDER:
+        chosen = [policy for policy in policies if policy.action is action]
+        if chosen:
+            rules = [rule for policy in chosen for rule in _rules(policy, domains)]
+            http.append(RuleSet(action=action, rules=tuple(rules)))
+            tcp.append(RuleSet(action=action, rules=tuple(_on_tcp(action, rules))))
+    origins = tuple(policy.meta.key for policy in policies)
+    return Authorization(http=tuple(http), tcp=tuple(tcp), origins=origins)
+
+
+def _rules(policy: AuthorizationPolicy, domains: tuple[str, ...]) -> Iterable[PolicyRule]:
+    reader = p.Reader(namespace=policy.meta.namespace, trust_domains=domains)
+    prefix = f"ns[{policy.meta.namespace}]-policy[{policy.meta.name}]"
+    for number, rule in enumerate(policy.rules):
+        yield PolicyRule(
+            name=f"{prefix}-rule[{number}]",
+            operation=_operation_of(rule),
+            source=_source_of(rule, reader),
+        )
+
+
+def _operation_of(rule: Rule) -> Predicate:
+    terms = [_any(_operation(op) for op in rule.operations)]
+    terms += [_condition(c, p.OPERATION_KEYS[c.key]) for c in rule.conditions if _asks_what(c)]
+    return _all(terms)
+
+
+def _source_of(rule: Rule, reader: p.Reader) -> Predicate:
+    terms = [_any(_source(source, reader) for source in rule.sources)]
+    conditions = (condition for condition in rule.conditions if not _asks_what(condition))
+    terms += [_condition(c, p.source_reader(c.key, reader)) for c in conditions]
+    return _all(terms)
+
+
+def _asks_what(condition: Condition) -> bool:
+    return condition.key in p.OPERATION_KEYS
+
+
+def _condition(condition: Condition, read: Callable[[str], Predicate]) -> Predicate:
+    return _both(condition.values, condition.not_values, read)
+
+
+def _operation(operation: Operation) -> Predicate:
+    return _all(
+        (
+            _both(operation.hosts, operation.not_hosts, p.host),
+            _both(operation.ports, operation.not_ports, p.destination_port),
+            _both(operation.methods, operation.not_methods, p.method),
+            _both(operation.paths, operation.not_paths, p.path),
+        )
+    )
+
+
+def _source(source: Source, read: p.Reader) -> Predicate:
+    return _all(
+        (
+            _both(source.principals, source.not_principals, read.principal),
+            _both(source.request_principals, source.not_request_principals, p.request_principal),
+            _both(source.namespaces, source.not_namespaces, p.namespace),
+            _both(source.service_accounts, source.not_service_accounts, read.service_account),
+            _both(source.ip_blocks, source.not_ip_blocks, p.peer_address),
+            _both(source.remote_ip_blocks, source.not_remote_ip_blocks, p.client_address),
+        )
+    )
+
+
+def _both(
+    wanted: tuple[str, ...], unwanted: tuple[str, ...], read: Callable[[str], Predicate]
+) -> Predicate:
+    """Return: one of the wanted values, where there are any, and none of the unwanted."""
+    terms = [_any(read(value) for value in wanted)]
+    if unwanted:
+        terms.append(Not(_any(read(value) for value in unwanted)))
+    return _all(terms)
+
+
+def _any(terms: Iterable[Predicate]) -> Predicate:
+    """Return "one of these"; no terms ask for nothing."""
+    found = tuple(dict.fromkeys(terms))
+    if not found or Anything() in found:
+        return Anything()
+    return found[0] if len(found) == 1 else AnyOf(found)
+
+
+def _all(terms: Iterable[Predicate]) -> Predicate:
+    """Return "all of these"."""
+    found = tuple(term for term in dict.fromkeys(terms) if term != Anything())
+    if not found:
+        return Anything()
+    return found[0] if len(found) == 1 else AllOf(found)
+
+
+def _on_tcp(action: PolicyAction, rules: Iterable[PolicyRule]) -> Iterable[PolicyRule]:
+    """Return the rules as they hold where there are no requests."""
+    for rule in rules:
+        sides = (rule.operation, rule.source)
+        if not any(_asks_for_request(side) for side in sides):
+            yield rule
+        elif action is PolicyAction.DENY:
+            yield PolicyRule(
+                name=rule.name,
+                operation=_without_request(rule.operation),
+                source=_without_request(rule.source),
+            )
+
+
+def _asks_for_request(term: Predicate) -> bool:
+    match term:
+        case AllOf(terms) | AnyOf(terms):
+            return any(_asks_for_request(one) for one in terms)
+        case Not(inner):
+            return _asks_for_request(inner)
+        case _:
+            return isinstance(term, _OF_REQUEST)
+
+
+def _without_request(term: Predicate) -> Predicate:
+    """Return the predicate with everything about requests taken to be true."""
+    match term:
+        case AllOf(terms):
+            return _all(_without_request(one) for one in terms)
+        case AnyOf(terms):
+            return _any(_without_request(one) for one in terms)
+        case Not(inner) if _asks_for_request(inner):
+            return Anything()
+        case _ if isinstance(term, _OF_REQUEST):
+            return Anything()
+        case _:
+            return term

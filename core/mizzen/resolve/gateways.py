@@ -1,0 +1,212 @@
+"""Gateways: on which ports a router listens, for which hosts, and which VirtualServices route them.
+
+A Gateway selects routers by their labels, in whatever namespace they run; several may meet on one router,
+and their servers on one port share a route configuration. VirtualServices of one host are merged, the
+oldest first, with routes for every request at the end (Istio, Gateway).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from mizzen.engine import query
+from mizzen.ir import (
+    CatchAll,
+    GatewayListener,
+    Origins,
+    RequestMatch,
+    Route,
+    RouteTable,
+    VirtualHost,
+)
+from mizzen.model.meta import selects, visible_from
+from mizzen.model.proxy import Scope, Workload
+from mizzen.model.traffic import Gateway, Server, VirtualService
+from mizzen.names import covering_hosts, host_matches
+from mizzen.resolve.authorization import authorization_for
+from mizzen.resolve.inbound import served_ports
+from mizzen.resolve.listeners import ANY_ADDRESS
+from mizzen.resolve.matching import Place, routes_of
+from mizzen.resolve.world import GATEWAYS, OBJECT, ROUTES_AT_GATEWAY
+
+if TYPE_CHECKING:
+    from mizzen.engine import Database
+    from mizzen.names import ObjectKey
+
+_EVERYTHING = RequestMatch()
+
+
+@query
+def gateways_of(db: Database, workload: Workload) -> tuple[Gateway, ...]:
+    """Return the Gateways that select a router, the oldest first."""
+    found = (OBJECT(db, key) for key in GATEWAYS(db, ""))
+    chosen = [
+        item
+        for item in found
+        if isinstance(item, Gateway) and selects(item.selector, workload.labels)
+    ]
+    return tuple(sorted(chosen, key=lambda item: item.meta.age_rank))
+
+
+@query
+def servers_of(
+    db: Database, workload: Workload
+) -> tuple[tuple[tuple[str, int], tuple[tuple[Gateway, Server], ...]], ...]:
+    """Return the servers of a router by (bind, its own port), sorted."""
+    own_ports = {p.service_port.number: p.port for p in served_ports(db, workload)}
+    found: dict[tuple[str, int], list[tuple[Gateway, Server]]] = {}
+    for gateway in gateways_of(db, workload):
+        for server in gateway.servers:
+            # A server names the port of the router's Service; the router listens on its target port.
+            port = own_ports.get(server.port.number, server.port.number)
+            found.setdefault((server.bind or ANY_ADDRESS, port), []).append((gateway, server))
+    return tuple((place, tuple(found[place])) for place in sorted(found))
+
+
+def route_name(bind: str, port: int) -> str:
+    """Return Istio's name of a gateway's route configuration."""
+    return f"http.{port}" if bind == ANY_ADDRESS else f"http.{port}.{bind}"
+
+
+@query
+def gateway_listeners(db: Database, workload: Workload) -> tuple[GatewayListener, ...]:
+    """Return the listeners of a router."""
+    authorization = authorization_for(db, workload)
+    return tuple(
+        GatewayListener(
+            bind=bind,
+            port=port,
+            routes=route_name(bind, port),
+            authorization=authorization,
+            origins=_gateway_keys(servers),
+        )
+        for (bind, port), servers in servers_of(db, workload)
+    )
+
+
+@query
+def gateway_tables(db: Database, workload: Workload) -> tuple[RouteTable, ...]:
+    """Return the heads of a router's route configurations; unknown hosts get a 404."""
+    return tuple(
+        RouteTable(
+            name=route_name(bind, port),
+            catch_all=CatchAll.NOT_FOUND,
+            origins=_gateway_keys(servers),
+        )
+        for (bind, port), servers in servers_of(db, workload)
+    )
+
+
+def _gateway_keys(servers: tuple[tuple[Gateway, Server], ...]) -> Origins:
+    return tuple(dict.fromkeys(gateway.meta.key for gateway, _ in servers))
+
+
+@query
+def gateway_hosts(db: Database, workload: Workload) -> frozenset[tuple[str, int, str]]:
+    """Return (bind, port, host) of everything that could be a virtual host of a router.
+
+    Which VirtualServices really stand behind a host is left to :func:`gateway_virtual_host`, so that a
+    changed VirtualService touches its own hosts alone.
+    """
+    bound: dict[str, list[str]] = {}
+    for name, host in ROUTES_AT_GATEWAY.all_keys(db):
+        bound.setdefault(name, []).append(host)
+    found = set()
+    for (bind, port), servers in servers_of(db, workload):
+        for gateway, server in servers:
+            hosts = {c for h in bound.get(_name(gateway), ()) for c in _overlaps(server, h)}
+            if server.https_redirect:
+                hosts |= {_split(host)[1] for host in server.hosts}
+            found |= {(bind, port, host) for host in hosts}
+    return frozenset(found)
+
+
+def _name(gateway: Gateway) -> str:
+    return f"{gateway.meta.namespace}/{gateway.meta.name}"
+
+
+def _split(server_host: str) -> tuple[str, str]:
+    """Return namespace (empty for any) and host of an entry of ``servers[].hosts``."""
+    namespace, slash, host = server_host.rpartition("/")
+    return (namespace if slash and namespace != "*" else "", host.lower())
+
+
+def _overlaps(server: Server, host: str) -> Iterator[str]:
+    """Return the hosts that a server and a VirtualService's host have in common."""
+    for entry in server.hosts:
+        _namespace, pattern = _split(entry)
+        if host_matches(pattern, host):
+            yield host
+        elif host_matches(host, pattern):
+            yield pattern
+
+
+def _admits(gateway: Gateway, server: Server, item: VirtualService, host: str) -> bool:
+    """Tell whether a server takes a VirtualService for one of the hosts that they have in common."""
+    owner = item.meta.namespace
+    if not visible_from(gateway.meta.namespace, owner=owner, export_to=item.export_to):
+        return False
+    for entry in server.hosts:
+        namespace, pattern = _split(entry)
+        wanted = gateway.meta.namespace if namespace == "." else namespace
+        if wanted in ("", owner) and host_matches(pattern, host):
+            return True
+    return False
+
+
+@query
+def gateway_virtual_host(
+    db: Database, key: tuple[Workload, tuple[str, int, str]]
+) -> VirtualHost | None:
+    """Return one virtual host of a router: (workload, (bind, port, host))."""
+    workload, (bind, port, host) = key
+    scope = Scope(namespace=workload.namespace, gateway=True)
+    servers = dict(servers_of(db, workload)).get((bind, port), ())
+    routed = _routed(db, servers, host)
+    routes = [
+        route
+        for item, gateway, server in routed
+        for route in routes_of(
+            db, Place(scope=scope, port=server.port.number, gateway=_name(gateway)), item
+        )
+    ]
+    redirected = [g for g, s in servers if s.https_redirect and _has_host(s, host)]
+    if not routes and not redirected:
+        return None
+    origins = [key for item, gateway, _ in routed for key in (item.meta.key, gateway.meta.key)]
+    return VirtualHost(
+        route_configuration=route_name(bind, port),
+        host=host,
+        domains=(host,),
+        routes=_catch_all_last(routes),
+        redirect_to_https=bool(redirected),
+        origins=tuple(dict.fromkeys((*origins, *(g.meta.key for g in redirected)))),
+    )
+
+
+def _routed(
+    db: Database, servers: tuple[tuple[Gateway, Server], ...], host: str
+) -> list[tuple[VirtualService, Gateway, Server]]:
+    """Return the VirtualServices of a host, the oldest first, each once."""
+    found: dict[ObjectKey, tuple[VirtualService, Gateway, Server]] = {}
+    for gateway, server in servers:
+        for pattern in covering_hosts(host):
+            if host not in _overlaps(server, pattern):
+                continue
+            for key in ROUTES_AT_GATEWAY(db, (_name(gateway), pattern)):
+                item = OBJECT(db, key)
+                if isinstance(item, VirtualService) and _admits(gateway, server, item, host):
+                    found.setdefault(key, (item, gateway, server))
+    return sorted(found.values(), key=lambda entry: entry[0].meta.age_rank)
+
+
+def _has_host(server: Server, host: str) -> bool:
+    return any(host_matches(_split(entry)[1], host) for entry in server.hosts)
+
+
+def _catch_all_last(routes: list[Route]) -> tuple[Route, ...]:
+    """Move the first route for every request to the end; further ones could never be reached."""
+    general = [route for route in routes if route.match == _EVERYTHING]
+    special = [route for route in routes if route.match != _EVERYTHING]
+    return (*special, *general[:1])

@@ -1,0 +1,117 @@
+"""The inbound side of a sidecar: its workload's ports, the mutual TLS they ask for, who may come in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeGuard
+
+from mizzen.engine import query
+from mizzen.ir import InboundPolicy, InboundPort, Origins
+from mizzen.model.kube import Protocol, Service, ServicePort
+from mizzen.model.meta import selects
+from mizzen.model.proxy import Scope, Workload
+from mizzen.model.security import MtlsMode
+from mizzen.model.traffic import ConnectionPool, ServiceEntry
+from mizzen.resolve.authorization import authorization_for
+from mizzen.resolve.peers import namespace_policy, workload_modes, workload_policy
+from mizzen.resolve.rules import policy_for, rule_for
+from mizzen.resolve.world import OBJECT, SERVICES_IN, hosts_of, settings
+
+if TYPE_CHECKING:
+    from mizzen.engine import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedPort:
+    """A port on which a workload serves, and the service that says so."""
+
+    port: int
+    service: Service | ServiceEntry
+    service_port: ServicePort
+    host: str
+
+
+@query
+def served_ports(db: Database, workload: Workload) -> tuple[ServedPort, ...]:
+    """Return the ports that services give to a workload, sorted; the oldest service has each."""
+    found: dict[int, ServedPort] = {}
+    for service in _services_of(db, workload):
+        host = hosts_of(service, settings(db))[0]
+        for port in service.ports:
+            number = target_port(workload, port)
+            if number is not None and port.protocol is not Protocol.UDP:
+                served = ServedPort(port=number, service=service, service_port=port, host=host)
+                found.setdefault(number, served)
+    return tuple(found[number] for number in sorted(found))
+
+
+def _services_of(db: Database, workload: Workload) -> list[Service | ServiceEntry]:
+    """Return the services that select a workload, the oldest first."""
+    found = (OBJECT(db, key) for key in SERVICES_IN(db, workload.namespace))
+    chosen = [item for item in found if _selects(item, workload)]
+    return sorted(chosen, key=lambda item: item.meta.age_rank)
+
+
+def _selects(item: object, workload: Workload) -> TypeGuard[Service | ServiceEntry]:
+    match item:
+        case Service(selector=selector) | ServiceEntry(selector=selector) if selector:
+            return selects(selector, workload.labels)
+        case _:
+            return False
+
+
+def target_port(workload: Workload, port: ServicePort) -> int | None:
+    """Return the number of the workload's own port; None where a named one is not declared."""
+    match port.target:
+        case None:
+            return port.number
+        case int():
+            return port.target
+        case name:
+            return dict(workload.ports).get(name)
+
+
+@query
+def inbound_policy(db: Database, workload: Workload) -> InboundPolicy:
+    """Return everything that a sidecar does with what arrives for its workload."""
+    mesh = settings(db)
+    base, port_modes = workload_modes(db, (workload.namespace, workload.labels))
+    modes = dict(port_modes)
+    served = served_ports(db, workload)
+    declared = {port.port for port in served}
+    return InboundPolicy(
+        ports=tuple(_inbound_port(db, port, modes.get(port.port, base)) for port in served),
+        default_mode=base,
+        port_modes=tuple((port, mode) for port, mode in port_modes if port not in declared),
+        trust_domains=(mesh.trust_domain, *mesh.trust_domain_aliases),
+        authorization=authorization_for(db, workload),
+        origins=_peer_origins(db, workload),
+    )
+
+
+def _inbound_port(db: Database, served: ServedPort, mode: MtlsMode) -> InboundPort:
+    return InboundPort(
+        port=served.port,
+        service_port=served.service_port.number,
+        protocol=served.service_port.protocol,
+        mode=mode,
+        host=served.host,
+        connection_pool=_pool(db, served),
+        origins=(served.service.meta.key,),
+    )
+
+
+def _pool(db: Database, served: ServedPort) -> ConnectionPool | None:
+    """Return the connection pool that the service's rule sets; it bounds the inbound side too."""
+    scope = Scope(namespace=served.service.meta.namespace)
+    rule = rule_for(db, (scope, served.host))
+    return policy_for(rule, served.service_port.number).connection_pool
+
+
+def _peer_origins(db: Database, workload: Workload) -> Origins:
+    policies = (
+        workload_policy(db, workload.namespace, workload.labels),
+        namespace_policy(db, workload.namespace),
+        namespace_policy(db, settings(db).root_namespace),
+    )
+    return tuple(dict.fromkeys(policy.meta.key for policy in policies if policy is not None))

@@ -1,0 +1,258 @@
+"""From one rule of a VirtualService to routes: which matches apply here, and what is done then.
+
+What can be told in advance (port, gateway, the source's labels and namespace) is decided here and never
+reaches a proxy. Each alternative of ``match`` is a route of its own, in the order written; the first one
+that matches every request ends the list, since nothing after it could ever be reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from mizzen.engine import query
+from mizzen.ir import Forward, RequestMatch, RetryPolicy, Route, RouteAction, WeightedTarget
+from mizzen.model.meta import selects
+from mizzen.model.proxy import Scope
+from mizzen.model.traffic import (
+    ConsistentHash,
+    Destination,
+    HeaderOperations,
+    Headers,
+    HttpMatch,
+    HttpRoute,
+    Retries,
+    RouteDestination,
+    VirtualService,
+)
+from mizzen.names import MESH_GATEWAY, outbound_cluster, resolve_host
+from mizzen.resolve.rules import policy_for, rule_for
+from mizzen.resolve.services import service_at
+from mizzen.resolve.world import gateway_name, settings
+
+if TYPE_CHECKING:
+    from mizzen.engine import Database
+
+_RETRY_ON: Final = (
+    "connect-failure",
+    "refused-stream",
+    "unavailable",
+    "cancelled",
+    "retriable-status-codes",
+)
+DEFAULT_RETRY: Final = RetryPolicy(attempts=2, retry_on=_RETRY_ON)
+_EVERYTHING: Final = RequestMatch()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where routes are made for: seen from a scope, on a port of the mesh or of a gateway.
+
+    ``gateway`` is ``mesh`` or ``namespace/name``.
+    """
+
+    scope: Scope
+    port: int
+    gateway: str = MESH_GATEWAY
+
+
+def routes_of(db: Database, place: Place, virtual_service: VirtualService) -> tuple[Route, ...]:
+    """Return the routes of all HTTP rules, up to the first that takes every request."""
+    routes: list[Route] = []
+    for rule in virtual_service.http:
+        for route in _routes_of_rule(db, place, virtual_service, rule):
+            routes.append(route)
+            if route.match == _EVERYTHING:
+                return tuple(routes)
+    return tuple(routes)
+
+
+def _routes_of_rule(
+    db: Database, place: Place, owner: VirtualService, rule: HttpRoute
+) -> Iterator[Route]:
+    matches = [m for m in rule.match if _applies(place, owner, m)] if rule.match else [HttpMatch()]
+    if not matches:
+        return
+    action, headers = _action(db, place, owner, rule)
+    if action is None:
+        return
+    for match in matches:
+        yield Route(
+            name=".".join(filter(None, (rule.name, match.name))) or "default",
+            match=_request_match(match),
+            action=action,
+            headers=headers,
+            stat_prefix=match.stat_prefix,
+        )
+
+
+def _applies(place: Place, owner: VirtualService, match: HttpMatch) -> bool:
+    """Tell whether what is known in advance lets an alternative match here."""
+    if match.port is not None and match.port != place.port:
+        return False
+    if match.source_namespace and match.source_namespace != place.scope.namespace:
+        return False
+    if match.gateways:
+        # With gateways written, sourceLabels has no say (Istio, HTTPMatchRequest.sourceLabels).
+        names = (g if g == MESH_GATEWAY else _full(g, owner) for g in match.gateways)
+        return place.gateway in names
+    if place.gateway != MESH_GATEWAY:
+        return True
+    return selects(match.source_labels, place.scope.labels)
+
+
+def _full(gateway: str, owner: VirtualService) -> str:
+    return gateway_name(gateway, owner.meta.namespace)
+
+
+def _request_match(match: HttpMatch) -> RequestMatch:
+    return RequestMatch(
+        uri=match.uri,
+        ignore_uri_case=match.ignore_uri_case,
+        scheme=match.scheme,
+        method=match.method,
+        authority=match.authority,
+        headers=match.headers,
+        without_headers=match.without_headers,
+        query_params=match.query_params,
+    )
+
+
+def _action(
+    db: Database, place: Place, owner: VirtualService, rule: HttpRoute
+) -> tuple[RouteAction | None, Headers]:
+    """Return what a rule does, and its header operations without the Host, which is a rewrite."""
+    if rule.redirect is not None:
+        return rule.redirect, rule.headers
+    if rule.direct_response is not None:
+        return rule.direct_response, rule.headers
+    if not rule.route:
+        return None, rule.headers
+    host, headers = _split_host(rule.headers)
+    return _forward(db, place, owner, rule, host), headers
+
+
+def _split_host(headers: Headers) -> tuple[str, Headers]:
+    """Take ``Host`` out of the headers to set; Envoy rewrites the authority in its own way."""
+    hosts = [v for k, v in headers.request.set if k.lower() in ("host", ":authority")]
+    rest = tuple((k, v) for k, v in headers.request.set if k.lower() not in ("host", ":authority"))
+    if not hosts:
+        return "", headers
+    request = HeaderOperations(set=rest, add=headers.request.add, remove=headers.request.remove)
+    return hosts[-1], Headers(request=request, response=headers.response)
+
+
+def _forward(
+    db: Database, place: Place, owner: VirtualService, rule: HttpRoute, host: str
+) -> Forward:
+    targets = tuple(_target(db, place, owner, d) for d in _weighted(rule.route))
+    hash_on = _hash_on(db, place, owner, rule.route[0].destination)
+    rewrite = rule.rewrite
+    return Forward(
+        targets=targets,
+        timeout=rule.timeout or timedelta(0),
+        retry=_retry(rule.retries, hashed=bool(hash_on)),
+        prefix_rewrite=rewrite.uri if rewrite else "",
+        regex_rewrite=(
+            (rewrite.regex_match, rewrite.regex_rewrite)
+            if rewrite and rewrite.regex_match
+            else None
+        ),
+        host_rewrite=(rewrite.authority if rewrite else "") or host,
+        hash_on=hash_on,
+    )
+
+
+def _weighted(destinations: tuple[RouteDestination, ...]) -> tuple[RouteDestination, ...]:
+    """Leave out destinations of weight 0, unless there is just one, which has all traffic anyway."""
+    if len(destinations) == 1:
+        return destinations
+    return tuple(d for d in destinations if d.weight) or destinations
+
+
+def _target(
+    db: Database, place: Place, owner: VirtualService, weighted: RouteDestination
+) -> WeightedTarget:
+    return WeightedTarget(
+        cluster=destination_cluster(db, place, owner, weighted.destination),
+        weight=weighted.weight,
+        headers=weighted.headers,
+    )
+
+
+def destination_cluster(
+    db: Database, place: Place, owner: VirtualService, destination: Destination
+) -> str:
+    """Return the cluster that a destination means.
+
+    Without a port it is the service's only one, else the listener's. The name of a host that nobody
+    knows is made all the same: the request then fails as the diagnostics say.
+    """
+    host = resolve_host(destination.host, owner.meta.namespace, settings(db).domain)
+    port = destination.port or _only_port(db, place.scope, host) or place.port
+    return outbound_cluster(port, destination.subset, host)
+
+
+def _only_port(db: Database, scope: Scope, host: str) -> int | None:
+    service = service_at(db, scope, host)
+    return service.ports[0].number if service and len(service.ports) == 1 else None
+
+
+def _hash_on(
+    db: Database, place: Place, owner: VirtualService, destination: Destination
+) -> tuple[ConsistentHash, ...]:
+    host = resolve_host(destination.host, owner.meta.namespace, settings(db).domain)
+    port = destination.port or _only_port(db, place.scope, host) or place.port
+    return hash_of(db, place.scope, host, port, destination.subset)
+
+
+def hash_of(
+    db: Database, scope: Scope, host: str, port: int, subset: str = ""
+) -> tuple[ConsistentHash, ...]:
+    """Return the keys of consistent hashing that a destination's rule asks for."""
+    rule = rule_for(db, (scope, host))
+    balancer = policy_for(rule, port, rule.subset(subset)).load_balancer
+    if balancer is None or balancer.consistent_hash is None:
+        return ()
+    return (balancer.consistent_hash,)
+
+
+def _retry(retries: Retries | None, *, hashed: bool) -> RetryPolicy | None:
+    """Return the retry policy: Istio's default where none is written, none where attempts ≤ 0."""
+    if retries is None:
+        return RetryPolicy(attempts=2, retry_on=_RETRY_ON, avoid_previous_hosts=not hashed)
+    if retries.attempts <= 0:
+        return None
+    words = tuple(w for w in (w.strip() for w in retries.retry_on.split(",")) if w)
+    codes = tuple(int(word) for word in words if word.isdigit())
+    conditions = tuple(word for word in words if not word.isdigit()) or (() if codes else _RETRY_ON)
+    if codes and "retriable-status-codes" not in conditions:
+        conditions = (*conditions, "retriable-status-codes")
+    avoid = retries.retry_ignore_previous_hosts
+    return RetryPolicy(
+        attempts=retries.attempts,
+        retry_on=conditions,
+        retriable_status_codes=codes,
+        per_try_timeout=retries.per_try_timeout,
+        backoff=retries.backoff,
+        avoid_previous_hosts=not hashed if avoid is None else avoid,
+        remote_localities=retries.retry_remote_localities,
+    )
+
+
+@query
+def default_route(db: Database, key: tuple[Scope, str, int]) -> Route:
+    """Return the route of a service that no VirtualService routes: (scope, host, port)."""
+    scope, host, port = key
+    hash_on = hash_of(db, scope, host, port)
+    return Route(
+        name="default",
+        match=_EVERYTHING,
+        action=Forward(
+            targets=(WeightedTarget(cluster=outbound_cluster(port, "", host), weight=100),),
+            retry=_retry(None, hashed=bool(hash_on)),
+            hash_on=hash_on,
+        ),
+    )

@@ -1,0 +1,55 @@
+"""Proxies: which class a connecting proxy belongs to, from what the World knows of its workload.
+
+The pod of its name counts; where the World does not know it (yet), its WorkloadEntry, and at last what
+the proxy says of itself. When the pod appears, the class is found anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mizzen.engine import query
+from mizzen.model.kube import Pod
+from mizzen.model.meta import NO_LABELS, Labels
+from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
+from mizzen.model.traffic import WorkloadEntry
+from mizzen.names import DEFAULT_REGISTRY, ObjectKey
+from mizzen.resolve.world import OBJECT, PODS_AT, SOURCE_LABELS
+
+if TYPE_CHECKING:
+    from mizzen.engine import Database
+
+
+@query
+def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
+    """Return the class of a proxy."""
+    workload = _workload(db, node)
+    gateway = node.kind is ProxyKind.ROUTER
+    asked_for = SOURCE_LABELS.all_keys(db)
+    told_apart = Labels(tuple(pair for pair in workload.labels if pair in asked_for))
+    scope = Scope(
+        namespace=node.namespace,
+        # A gateway's routes ignore sourceLabels.
+        labels=NO_LABELS if gateway else told_apart,
+        gateway=gateway,
+    )
+    return ProxyClass(kind=node.kind, scope=scope, workload=workload)
+
+
+def _workload(db: Database, node: NodeInfo) -> Workload:
+    pod = OBJECT(db, ObjectKey(DEFAULT_REGISTRY, "Pod", node.namespace, node.name))
+    if isinstance(pod, Pod):
+        return _of_pod(pod)
+    for key in PODS_AT(db, node.ip):
+        pod = OBJECT(db, key)
+        if isinstance(pod, Pod) and pod.meta.namespace == node.namespace:
+            return _of_pod(pod)
+    entry = OBJECT(db, ObjectKey(DEFAULT_REGISTRY, "WorkloadEntry", node.namespace, node.name))
+    if isinstance(entry, WorkloadEntry):
+        return Workload(namespace=node.namespace, labels=entry.endpoint.labels)
+    return Workload(namespace=node.namespace, labels=node.labels)
+
+
+def _of_pod(pod: Pod) -> Workload:
+    ports = tuple((port.name, port.number) for port in pod.ports if port.name)
+    return Workload(namespace=pod.meta.namespace, labels=pod.meta.labels, ports=ports)

@@ -1,0 +1,133 @@
+"""DestinationRules: which one holds for a host, and what it says for a port and a subset.
+
+Looked up in the client's namespace, then the service's, then the root namespace; the first level that has
+any match wins, and within it the most specific host. Rules of one namespace for one host are merged: the
+subsets of all, the policy of the oldest that has one (Istio, DestinationRule).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from mizzen.engine import query
+from mizzen.ir import Origins
+from mizzen.model.meta import visible_from
+from mizzen.model.proxy import Scope
+from mizzen.model.traffic import DestinationRule, PortPolicy, Subset, TrafficPolicy
+from mizzen.names import covering_hosts
+from mizzen.resolve.services import MeshService, candidates, service_at
+from mizzen.resolve.world import OBJECT, RULES_AT_HOST, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mizzen.engine import Database
+    from mizzen.names import ObjectKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectiveRule:
+    """What all DestinationRules in force for a host say together."""
+
+    policy: TrafficPolicy | None = None
+    subsets: tuple[Subset, ...] = ()
+    origins: Origins = ()
+
+    def subset(self, name: str) -> Subset | None:
+        """Return the subset of a name."""
+        return next((subset for subset in self.subsets if subset.name == name), None)
+
+
+NO_RULE = EffectiveRule()
+
+
+@query
+def rule_for(db: Database, key: tuple[Scope, str]) -> EffectiveRule:
+    """Return the rule for a host when seen from a scope; an empty one where there is none."""
+    scope, host = key
+    service = service_at(db, scope, host)
+    for namespace in _levels(db, scope, service):
+        rules = _most_specific(db, namespace, host, seen_from=scope.namespace)
+        if rules:
+            return _merge(rules)
+    return NO_RULE
+
+
+def _levels(db: Database, scope: Scope, service: MeshService | None) -> Iterator[str]:
+    owner = (service.namespace,) if service else ()
+    yield from dict.fromkeys((scope.namespace, *owner, settings(db).root_namespace))
+
+
+def _most_specific(
+    db: Database, namespace: str, host: str, *, seen_from: str
+) -> list[DestinationRule]:
+    for pattern in covering_hosts(host):
+        found = (OBJECT(db, key) for key in RULES_AT_HOST(db, (namespace, pattern)))
+        rules = [
+            rule
+            for rule in found
+            if isinstance(rule, DestinationRule)
+            and visible_from(seen_from, owner=namespace, export_to=rule.export_to)
+        ]
+        if rules:
+            return sorted(rules, key=lambda rule: rule.meta.age_rank)
+    return []
+
+
+def _merge(rules: list[DestinationRule]) -> EffectiveRule:
+    subsets: dict[str, Subset] = {}
+    for rule in rules:
+        for subset in rule.subsets:
+            subsets.setdefault(subset.name, subset)
+    return EffectiveRule(
+        policy=next((rule.policy for rule in rules if rule.policy is not None), None),
+        subsets=tuple(subsets.values()),
+        origins=tuple(sorted(rule.meta.key for rule in rules)),
+    )
+
+
+@query
+def has_own_rules(db: Database, key: tuple[str, str]) -> bool:
+    """Tell whether a namespace may see a host's rules differently from everybody else: (namespace, host).
+
+    True where it has rules of its own for the host, or where some rule is not for everyone.
+    """
+    namespace, host = key
+    owners = {service.namespace for service in candidates(db, host)}
+    if namespace not in owners and _rule_keys(db, namespace, host):
+        return True
+    levels = (*sorted(owners), settings(db).root_namespace)
+    found = (OBJECT(db, rule) for level in levels for rule in _rule_keys(db, level, host))
+    return any(isinstance(rule, DestinationRule) and rule.export_to != ("*",) for rule in found)
+
+
+def _rule_keys(db: Database, namespace: str, host: str) -> list[ObjectKey]:
+    return [
+        key for pattern in covering_hosts(host) for key in RULES_AT_HOST(db, (namespace, pattern))
+    ]
+
+
+def policy_for(rule: EffectiveRule, port: int, subset: Subset | None = None) -> PortPolicy:
+    """Return the policy of one port, as a whole or for a subset.
+
+    A port's blocks replace the rule's blocks as a whole; a subset's blocks stand over the rule's, its own
+    port's over those.
+    """
+    policy = _for_port(rule.policy, port)
+    if subset is not None and subset.policy is not None:
+        policy = _over(_for_port(subset.policy, port), policy)
+    return policy
+
+
+def _for_port(policy: TrafficPolicy | None, port: int) -> PortPolicy:
+    if policy is None:
+        return PortPolicy()
+    own = dict(policy.ports).get(port)
+    return policy.base if own is None else _over(own, policy.base)
+
+
+def _over(upper: PortPolicy, lower: PortPolicy) -> PortPolicy:
+    """Return the blocks of ``upper`` where it has them, else those of ``lower``."""
+    blocks = {f.name: getattr(upper, f.name) or getattr(lower, f.name) for f in fields(PortPolicy)}
+    return PortPolicy(**blocks)

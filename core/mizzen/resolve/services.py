@@ -1,0 +1,124 @@
+"""Services: what a host means, from where the mesh is seen.
+
+A Kubernetes Service and a ServiceEntry both give the mesh hosts with ports. Several objects may give the
+same host; which one counts depends on who asks (Istio: own namespace first, then the Kubernetes Service,
+then the oldest).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mizzen.engine import query
+from mizzen.model.kube import Service, ServicePort
+from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, visible_from
+from mizzen.model.proxy import Scope
+from mizzen.model.traffic import Resolution, ServiceEntry
+from mizzen.resolve.world import OBJECT, SERVICES_AT_HOST
+
+if TYPE_CHECKING:
+    from mizzen.engine import Database
+    from mizzen.names import ObjectKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshService:
+    """One host of one object.
+
+    Attributes:
+        addresses: Virtual addresses, CIDRs included; empty for headless services and for entries
+            without addresses.
+        headless: True where clients get the endpoints' own addresses.
+        external: True for a MESH_EXTERNAL ServiceEntry: no automatic mTLS.
+        resolved: False for what is not translated yet (DNS and NONE resolutions, ExternalName).
+    """
+
+    key: ObjectKey
+    host: str
+    meta: Meta
+    ports: tuple[ServicePort, ...]
+    addresses: tuple[str, ...]
+    headless: bool
+    external: bool
+    resolved: bool
+    export_to: ExportTo
+    subject_alt_names: tuple[str, ...] = ()
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the object."""
+        return self.meta.namespace
+
+    def port(self, number: int) -> ServicePort | None:
+        """Return the port of a number."""
+        return next((port for port in self.ports if port.number == number), None)
+
+
+def from_object(item: object, host: str) -> MeshService | None:
+    """Return what an object says of a host; None where it is neither Service nor ServiceEntry."""
+    match item:
+        case Service():
+            return _from_service(item, host)
+        case ServiceEntry():
+            return _from_entry(item, host)
+        case _:
+            return None
+
+
+def _from_service(item: Service, host: str) -> MeshService:
+    return MeshService(
+        key=item.meta.key,
+        host=host,
+        meta=item.meta,
+        ports=item.ports,
+        addresses=item.cluster_ips,
+        headless=item.headless,
+        external=False,
+        resolved=not item.external_name,
+        export_to=item.export_to,
+    )
+
+
+def _from_entry(item: ServiceEntry, host: str) -> MeshService:
+    return MeshService(
+        key=item.meta.key,
+        host=host,
+        meta=item.meta,
+        ports=item.ports,
+        addresses=item.addresses,
+        headless=False,
+        external=item.external,
+        resolved=item.resolution is Resolution.STATIC,
+        export_to=item.export_to,
+        subject_alt_names=item.subject_alt_names,
+    )
+
+
+@query
+def candidates(db: Database, host: str) -> tuple[MeshService, ...]:
+    """Return everything that gives a host, the preferred first, wherever it may be seen from."""
+    found = (from_object(OBJECT(db, key), host) for key in SERVICES_AT_HOST(db, host))
+    return tuple(sorted((s for s in found if s and s.resolved), key=_preference))
+
+
+def _preference(service: MeshService) -> tuple[bool, tuple[float, str, str]]:
+    return (service.key.kind != "Service", service.meta.age_rank)
+
+
+@query
+def is_public(db: Database, host: str) -> bool:
+    """Tell whether every namespace sees the same in a host, as far as services go."""
+    found = candidates(db, host)
+    return len(found) <= 1 and all(service.export_to == EXPORT_ALL for service in found)
+
+
+def service_at(db: Database, scope: Scope, host: str) -> MeshService | None:
+    """Return the service that a host is when seen from a scope, or None."""
+    visible = [
+        service
+        for service in candidates(db, host)
+        if visible_from(scope.namespace, owner=service.namespace, export_to=service.export_to)
+    ]
+    own = (service for service in visible if service.namespace == scope.namespace)
+    return next(own, visible[0] if visible else None)

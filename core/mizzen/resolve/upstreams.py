@@ -1,0 +1,168 @@
+"""Upstreams: the clusters of a host, one for each port and one more for each of its subsets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mizzen.engine import query
+from mizzen.ir import (
+    Discovery,
+    MeshTls,
+    Plaintext,
+    SimpleTls,
+    Upstream,
+    UpstreamHttp,
+    UpstreamTls,
+)
+from mizzen.model.kube import Protocol, ServicePort
+from mizzen.model.meta import NO_LABELS, Labels
+from mizzen.model.proxy import Scope
+from mizzen.model.security import MtlsMode
+from mizzen.model.traffic import (
+    ClientTls,
+    ConnectionPool,
+    LoadBalancer,
+    PortPolicy,
+    SimpleLb,
+    Subset,
+    TlsMode,
+)
+from mizzen.names import outbound_cluster, subset_sni
+from mizzen.resolve.endpoints import identities, instances
+from mizzen.resolve.peers import namespace_mode
+from mizzen.resolve.rules import EffectiveRule, policy_for, rule_for
+from mizzen.resolve.services import MeshService, service_at
+from mizzen.resolve.world import settings
+
+if TYPE_CHECKING:
+    from mizzen.engine import Database
+
+
+@query
+def upstreams(db: Database, key: tuple[Scope, str]) -> tuple[Upstream, ...]:
+    """Return all clusters of a host as seen from a scope; none where it is not visible."""
+    scope, host = key
+    service = service_at(db, scope, host)
+    if service is None:
+        return ()
+    rule = rule_for(db, key)
+    return tuple(
+        _upstream(db, scope, service, port, rule, subset)
+        for port in service.ports
+        if port.protocol is not Protocol.UDP
+        for subset in (None, *rule.subsets)
+    )
+
+
+def _upstream(
+    db: Database,
+    scope: Scope,
+    service: MeshService,
+    port: ServicePort,
+    rule: EffectiveRule,
+    subset: Subset | None,
+) -> Upstream:
+    policy = policy_for(rule, port.number, subset)
+    pool = policy.connection_pool or ConnectionPool()
+    balancer = policy.load_balancer or LoadBalancer()
+    discovery = _discovery(scope, service, balancer)
+    name = subset.name if subset else ""
+    return Upstream(
+        host=service.host,
+        port=port.number,
+        subset=name,
+        discovery=discovery,
+        protocol=port.protocol,
+        http=_http(port.protocol, pool),
+        tls=_tls(db, service, port, name, policy, discovery),
+        load_balancer=balancer,
+        connection_pool=pool,
+        outlier_detection=policy.outlier_detection,
+        connect_timeout=pool.connect_timeout or settings(db).connect_timeout,
+        service_name=service.meta.name,
+        service_namespace=service.namespace,
+        external=service.external,
+        rule=rule.origins[0] if rule.origins else None,
+        origins=(service.key, *rule.origins),
+    )
+
+
+def _discovery(scope: Scope, service: MeshService, balancer: LoadBalancer) -> Discovery:
+    """Return how endpoints are found; a sidecar leaves the choice among headless pods to the client."""
+    headless = service.headless and not scope.gateway
+    if headless or balancer.simple is SimpleLb.PASSTHROUGH:
+        return Discovery.ORIGINAL_DESTINATION
+    return Discovery.EDS
+
+
+def _http(protocol: Protocol, pool: ConnectionPool) -> UpstreamHttp:
+    if protocol is Protocol.UNSET or pool.use_client_protocol:
+        return UpstreamHttp.CLIENT
+    upgraded = protocol.is_http and pool.h2_upgrade_policy == "UPGRADE"
+    return UpstreamHttp.HTTP2 if protocol.is_http2 or upgraded else UpstreamHttp.HTTP1
+
+
+def _tls(
+    db: Database,
+    service: MeshService,
+    port: ServicePort,
+    subset: str,
+    policy: PortPolicy,
+    discovery: Discovery,
+) -> UpstreamTls:
+    sni = subset_sni(port.number, subset, service.host)
+    if policy.tls is not None:
+        return _written_tls(db, service, policy.tls, sni)
+    if service.external or namespace_mode(db, service.namespace) is MtlsMode.DISABLE:
+        return Plaintext()
+    ids = identities(db, service.key)
+    if discovery is Discovery.ORIGINAL_DESTINATION:
+        # No endpoint metadata to choose by: mutual TLS only where every endpoint takes it.
+        known = instances(db, service.key)
+        if not known or not all(instance.mtls_ready for instance in known):
+            return Plaintext()
+        return MeshTls(automatic=False, identities=ids, sni=sni)
+    return MeshTls(automatic=True, identities=ids, sni=sni)
+
+
+def _written_tls(db: Database, service: MeshService, tls: ClientTls, sni: str) -> UpstreamTls:
+    match tls.mode:
+        case TlsMode.DISABLE:
+            return Plaintext()
+        case TlsMode.ISTIO_MUTUAL:
+            names = tls.subject_alt_names or identities(db, service.key)
+            return MeshTls(automatic=False, identities=tuple(names), sni=tls.sni or sni)
+        case TlsMode.SIMPLE | TlsMode.MUTUAL:
+            return SimpleTls(
+                sni=tls.sni,
+                subject_alt_names=tls.subject_alt_names or service.subject_alt_names,
+                insecure_skip_verify=tls.insecure_skip_verify,
+            )
+
+
+@query
+def eds_clusters(
+    db: Database, key: tuple[Scope, str]
+) -> tuple[tuple[MeshService, int, str, Labels], ...]:
+    """Return service, port, subset and the subset's labels of each EDS cluster of a host."""
+    scope, host = key
+    service = service_at(db, scope, host)
+    if service is None:
+        return ()
+    rule = rule_for(db, key)
+    return tuple(
+        (service, upstream.port, upstream.subset, _labels(rule, upstream.subset))
+        for upstream in upstreams(db, key)
+        if upstream.discovery is Discovery.EDS
+    )
+
+
+def _labels(rule: EffectiveRule, name: str) -> Labels:
+    subset = rule.subset(name)
+    return subset.labels if subset else NO_LABELS
+
+
+@query
+def known_clusters(db: Database, key: tuple[Scope, str]) -> frozenset[str]:
+    """Return the names of a host's clusters."""
+    return frozenset(outbound_cluster(u.port, u.subset, u.host) for u in upstreams(db, key))

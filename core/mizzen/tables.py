@@ -1,0 +1,263 @@
+"""The tables of a scope: everything outbound that the proxies of one scope share.
+
+One fold over all hosts keeps them. A changed host costs what that host has; the other hosts' entries are
+not looked at. Listeners are the one thing that hosts have in common (the port's shared HTTP listener), or
+may quarrel about (two entries with one address): every host lays its claim, and claims are settled per
+listener, so that the outcome does not depend on who came first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from mizzen.bundle import EMPTY_TABLE, Entry, Table
+from mizzen.engine import Fold, query
+from mizzen.ir import CatchAll, OutboundListener, RouteTable
+from mizzen.model.proxy import Scope
+from mizzen.render.cluster import render_upstream
+from mizzen.render.endpoint import render_endpoints
+from mizzen.render.listener import render_outbound
+from mizzen.render.route import render_route_table, render_virtual_host
+from mizzen.resolve.endpoints import endpoint_group
+from mizzen.resolve.listeners import http_ports, own_listeners, shared_listener
+from mizzen.resolve.routes import required_clusters, route_viewer, viewer, virtual_hosts
+from mizzen.resolve.services import service_at
+from mizzen.resolve.upstreams import eds_clusters, upstreams
+from mizzen.resolve.world import ROUTES_AT_HOST, SERVICES_AT_HOST, settings
+
+if TYPE_CHECKING:
+    from mizzen.engine import Database
+
+AgeRank = tuple[float, str, str]
+Claims = Mapping[str, Mapping[str, "Claim"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A listener that a host wants; the oldest claim wins."""
+
+    rank: AgeRank
+    listener: OutboundListener
+    registry_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostResources:
+    """What one host adds to a scope."""
+
+    clusters: tuple[Entry, ...] = ()
+    endpoints: tuple[Entry, ...] = ()
+    virtual_hosts: tuple[Entry, ...] = ()
+    claims: tuple[Claim, ...] = ()
+
+
+NOTHING = HostResources()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScopeTables:
+    """Everything outbound of a scope. ``claims`` are by listener name, then by host."""
+
+    clusters: Table = EMPTY_TABLE
+    endpoints: Table = EMPTY_TABLE
+    listeners: Table = EMPTY_TABLE
+    routes: Table = EMPTY_TABLE
+    virtual_hosts: Table = EMPTY_TABLE
+    claims: Claims = field(default_factory=dict)
+
+
+@query
+def host_clusters(db: Database, key: tuple[Scope, str]) -> tuple[Entry, ...]:
+    """Return the clusters of a host, encoded."""
+    return tuple(
+        Entry(render_upstream(upstream), origins=upstream.origins)
+        for upstream in upstreams(db, key)
+    )
+
+
+@query
+def host_endpoints(db: Database, key: tuple[Scope, str]) -> tuple[Entry, ...]:
+    """Return the load assignments of a host's EDS clusters, encoded."""
+    groups = (
+        endpoint_group(db, (service.key, service.host, port, subset, labels))
+        for service, port, subset, labels in eds_clusters(db, key)
+    )
+    return tuple(Entry(render_endpoints(group), origins=group.origins) for group in groups)
+
+
+@query
+def host_virtual_hosts(db: Database, key: tuple[Scope, str]) -> tuple[Entry, ...]:
+    """Return the virtual hosts of a host, encoded, each with the clusters that it needs."""
+    return tuple(
+        Entry(
+            render_virtual_host(host),
+            origins=host.origins,
+            requires=required_clusters(host.routes),
+        )
+        for host in virtual_hosts(db, key)
+    )
+
+
+@query
+def host_claims(db: Database, key: tuple[Scope, str]) -> tuple[Claim, ...]:
+    """Return the listeners that a host wants."""
+    service = service_at(db, *key)
+    if service is None:
+        return ()
+    shared = (shared_listener(db, port) for port in http_ports(db, key))
+    return tuple(
+        Claim(
+            rank=service.meta.age_rank,
+            listener=listener,
+            registry_only=settings(db).registry_only,
+        )
+        for listener in (*shared, *own_listeners(db, key))
+    )
+
+
+@query
+def host_resources(db: Database, key: tuple[Scope, str]) -> HostResources:
+    """Return all that a host adds to a scope, made for the widest scope that sees the same."""
+    scope, host = key
+    seen_by = viewer(db, key)
+    if scope.gateway:
+        return HostResources(
+            clusters=host_clusters(db, (seen_by, host)),
+            endpoints=host_endpoints(db, (seen_by, host)),
+        )
+    return HostResources(
+        clusters=host_clusters(db, (seen_by, host)),
+        endpoints=host_endpoints(db, (seen_by, host)),
+        virtual_hosts=host_virtual_hosts(db, (route_viewer(db, key), host)),
+        claims=host_claims(db, (seen_by, host)),
+    )
+
+
+@query
+def all_hosts(db: Database, scope: Scope) -> frozenset[str]:
+    """Return every host that services give and, for sidecars, that VirtualServices name."""
+    hosts = SERVICES_AT_HOST.all_keys(db)
+    return hosts if scope.gateway else hosts | ROUTES_AT_HOST.all_keys(db)
+
+
+Changes = Mapping[str, tuple[HostResources | None, HostResources | None]]
+
+
+def _apply(tables: ScopeTables, changes: Changes) -> ScopeTables:
+    """Return the tables with the changed hosts' entries in place of their old ones."""
+    clusters: dict[str, Entry | None] = {}
+    endpoints: dict[str, Entry | None] = {}
+    hosts: dict[str, Entry | None] = {}
+    for before, after in changes.values():
+        old, new = before or NOTHING, after or NOTHING
+        _differ(old.clusters, new.clusters, clusters)
+        _differ(old.endpoints, new.endpoints, endpoints)
+        _differ(old.virtual_hosts, new.virtual_hosts, hosts)
+    updated = replace(
+        tables,
+        clusters=tables.clusters.updated(clusters),
+        endpoints=tables.endpoints.updated(endpoints),
+        virtual_hosts=tables.virtual_hosts.updated(hosts),
+    )
+    return _apply_claims(updated, changes)
+
+
+def _differ(old: tuple[Entry, ...], new: tuple[Entry, ...], into: dict[str, Entry | None]) -> None:
+    """Note the names that go and the entries that come. A name that moves between hosts stays."""
+    if old is new:
+        return
+    for entry in old:
+        into.setdefault(entry.resource.name, None)
+    for entry in new:
+        into[entry.resource.name] = entry
+
+
+def _apply_claims(tables: ScopeTables, changes: Changes) -> ScopeTables:
+    claims = dict(tables.claims)
+    touched: dict[str, None] = {}
+    for host, (before, after) in changes.items():
+        old, new = (before or NOTHING).claims, (after or NOTHING).claims
+        if old == new:
+            continue
+        for claim in old:
+            claims[claim.listener.name] = _without(claims[claim.listener.name], host)
+            touched[claim.listener.name] = None
+        for claim in new:
+            name = claim.listener.name
+            claims[name] = {**claims.get(name, {}), host: claim}
+            touched[name] = None
+    if not touched:
+        return tables
+    return _settle(tables, claims, sorted(touched))
+
+
+def _without(claims: Mapping[str, Claim], host: str) -> Mapping[str, Claim]:
+    return {name: claim for name, claim in claims.items() if name != host}
+
+
+def _settle(
+    tables: ScopeTables, claims: dict[str, Mapping[str, Claim]], names: list[str]
+) -> ScopeTables:
+    listeners: dict[str, Entry | None] = {}
+    routes: dict[str, Entry | None] = {}
+    for name in names:
+        for gone in _tables_of(tables.claims.get(name, {})):
+            routes.setdefault(gone.name, None)
+        if not claims[name]:
+            del claims[name]
+            listeners[name] = None
+            continue
+        listeners[name] = _listener_entry(winner(claims[name]))
+        for table in _tables_of(claims[name]):
+            routes[table.name] = Entry(render_route_table(table), origins=table.origins)
+    return replace(
+        tables,
+        claims=claims,
+        listeners=tables.listeners.updated(listeners),
+        routes=tables.routes.updated(routes),
+    )
+
+
+def winner(claims: Mapping[str, Claim]) -> OutboundListener:
+    """Return the listener that comes of all claims on one name.
+
+    Shared HTTP listeners are one and the same. Among the others the oldest wins; where it meets the
+    shared one on a port, it gets what is not HTTP.
+    """
+    ranked = sorted(claims.items(), key=lambda item: (item[1].rank, item[0]))
+    shared = [c.listener for _, c in ranked if _is_shared(c.listener)]
+    own = [c.listener for _, c in ranked if not _is_shared(c.listener)]
+    if shared and own:
+        return replace(shared[0], tcp=own[0].tcp, origins=own[0].origins)
+    return (shared or own)[0]
+
+
+def _is_shared(listener: OutboundListener) -> bool:
+    return listener.routes == str(listener.port)
+
+
+def _listener_entry(listener: OutboundListener) -> Entry:
+    own = listener.tcp.cluster
+    requires = frozenset({own} if own.startswith("outbound|") else ())
+    return Entry(render_outbound(listener), origins=listener.origins, requires=requires)
+
+
+def _tables_of(claims: Mapping[str, Claim]) -> list[RouteTable]:
+    """Return the route configurations that the listener of these claims refers to."""
+    if not claims:
+        return []
+    listener = winner(claims)
+    if not listener.routes:
+        return []
+    if not _is_shared(listener):
+        return [RouteTable(name=listener.routes, catch_all=CatchAll.NONE, origins=listener.origins)]
+    registry_only = next(iter(claims.values())).registry_only
+    catch_all = CatchAll.BLOCK if registry_only else CatchAll.PASSTHROUGH
+    return [RouteTable(name=listener.routes, catch_all=catch_all)]
+
+
+SCOPE_TABLES: Fold[Scope, str, HostResources, ScopeTables] = Fold(
+    "scope tables", all_hosts, host_resources, ScopeTables(), _apply
+)

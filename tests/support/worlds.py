@@ -1,0 +1,375 @@
+"""Random worlds: small pools of names, so that edits meet, collide, shadow and leave one another."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from hypothesis import strategies as st
+
+from mizzen.model.kube import (
+    ContainerPort,
+    EndpointSlice,
+    Node,
+    Pod,
+    Protocol,
+    Service,
+    ServicePort,
+    SliceEndpoint,
+)
+from mizzen.model.meta import NO_LABELS, ExportTo, Labels, Meta, labels
+from mizzen.model.proxy import NodeInfo, ProxyKind
+from mizzen.model.security import (
+    AuthorizationPolicy,
+    Condition,
+    MtlsMode,
+    Operation,
+    PeerAuthentication,
+    PolicyAction,
+    Rule,
+    Source,
+)
+from mizzen.model.traffic import (
+    ClientTls,
+    ConnectionPool,
+    ConsistentHash,
+    Destination,
+    DestinationRule,
+    Gateway,
+    HttpMatch,
+    HttpRoute,
+    LoadBalancer,
+    MatchKind,
+    OutlierDetection,
+    PortPolicy,
+    Redirect,
+    Resolution,
+    Retries,
+    RouteDestination,
+    Server,
+    ServiceEntry,
+    SimpleLb,
+    StringMatch,
+    Subset,
+    TlsMode,
+    TrafficPolicy,
+    VirtualService,
+    WorkloadEndpoint,
+    WorkloadEntry,
+)
+from mizzen.model.world import Object
+from mizzen.names import ObjectKey
+
+NAMESPACES: Final = ("shop", "bank", "istio-system")
+NAMES: Final = ("web", "cart", "db")
+HOSTS: Final = (
+    "web",
+    "cart",
+    "cart.shop.svc.cluster.local",
+    "db.bank.svc.cluster.local",
+    "api.example.com",
+    "*.example.com",
+    "*.shop.svc.cluster.local",
+)
+_APP_LABELS: Final = (
+    labels({"app": "web", "version": "v1", "security.istio.io/tlsMode": "istio"}),
+    labels({"app": "web", "version": "v2"}),
+    labels({"app": "cart", "security.istio.io/tlsMode": "istio"}),
+    labels({"istio": "ingressgateway"}),
+)
+_SELECTORS: Final = (
+    labels({"app": "web"}),
+    labels({"app": "cart"}),
+    labels({"version": "v1"}),
+    labels({"istio": "ingressgateway"}),
+)
+_ADDRESSES: Final = tuple(f"10.0.0.{number}" for number in range(1, 7))
+_EXPORTS: Final = tuple(ExportTo(e) for e in (("*",), (".",), ("bank",), ("~",)))
+
+PROXIES: Final = tuple(
+    NodeInfo(
+        id=f"sidecar~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local",
+        kind=ProxyKind.SIDECAR,
+        ip=ip,
+        name=name,
+        namespace=namespace,
+        labels=app,
+    )
+    for ip, name, namespace, app in (
+        ("10.0.0.1", "web", "shop", _APP_LABELS[0]),
+        ("10.0.0.2", "cart", "bank", _APP_LABELS[2]),
+        ("10.0.9.9", "stranger", "shop", NO_LABELS),
+    )
+) + (
+    NodeInfo(
+        id="router~10.0.0.4~gate.istio-system~istio-system.svc.cluster.local",
+        kind=ProxyKind.ROUTER,
+        ip="10.0.0.4",
+        name="gate",
+        namespace="istio-system",
+        labels=_APP_LABELS[3],
+    ),
+)
+
+_namespaces = st.sampled_from(NAMESPACES)
+_names = st.sampled_from(NAMES)
+_hosts = st.sampled_from(HOSTS)
+_exports = st.sampled_from(_EXPORTS)
+_selectors = st.sampled_from(_SELECTORS)
+_port_numbers = st.sampled_from((80, 8080, 9000))
+
+
+def _metas(kind: str) -> st.SearchStrategy[Meta]:
+    return st.builds(
+        Meta,
+        kind=st.just(kind),
+        namespace=_namespaces,
+        name=_names,
+        created_s=st.sampled_from((0.0, 1.0, 2.0)),
+    )
+
+
+_ports = st.lists(
+    st.builds(
+        ServicePort,
+        name=st.sampled_from(("http", "tcp", "any")),
+        number=_port_numbers,
+        protocol=st.sampled_from((Protocol.HTTP, Protocol.GRPC, Protocol.TCP, Protocol.UNSET)),
+        target=st.sampled_from((None, 8080, "main")),
+    ),
+    min_size=1,
+    max_size=2,
+    unique_by=lambda port: port.number,
+).map(tuple)
+
+_services = st.builds(
+    Service,
+    meta=_metas("Service"),
+    ports=_ports,
+    cluster_ips=st.sampled_from((("10.96.0.1",), ("10.96.0.2",), ())),
+    headless=st.booleans(),
+    selector=_selectors,
+    export_to=_exports,
+).map(lambda s: s if s.headless != bool(s.cluster_ips) else _fixed(s))
+
+
+def _fixed(service: Service) -> Service:
+    """Make headless and having an address exclude each other."""
+    return Service(
+        meta=service.meta,
+        ports=service.ports,
+        cluster_ips=() if service.headless else ("10.96.0.3",),
+        headless=service.headless,
+        selector=service.selector,
+        export_to=service.export_to,
+    )
+
+
+_slices = st.builds(
+    EndpointSlice,
+    meta=_metas("EndpointSlice"),
+    service=_names,
+    ports=st.sampled_from(((("http", 8080), ("tcp", 9000)), (("any", 8080),))),
+    endpoints=st.lists(
+        st.builds(
+            SliceEndpoint,
+            addresses=st.sampled_from(_ADDRESSES).map(lambda address: (address,)),
+            ready=st.booleans(),
+            terminating=st.sampled_from((False, False, True)),
+            pod=st.sampled_from(("", *NAMES)),
+        ),
+        max_size=3,
+    ).map(tuple),
+)
+_pods = st.builds(
+    Pod,
+    meta=st.builds(
+        Meta,
+        kind=st.just("Pod"),
+        namespace=_namespaces,
+        name=st.sampled_from((*NAMES, "gate")),
+        labels=st.sampled_from(_APP_LABELS),
+    ),
+    ips=st.sampled_from(_ADDRESSES).map(lambda address: (address,)),
+    node=st.sampled_from(("", "n1")),
+    service_account=st.sampled_from(("default", "robot")),
+    ports=st.just((ContainerPort(name="main", number=8080),)),
+)
+_nodes = st.builds(
+    Node,
+    meta=st.builds(Meta, kind=st.just("Node"), namespace=st.just(""), name=st.just("n1")),
+    region=st.sampled_from(("", "eu")),
+    zone=st.sampled_from(("a", "b")),
+)
+_destinations = st.builds(
+    RouteDestination,
+    destination=st.builds(
+        Destination,
+        host=st.sampled_from(HOSTS[:5]),
+        subset=st.sampled_from(("", "v1", "v2")),
+        port=st.sampled_from((None, 80, 8080)),
+    ),
+    weight=st.integers(0, 2),
+)
+_matches = st.builds(
+    HttpMatch,
+    uri=st.sampled_from((None, StringMatch(MatchKind.PREFIX, "/a"))),
+    port=st.sampled_from((None, None, 80)),
+    gateways=st.sampled_from(((), (), ("mesh",), ("istio-system/web",))),
+    source_labels=st.sampled_from((NO_LABELS, NO_LABELS, _SELECTORS[0])),
+    source_namespace=st.sampled_from(("", "", "bank")),
+)
+_http = st.builds(
+    HttpRoute,
+    match=st.lists(_matches, max_size=2).map(tuple),
+    route=st.lists(_destinations, min_size=1, max_size=2).map(tuple),
+    timeout=st.sampled_from((None, timedelta(seconds=3))),
+    retries=st.sampled_from((None, Retries(attempts=0), Retries(attempts=3, retry_on="5xx,429"))),
+) | st.just(HttpRoute(redirect=Redirect(uri="/elsewhere")))
+_virtual_services = st.builds(
+    VirtualService,
+    meta=_metas("VirtualService"),
+    hosts=st.lists(_hosts, min_size=1, max_size=2, unique=True).map(tuple),
+    gateways=st.sampled_from((("mesh",), ("istio-system/web",), ("mesh", "istio-system/web"))),
+    export_to=_exports,
+    http=st.lists(_http, max_size=2).map(tuple),
+)
+_port_policies = st.builds(
+    PortPolicy,
+    load_balancer=st.sampled_from(
+        (
+            None,
+            LoadBalancer(simple=SimpleLb.ROUND_ROBIN),
+            LoadBalancer(simple=SimpleLb.PASSTHROUGH),
+            LoadBalancer(consistent_hash=ConsistentHash(http_header_name="user")),
+        )
+    ),
+    connection_pool=st.sampled_from((None, ConnectionPool(max_connections=5))),
+    outlier_detection=st.sampled_from((None, OutlierDetection(consecutive_5xx_errors=2))),
+    tls=st.sampled_from((None, None, *(ClientTls(mode=m) for m in TlsMode if m != "MUTUAL"))),
+)
+_policies = st.none() | st.builds(
+    TrafficPolicy,
+    base=_port_policies,
+    ports=st.sampled_from(((), ((80, PortPolicy(tls=ClientTls(mode=TlsMode.DISABLE))),))),
+)
+_rules = st.builds(
+    DestinationRule,
+    meta=_metas("DestinationRule"),
+    host=_hosts,
+    policy=_policies,
+    subsets=st.lists(
+        st.builds(
+            Subset,
+            name=st.sampled_from(("v1", "v2")),
+            labels=st.sampled_from((labels({"version": "v1"}), labels({"version": "v2"}))),
+            policy=_policies,
+        ),
+        max_size=2,
+        unique_by=lambda subset: subset.name,
+    ).map(tuple),
+    export_to=_exports,
+)
+_gateways = st.builds(
+    Gateway,
+    meta=_metas("Gateway"),
+    selector=_selectors,
+    servers=st.lists(
+        st.builds(
+            Server,
+            port=st.builds(
+                ServicePort,
+                name=st.just("http"),
+                number=_port_numbers,
+                protocol=st.just(Protocol.HTTP),
+            ),
+            hosts=st.lists(
+                st.sampled_from(("*", "*.example.com", "shop/*", "./api.example.com")),
+                min_size=1,
+                max_size=2,
+            ).map(tuple),
+            https_redirect=st.booleans(),
+        ),
+        max_size=2,
+    ).map(tuple),
+)
+_endpoints = st.builds(
+    WorkloadEndpoint,
+    address=st.sampled_from(_ADDRESSES),
+    labels=st.sampled_from(_APP_LABELS),
+    ports=st.sampled_from(((), (("http", 7000),))),
+    service_account=st.sampled_from(("", "vm")),
+    locality=st.sampled_from(("", "eu/a")),
+)
+_entries = st.builds(
+    ServiceEntry,
+    meta=_metas("ServiceEntry"),
+    hosts=st.sampled_from((("api.example.com",), ("web.shop.svc.cluster.local", "x.example.com"))),
+    addresses=st.sampled_from(((), ("240.0.0.1",), ("10.96.0.1",))),
+    ports=_ports,
+    external=st.booleans(),
+    resolution=st.sampled_from((Resolution.STATIC, Resolution.STATIC, Resolution.DNS)),
+    endpoints=st.lists(_endpoints, max_size=2).map(tuple),
+    selector=st.sampled_from((None, None, *_SELECTORS[:2])),
+    export_to=_exports,
+)
+_workload_entries = st.builds(WorkloadEntry, meta=_metas("WorkloadEntry"), endpoint=_endpoints)
+_peer_authentications = st.builds(
+    PeerAuthentication,
+    meta=_metas("PeerAuthentication"),
+    selector=st.none() | _selectors,
+    mode=st.sampled_from(tuple(MtlsMode)),
+    port_modes=st.sampled_from(((), ((8080, MtlsMode.DISABLE),), ((9999, MtlsMode.STRICT),))),
+)
+_authorization_policies = st.builds(
+    AuthorizationPolicy,
+    meta=_metas("AuthorizationPolicy"),
+    selector=st.just(NO_LABELS) | _selectors,
+    action=st.sampled_from((PolicyAction.ALLOW, PolicyAction.DENY)),
+    rules=st.lists(
+        st.builds(
+            Rule,
+            sources=st.sampled_from(
+                ((), (Source(namespaces=("shop",), not_ip_blocks=("10.1.0.0/16",)),))
+            ),
+            operations=st.sampled_from(((), (Operation(paths=("/x*",), methods=("GET",)),))),
+            conditions=st.sampled_from(((), (Condition(key="destination.port", values=("80",)),))),
+        ),
+        max_size=2,
+    ).map(tuple),
+)
+
+objects: Final[st.SearchStrategy[Object]] = st.one_of(
+    _services,
+    _slices,
+    _pods,
+    _nodes,
+    _virtual_services,
+    _rules,
+    _gateways,
+    _entries,
+    _workload_entries,
+    _peer_authentications,
+    _authorization_policies,
+)
+# An edit: an object to set, or the place among the known keys (by remainder) of one to delete.
+edits: Final[st.SearchStrategy[Object | int]] = objects | st.integers(0, 99)
+
+
+def batch_of(
+    chosen: list[Object | int], known: dict[ObjectKey, Object]
+) -> dict[ObjectKey, Object | None]:
+    """Apply edits to ``known`` and return them as the changes of one batch."""
+    changes: dict[ObjectKey, Object | None] = {}
+    for edit in chosen:
+        if not isinstance(edit, int):
+            known[edit.meta.key] = edit
+            changes[edit.meta.key] = edit
+        elif known:
+            gone = sorted(known)[edit % len(known)]
+            del known[gone]
+            changes[gone] = None
+    return changes
+
+
+__all__ = ["PROXIES", "Labels", "batch_of", "edits", "objects"]
