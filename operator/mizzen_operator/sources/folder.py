@@ -1,0 +1,348 @@
+"""From the texts of a folder's files to batches: pure, so that its laws can be tested.
+
+What is in force after an edit:
+
+- Only documents whose text is new are parsed; a file of 5,000 documents of which one was edited costs
+  one. Documents before and after the edited stretch are recognised by comparing texts.
+- An object whose document has an error keeps its last good version. While some document of a file
+  cannot be read at all, nobody knows which object it was: every object that the file had and that its
+  readable documents do not name keeps its last good version too.
+- **What vanishes, vanishes late; everything else takes effect at once.** Editors empty a file before
+  they fill it, or move it away and write a new one; ``git checkout`` unlinks and creates. So an object
+  that is no longer in its file is *held* until somebody who knows the time says that the file has
+  settled (``update(..., settled=True)``); a held object gives way to the same object elsewhere, so a
+  renamed file is no gap and no duplicate.
+- The same object twice: the first file in the order of paths that has ever had a good version wins,
+  and within a file the first document; the others carry MZ0107.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from mizzen.api.documents import split_documents
+from mizzen.api.parse import parse_document
+from mizzen.diagnostics import DUPLICATE_OBJECT, NOT_YAML, Diagnostic, Location, Severity
+from mizzen.model.world import Batch, Object, Parsed
+from mizzen.names import DEFAULT_REGISTRY, ObjectKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mizzen.api.documents import Document
+
+# Parsed texts that no file has any more are forgotten once they outnumber those in use by this many:
+# enough for renames and for undoing an edit.
+_SPARE_TEXTS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for the text of a file that is there but cannot be read; the reason is for people."""
+
+    reason: str
+
+
+# None: there is no such file.
+Text = str | Unreadable | None
+
+_Finding = tuple["Object | None", tuple[Diagnostic, ...]]
+_NOTHING: Final[_Finding] = (None, ())
+
+
+def file_key(path: str) -> ObjectKey:
+    """Return the key under which findings stand that belong to a file and to no object of it."""
+    return ObjectKey(DEFAULT_REGISTRY, "File", "", path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a text was parsed to, with the place where it stood at that time."""
+
+    results: tuple[Parsed | Diagnostic, ...]
+    file: str
+    line: int
+
+
+@dataclass(slots=True)
+class _Block:
+    """A document in its place; ``line`` follows edits above it."""
+
+    text: str
+    line: int
+    reading: _Reading
+
+    @property
+    def parsed(self) -> Iterable[Parsed]:
+        """The objects in it."""
+        return (result for result in self.reading.results if isinstance(result, Parsed))
+
+    @property
+    def loose(self) -> Iterable[Diagnostic]:
+        """The findings in it that belong to no object."""
+        return (result for result in self.reading.results if isinstance(result, Diagnostic))
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether something points at its lines."""
+        return any(isinstance(r, Diagnostic) or r.diagnostics for r in self.reading.results)
+
+    def of(self, key: ObjectKey) -> Parsed:
+        """Return what it says of an object that stands in it."""
+        return next(parsed for parsed in self.parsed if parsed.key == key)
+
+
+@dataclass(slots=True)
+class _File:
+    """A file: its documents, who stands in which, and the last good version of each object.
+
+    ``good`` may name objects that no document has: those are held.
+    """
+
+    path: str
+    blocks: list[_Block] = field(default_factory=list)
+    holders: dict[ObjectKey, list[_Block]] = field(default_factory=dict)
+    good: dict[ObjectKey, Object] = field(default_factory=dict)
+    unreadable: Unreadable | None = None
+
+    @property
+    def rank(self) -> list[str]:
+        """Where it stands in the order of paths, folder by folder."""
+        return self.path.split("/")
+
+    def held(self) -> frozenset[ObjectKey]:
+        """Return the objects that are kept although no document names them."""
+        return frozenset(key for key in self.good if key not in self.holders)
+
+    def faults(self) -> tuple[Diagnostic, ...]:
+        """Return what keeps documents, or the whole file, from being read as objects."""
+        if self.unreadable is not None:
+            where = Location(file=self.path, line=1)
+            message = f"the file cannot be read: {self.unreadable.reason}"
+            return (
+                Diagnostic(code=NOT_YAML, object=None, path="", message=message, location=where),
+            )
+        return tuple(_located(found, self, block) for block in self.blocks for found in block.loose)
+
+    def place(self, key: ObjectKey) -> _Block | None:
+        """Return the first document with a good version of the object, else its first document."""
+        blocks = self.holders.get(key, [])
+        return next(
+            (b for b in blocks if b.of(key).object is not None), blocks[0] if blocks else None
+        )
+
+
+class Folder:
+    """The folder as it was last told; not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, _File] = {}
+        self._claimants: dict[ObjectKey, set[str]] = {}
+        self._in_force: dict[ObjectKey, _Finding] = {}
+        self._readings: dict[str, _Reading] = {}
+        self._unsettled: set[str] = set()
+
+    @property
+    def unsettled(self) -> frozenset[str]:
+        """The files that hold objects which they no longer name: to be told again when settled."""
+        return frozenset(self._unsettled)
+
+    @property
+    def files(self) -> frozenset[str]:
+        """The paths of the files that are known, those included that are gone but not settled."""
+        return frozenset(self._files)
+
+    def update(self, texts: Mapping[str, Text], *, settled: bool) -> Batch:
+        """Take in files' texts; return what is in force differently from before.
+
+        ``settled`` says that these texts have stayed as they are for a while: objects that they do not
+        name any more are gone.
+        """
+        touched: set[ObjectKey] = set()
+        for path in sorted(texts):
+            touched |= self._take(path, texts[path], settled=settled)
+        self._forget_spare_texts()
+        return self._batch(touched)
+
+    def _take(self, path: str, text: Text, *, settled: bool) -> set[ObjectKey]:
+        file = self._files.setdefault(path, _File(path=path))
+        unreadable_before, file.unreadable = file.unreadable, None
+        if isinstance(text, Unreadable):
+            file.unreadable = text
+            touched: set[ObjectKey] = set()
+        else:
+            touched = self._replace_blocks(file, split_documents(text) if text else ())
+        self._remember_good(file, touched)
+        faults = file.faults()
+        if faults or unreadable_before or self._in_force.get(file_key(path)):
+            touched |= file.held() | {file_key(path)}
+        touched |= self._settle(file, kept=_hold(faults), settled=settled)
+        self._register(file, touched)
+        return touched
+
+    def _replace_blocks(self, file: _File, documents: tuple[Document, ...]) -> set[ObjectKey]:
+        """Swap the stretch that differs; return the objects that stand in it or moved with findings."""
+        start, end = _difference(file.blocks, documents)
+        stop = len(file.blocks) - end
+        old = file.blocks[start:stop]
+        new = [self._block(d, file.path) for d in documents[start : len(documents) - end]]
+        moved = _move(file.blocks[stop:], documents[len(documents) - end :])
+        file.blocks[start:stop] = new
+        for block in old:
+            _remove_holder(file, block)
+        for block in new:
+            for key in {parsed.key for parsed in block.parsed}:
+                file.holders.setdefault(key, []).append(block)
+        touched = {parsed.key for block in (*old, *new, *moved) for parsed in block.parsed}
+        for key in touched & file.holders.keys():
+            file.holders[key].sort(key=lambda block: block.line)
+        return touched
+
+    def _block(self, document: Document, path: str) -> _Block:
+        reading = self._readings.get(document.text)
+        if reading is None:
+            reading = _Reading(parse_document(document, path), path, document.first_line)
+            self._readings[document.text] = reading
+        return _Block(document.text, document.first_line, reading)
+
+    def _remember_good(self, file: _File, keys: Iterable[ObjectKey]) -> None:
+        for key in keys:
+            place = file.place(key)
+            if place is not None and (item := place.of(key).object) is not None:
+                file.good[key] = item
+
+    def _settle(self, file: _File, *, kept: bool, settled: bool) -> frozenset[ObjectKey]:
+        """Drop what the file no longer names, or put the file down as unsettled; return what changed."""
+        self._unsettled.discard(file.path)
+        held = file.held()
+        if kept or not held:
+            return frozenset()
+        if not settled:
+            self._unsettled.add(file.path)
+            return held
+        for key in held:
+            self._bequeath(file, key)
+        return held
+
+    def _bequeath(self, file: _File, key: ObjectKey) -> None:
+        """Drop a held version; a file that names the object but never had a good one inherits it."""
+        item = file.good.pop(key)
+        for path in self._claimants.get(key, set()) - {file.path}:
+            self._files[path].good.setdefault(key, item)
+
+    def _register(self, file: _File, keys: Iterable[ObjectKey]) -> None:
+        for key in keys:
+            claimants = self._claimants.setdefault(key, set())
+            if key in file.holders or key in file.good:
+                claimants.add(file.path)
+            else:
+                claimants.discard(file.path)
+            if not claimants:
+                del self._claimants[key]
+        if not (file.blocks or file.good or file.unreadable):
+            del self._files[file.path]
+
+    def _batch(self, touched: set[ObjectKey]) -> Batch:
+        changes: dict[ObjectKey, Object | None] = {}
+        diagnostics: dict[ObjectKey, tuple[Diagnostic, ...]] = {}
+        for key in sorted(touched):
+            item, findings = self._decide(key)
+            item_before, findings_before = self._in_force.get(key, _NOTHING)
+            if item != item_before:
+                changes[key] = item
+            if findings != findings_before:
+                diagnostics[key] = findings
+            if item is None and not findings:
+                self._in_force.pop(key, None)
+            else:
+                self._in_force[key] = (item, findings)
+        return Batch(changes=changes, diagnostics=diagnostics)
+
+    def _decide(self, key: ObjectKey) -> _Finding:
+        """Return what is in force for an object, and everything there is to say about it."""
+        if key.kind == "File" and key == file_key(key.name):
+            file = self._files.get(key.name)
+            return (None, file.faults()) if file else _NOTHING
+        claimants = sorted(
+            (self._files[path] for path in self._claimants.get(key, ())), key=lambda file: file.rank
+        )
+        naming = [file for file in claimants if key in file.holders]
+        holding = [file for file in claimants if key not in file.holders]
+        winner = next((file for file in (*naming, *holding) if key in file.good), None)
+        item = winner.good[key] if winner else None
+        if naming:
+            return item, _findings(key, naming, winner if winner in naming else naming[0])
+        return item, winner.faults() if winner else ()
+
+    def _forget_spare_texts(self) -> None:
+        in_use = sum(len(file.blocks) for file in self._files.values())
+        if len(self._readings) > 2 * in_use + _SPARE_TEXTS:
+            blocks = (block for file in self._files.values() for block in file.blocks)
+            self._readings = {block.text: block.reading for block in blocks}
+
+
+def _hold(faults: tuple[Diagnostic, ...]) -> bool:
+    """Tell whether something could not be read, so that it is unknown which objects it was."""
+    return any(found.code.severity is Severity.ERROR for found in faults)
+
+
+def _difference(old: list[_Block], new: tuple[Document, ...]) -> tuple[int, int]:
+    """Return how many documents are the same at the front, and of the others at the back."""
+    shorter = min(len(old), len(new))
+    start = 0
+    while start < shorter and old[start].text == new[start].text:
+        start += 1
+    end = 0
+    while end < shorter - start and old[-1 - end].text == new[-1 - end].text:
+        end += 1
+    return start, end
+
+
+def _move(blocks: list[_Block], documents: tuple[Document, ...]) -> list[_Block]:
+    """Put blocks where their documents stand now; return those that moved and have findings."""
+    if not blocks or blocks[0].line == documents[0].first_line:
+        return []
+    for block, document in zip(blocks, documents, strict=True):
+        block.line = document.first_line
+    return [block for block in blocks if block.is_noisy]
+
+
+def _remove_holder(file: _File, block: _Block) -> None:
+    for parsed in block.parsed:
+        holders = [other for other in file.holders.get(parsed.key, ()) if other is not block]
+        if holders:
+            file.holders[parsed.key] = holders
+        else:
+            file.holders.pop(parsed.key, None)
+
+
+def _findings(key: ObjectKey, naming: list[_File], winner: _File) -> tuple[Diagnostic, ...]:
+    """Return the findings on an object in every place where it stands."""
+    in_force = winner.place(key)
+    found: list[Diagnostic] = []
+    for file in naming:
+        for block in file.holders[key]:
+            found += (_located(d, file, block) for d in block.of(key).diagnostics)
+            if in_force is not None and block is not in_force:
+                found.append(_duplicate(key, file, block, f"{winner.path}:{in_force.line}"))
+    return tuple(found)
+
+
+def _duplicate(key: ObjectKey, file: _File, block: _Block, other: str) -> Diagnostic:
+    return Diagnostic(
+        code=DUPLICATE_OBJECT,
+        object=key,
+        path="",
+        message=f"{key} stands here and at {other}, which is in force",
+        location=Location(file=file.path, line=block.line),
+    )
+
+
+def _located(found: Diagnostic, file: _File, block: _Block) -> Diagnostic:
+    """Return a finding with the place where its document stands now."""
+    reading = block.reading
+    if found.location is None or (reading.file == file.path and reading.line == block.line):
+        return found
+    line = found.location.line - reading.line + block.line
+    return replace(found, location=Location(file=file.path, line=line))
