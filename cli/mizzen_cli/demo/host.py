@@ -91,14 +91,15 @@ def write_user_map(host: Host, pid: int) -> None:
 
     ``OSError`` or ``subprocess.CalledProcessError`` where that is refused.
     """
-    if host.uids and host.gids:
+    if host.uids and host.gids and os.geteuid() != 0:
         _map_range("newuidmap", pid, os.getuid(), host.uids)
         _map_range("newgidmap", pid, os.getgid(), host.gids)
         return
     process = Path(f"/proc/{pid}")
-    (process / "setgroups").write_text("deny", encoding="ascii")
-    (process / "uid_map").write_text(f"0 {os.getuid()} 1", encoding="ascii")
-    (process / "gid_map").write_text(f"0 {os.getgid()} 1", encoding="ascii")
+    if not host.gids:  # the kernel's condition for a map without privilege (user_namespaces(7))
+        (process / "setgroups").write_text("deny", encoding="ascii")
+    (process / "uid_map").write_text(_map_text(os.getuid(), host.uids), encoding="ascii")
+    (process / "gid_map").write_text(_map_text(os.getgid(), host.gids), encoding="ascii")
 
 
 def advice(reason: str) -> str:
@@ -141,6 +142,12 @@ def _map_range(command: str, pid: int, own: int, spare: UidRange) -> None:
     spare_entry = ("1", str(spare.start), str(spare.count))
     argv = [_which(command) or command, str(pid), *own_entry, *spare_entry]
     subprocess.run(argv, check=True, capture_output=True)  # noqa: S603  # numbers only
+
+
+def _map_text(own: int, spare: UidRange | None) -> str:
+    """Return a map as the kernel reads it: inside, outside, count."""
+    others = f"1 {spare.start} {spare.count}\n" if spare else ""
+    return f"0 {own} 1\n{others}"
 
 
 def _range(file: Path) -> UidRange | None:

@@ -49,7 +49,7 @@ def main() -> int:
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}"
     os.environ["XTABLES_LOCKFILE"] = str(workdir / _LOCK_FILE)
     try:
-        _enter_namespaces(calls, own_users=own_users)
+        _enter_users_and_pids(calls, own_users=own_users)
     except OSError as refused:
         wire.send(calls, {"error": f"{refused.strerror} (errno {refused.errno})"})
         return 1
@@ -62,23 +62,21 @@ def main() -> int:
     return 0
 
 
-def _enter_namespaces(calls: socket.socket, *, own_users: bool) -> None:
+def _enter_users_and_pids(calls: socket.socket, *, own_users: bool) -> None:
     """Leave the host, with a user namespace whose map the outer half writes where one is wanted."""
     if own_users:
         linux.unshare(linux.CLONE_NEWUSER)
         wire.ask(calls, {"waiting": "user map"})
-    linux.unshare(
-        linux.CLONE_NEWNS
-        | linux.CLONE_NEWNET
-        | linux.CLONE_NEWPID
-        | linux.CLONE_NEWIPC
-        | linux.CLONE_NEWUTS
-    )
+    linux.unshare(linux.CLONE_NEWPID)
 
 
 def _first_process(calls: socket.socket, events: socket.socket) -> int:
+    """Enter what the janitor stays out of: it must not see the mounts in the folder it removes."""
     linux.die_with_parent(signal.SIGKILL)
     try:
+        linux.unshare(
+            linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+        )
         linux.make_mounts_private()
         _mount_proc()
         world = World(events)

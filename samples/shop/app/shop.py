@@ -1,0 +1,149 @@
+"""A service of the shop: answers who it is and who called, and calls others; the standard library only.
+
+    shop.py --name reviews --version v2 --port 9080 --calls ledger=http://ledger:9080
+
+``GET /``            who answers, and what the services named by ``--calls`` answered
+``GET /<service>``   the answer of one of those services, with its status
+``GET /self``        who answers, without calling anyone
+``POST /break``      answer 503 from now on; ``POST /mend`` ends that
+``GET /count``       how many requests were answered, and how many of them with 503
+
+With ``--tcp-port`` it also answers every line on a plain TCP connection with the same line and its name.
+"""
+
+import argparse
+import json
+import os
+import socketserver
+import threading
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+# What a service hands on, so that a rule about a caller's header holds for the calls behind it too.
+HANDED_ON = ("end-user", "x-request-id", "traceparent")
+
+
+class State:
+    """What the requests have in common: the options, two counters and whether we pretend to be ill."""
+
+    def __init__(self, options):
+        self.options = options
+        self.calls = dict(call.split("=", 1) for call in options.calls)
+        self.broken = options.failing
+        self.lock = threading.Lock()
+        self.answered = 0
+        self.refused = 0
+
+    def who(self):
+        return {"service": self.options.name, "version": self.options.version, "pod": os.environ.get("HOSTNAME", "")}
+
+    def count(self, status):
+        with self.lock:
+            self.answered += 1
+            self.refused += status == 503
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection; it stays open for more requests."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet
+    disable_nagle_algorithm = True
+
+    def do_GET(self):
+        state = self.server.state
+        if self.path == "/count":
+            return self.answer(200, {"answered": state.answered, "refused": state.refused})
+        if state.broken:
+            state.count(503)
+            return self.answer(503, {**state.who(), "error": "broken"})
+        called = self.path.strip("/").split("/")[0]
+        if called in state.calls:
+            status, body = call(state.calls[called], self.headers)
+            state.count(status)
+            return self.answer(status, body)
+        answer = {**state.who(), "caller": caller(self.headers), "from": self.client_address[0]}
+        if self.path == "/":
+            answer["calls"] = {name: call(url, self.headers)[1] for name, url in state.calls.items()}
+        state.count(200)
+        return self.answer(200, answer)
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.path in ("/break", "/mend"):
+            self.server.state.broken = self.path == "/break"
+            return self.answer(200, self.server.state.who())
+        return self.answer(404, {"error": f"no {self.path} here"})
+
+    def answer(self, status, body):
+        data = (json.dumps(body) + "\n").encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        self.wfile.flush()
+
+    def log_message(self, *_):
+        """Say nothing: access logs are Envoy's business."""
+
+
+def caller(headers):
+    """Who called, as its certificate proved to our Envoy; None where there was none."""
+    for part in headers.get("x-forwarded-client-cert", "").split(";"):
+        name, _, value = part.partition("=")
+        if name == "URI":
+            return value.strip('"')
+    return None
+
+
+def call(url, headers):
+    """Return status and answer of another service; 502 where there was no answer."""
+    handed_on = {name: headers[name] for name in HANDED_ON if name in headers}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=handed_on), timeout=10) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refused:
+        return refused.code, {"error": refused.read().decode().strip()}
+    except OSError as failed:
+        return 502, {"error": str(failed)}
+
+
+class TcpHandler(socketserver.StreamRequestHandler):
+    """Answers each line."""
+
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(f"{self.server.state.options.name}: {line.decode()}".encode())
+
+
+class TcpServer(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+class HttpServer(ThreadingHTTPServer):
+    request_queue_size = 256
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--version", default="v1")
+    parser.add_argument("--port", type=int, default=9080)
+    parser.add_argument("--tcp-port", type=int, default=0)
+    parser.add_argument("--calls", action="append", default=[], metavar="NAME=URL")
+    parser.add_argument("--failing", action="store_true")
+    state = State(parser.parse_args())
+    if state.options.tcp_port:
+        tcp = TcpServer(("", state.options.tcp_port), TcpHandler)
+        tcp.state = state
+        threading.Thread(target=tcp.serve_forever, daemon=True).start()
+    server = HttpServer(("", state.options.port), Handler)
+    server.state = state
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The capture rules of a pod, as text that iptables-restore reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from mizzen.capture import CaptureConfig, Family, Mark, restore_text
+
+_HERE: Final = Path(__file__).parent
+
+_CASES: Final = {
+    "default": CaptureConfig(),
+    "mark": CaptureConfig(proxy=Mark(), exclude_outbound_cidrs=("10.44.0.1/32",)),
+    "nothing-inbound": CaptureConfig(include_inbound_ports=()),
+    "some-inbound-ports": CaptureConfig(
+        include_inbound_ports=(8080, 9080), exclude_inbound_ports=(22,)
+    ),
+    "excluded": CaptureConfig(
+        exclude_inbound_ports=(22,),
+        exclude_outbound_ports=(3306,),
+        exclude_outbound_cidrs=("169.254.169.254/32", "fd00:ec2::254/128"),
+    ),
+    "some-outbound": CaptureConfig(
+        include_outbound_cidrs=("10.96.0.0/12", "fd00::/8"), include_outbound_ports=(443,)
+    ),
+}
+_SUFFIX: Final = {Family.V4: "v4", Family.V6: "v6"}
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("case", _CASES)
+def test_the_rules_are_those_that_were_reviewed(
+    case: str, family: Family, update_golden: bool
+) -> None:
+    """The same configuration gives the same rules, in the order that decides."""
+    file = _HERE / f"{case}.{_SUFFIX[family]}.rules"
+    text = restore_text(_CASES[case], family)
+    if update_golden:
+        file.write_text(text, encoding="ascii")
+    assert text == file.read_text(encoding="ascii")
+
+
+def test_no_golden_is_left_over(update_golden: bool) -> None:
+    """Every kept file belongs to a case; an update removes those that do not."""
+    wanted = {f"{case}.{suffix}.rules" for case in _CASES for suffix in _SUFFIX.values()}
+    leftovers = [file for file in _HERE.glob("*.rules") if file.name not in wanted]
+    if update_golden:
+        for file in leftovers:
+            file.unlink()
+        return
+    assert leftovers == []
+
+
+def test_what_is_no_network_is_refused() -> None:
+    """A destination that is no CIDR raises before any rule is loaded."""
+    with pytest.raises(ValueError, match="nonsense"):
+        restore_text(CaptureConfig(exclude_outbound_cidrs=("nonsense",)), Family.V4)
