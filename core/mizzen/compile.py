@@ -10,6 +10,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from mizzen.analyze import analysis
 from mizzen.bundle import EMPTY_TABLE, Bundle, Entry, Table
 from mizzen.engine import Database, Fold, query
 from mizzen.model.mesh import MeshSettings
@@ -34,6 +35,7 @@ from mizzen.wire import Resource, TypeUrl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from mizzen.diagnostics import Diagnostic
     from mizzen.ir import InboundPolicy
     from mizzen.model.world import Batch, Object
     from mizzen.names import ObjectKey
@@ -183,6 +185,10 @@ class Compiler:
         bundle = Bundle(revision=self.revision, tables=MappingProxyType(dict(layers)))
         self._bundles[proxies] = (layers, bundle)
         return bundle
+
+    def analyze(self) -> Mapping[ObjectKey, tuple[Diagnostic, ...]]:
+        """Return what objects get wrong about one another, sorted by object."""
+        return analysis(self._db)
 
     def forget(self, proxies: ProxyClass) -> None:
         """Let go of a class of which no proxy is left."""

@@ -114,6 +114,80 @@ NOT_TRANSLATED: Final = _warning(
 INVALID_COMBINATION: Final = _error(
     "MZ0202", "fields do not go together", "Keep one of the fields that the message names."
 )
+UNKNOWN_HOST: Final = _error(
+    "MZ0301",
+    "destination host is not known",
+    "Correct the host, or create the Service or ServiceEntry: requests there get 503 meanwhile.",
+)
+UNKNOWN_SUBSET: Final = _error(
+    "MZ0302",
+    "subset is not defined",
+    "Define the subset in a DestinationRule of the host, or correct its name.",
+)
+UNKNOWN_PORT: Final = _error(
+    "MZ0303", "destination port is not one of the service's", "Use a port that the service has."
+)
+UNKNOWN_GATEWAY: Final = _error(
+    "MZ0304", "gateway does not exist", "Correct the name (namespace/name), or create the Gateway."
+)
+AMBIGUOUS_PORT: Final = _error(
+    "MZ0305",
+    "destination has several ports and none is chosen",
+    "Write destination.port.number.",
+)
+RULE_WITHOUT_HOST: Final = _warning(
+    "MZ0306",
+    "DestinationRule is for a host that is not known",
+    "Correct spec.host, or create the Service or ServiceEntry.",
+)
+EMPTY_SUBSET: Final = _warning(
+    "MZ0307",
+    "subset selects no endpoint",
+    "Correct the subset's labels, or start workloads that have them.",
+)
+SELECTS_NOTHING: Final = _warning(
+    "MZ0308", "selector matches no workload", "Correct the labels of the selector."
+)
+SERVED_BY_NO_ROUTE: Final = _warning(
+    "MZ0309",
+    "hosts of the VirtualService are not served by its gateway",
+    "Make the hosts of the Gateway's servers and of the VirtualService meet.",
+)
+HOST_CONFLICT: Final = _warning(
+    "MZ0401",
+    "another VirtualService routes the same host",
+    "Merge the two: for a mesh host only one VirtualService is in force.",
+)
+UNREACHABLE_RULE: Final = _warning(
+    "MZ0402",
+    "rule can never be reached",
+    "Move it before the rule that takes every request, or remove it.",
+)
+DUPLICATE_SUBSET: Final = _warning(
+    "MZ0403",
+    "subset is defined by several DestinationRules",
+    "Keep one definition: the oldest one is in force.",
+)
+SHADOWED_POLICY: Final = _warning(
+    "MZ0404",
+    "another PeerAuthentication holds for the same workloads",
+    "Keep one of the two: the oldest one is in force.",
+)
+SHADOWED_SERVICE: Final = _warning(
+    "MZ0405",
+    "another object gives the same host",
+    "Keep one of the two, or change the host: one of them is not in force.",
+)
+LOST_ON_TCP: Final = _warning(
+    "MZ0406",
+    "rule asks for a property of requests on a TCP port",
+    "Use only sources and ports there: an ALLOW rule is not in force on TCP, a DENY rule is wider.",
+)
+REJECTED: Final = _error(
+    "MZ0501",
+    "Envoy rejected what was made from the object",
+    "Change the field that Envoy's message names; the last accepted version stays in force.",
+)
 CATALOGUE: Final = (
     NOT_YAML,
     NOT_AN_OBJECT,
@@ -125,4 +199,20 @@ CATALOGUE: Final = (
     UNSERVED_VERSION,
     NOT_TRANSLATED,
     INVALID_COMBINATION,
+    UNKNOWN_HOST,
+    UNKNOWN_SUBSET,
+    UNKNOWN_PORT,
+    UNKNOWN_GATEWAY,
+    AMBIGUOUS_PORT,
+    RULE_WITHOUT_HOST,
+    EMPTY_SUBSET,
+    SELECTS_NOTHING,
+    SERVED_BY_NO_ROUTE,
+    HOST_CONFLICT,
+    UNREACHABLE_RULE,
+    DUPLICATE_SUBSET,
+    SHADOWED_POLICY,
+    SHADOWED_SERVICE,
+    LOST_ON_TCP,
+    REJECTED,
 )

@@ -70,7 +70,6 @@ EXPORT_ALL: Final = ExportTo(("*",))
 
 def visible_from(namespace: str, *, owner: str, export_to: ExportTo) -> bool:
     """Tell whether an object of namespace ``owner`` may influence proxies of ``namespace``."""
-    for target in export_to:
-        if target == "*" or target == namespace or (target == "." and owner == namespace):
-            return True
-    return False
+    return any(
+        target in ("*", namespace) or (target == "." and owner == namespace) for target in export_to
+    )

@@ -180,6 +180,12 @@ def _on_tcp(action: PolicyAction, rules: Iterable[PolicyRule]) -> Iterable[Polic
             )
 
 
+def asks_for_request(rule: Rule) -> bool:
+    """Tell whether a rule asks for a property of requests, which TCP does not have."""
+    reader = p.Reader(namespace="", trust_domains=())
+    return any(_asks_for_request(side) for side in (_operation_of(rule), _source_of(rule, reader)))
+
+
 def _asks_for_request(term: Predicate) -> bool:
     match term:
         case AllOf(terms) | AnyOf(terms):

@@ -111,6 +111,10 @@ def _rule_host(item: DestinationRule, mesh: MeshSettings) -> tuple[tuple[str, st
     return ((item.meta.namespace, resolve_host(item.host, item.meta.namespace, mesh.domain)),)
 
 
+def _itself(item: Object, _mesh: MeshSettings) -> tuple[ObjectKey, ...]:
+    return (item.meta.key,)
+
+
 def _everywhere(_item: Object, _mesh: MeshSettings) -> tuple[str, ...]:
     return ("",)
 
@@ -139,6 +143,20 @@ POLICIES_IN: Final[Index[str]] = Index(
     "authorization policies in", (AuthorizationPolicy,), _own_namespace
 )
 
+ANALYSED: Final[Index[ObjectKey]] = Index(
+    "analysed",
+    (
+        VirtualService,
+        DestinationRule,
+        Gateway,
+        Service,
+        ServiceEntry,
+        PeerAuthentication,
+        AuthorizationPolicy,
+    ),
+    _itself,
+)
+
 _INDEXES: Final[tuple[Index[Any], ...]] = (
     SERVICES_AT_HOST,
     SERVICES_IN,
@@ -153,6 +171,7 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     GATEWAYS,
     PEER_POLICIES_IN,
     POLICIES_IN,
+    ANALYSED,
 )
 
 
