@@ -226,8 +226,7 @@ def _key(case: Case) -> str | None:
 
 
 def _serial(case: Case) -> str | None:
-    serial = case.certificate.serial_number
-    if 0 < serial.bit_length() <= _LONGEST_SERIAL_BITS and serial > 0:
+    if 0 < case.certificate.serial_number < 1 << _LONGEST_SERIAL_BITS:
         return None
     return "the serial number is not positive within 20 octets"
 

@@ -120,6 +120,8 @@ class FileStore:
             )
 
     def _read(self) -> SecretBytes | None:
+        if self._file.is_symlink():
+            raise StoreUnsafe(f"{self._file} is a link, which could lead out of its folder")
         try:
             handle = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
