@@ -1,0 +1,214 @@
+"""Clusters: a host's port as an upstream, the proxy's own ports, and the few that every proxy has.
+
+Names and defaults are Istio's (``cluster_builder.go``). Circuit breakers stand at their maximum where
+no DestinationRule sets them, so that Envoy's own limit of 1024 never shows through, and there is no
+panic: endpoints that are not ready are sent as unhealthy, and must not get traffic because many are.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cache
+from typing import Final
+
+from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+
+from mizzen import names
+from mizzen.ir import Discovery, InboundPort, MeshTls, Plaintext, SimpleTls, Upstream, UpstreamHttp
+from mizzen.model.kube import Protocol
+from mizzen.model.traffic import ConnectionPool, SimpleLb
+from mizzen.render import alpn
+from mizzen.render.balancing import apply_load_balancer, apply_outlier_detection
+from mizzen.render.proto import ads, duration, fill_socket
+from mizzen.render.tls import mesh_client, raw_buffer, simple_client
+from mizzen.render.upstream_http import HTTP_OPTIONS, http_options, needs_http_options
+from mizzen.wire import Resource, TypeUrl, encode
+
+INBOUND_SOURCE: Final = "127.0.0.6"
+"""The address that a sidecar calls its own application from, which its redirection rules let pass."""
+
+_CONNECT_TIMEOUT: Final = timedelta(seconds=10)
+_UNLIMITED: Final = 2**32 - 1
+_NO_POOL: Final = ConnectionPool()
+# Istio: pass-through clusters forget an HTTP connection that has been idle this long.
+_PASSTHROUGH_POOL: Final = ConnectionPool(http_idle_timeout=timedelta(minutes=5))
+
+
+def render_upstream(upstream: Upstream) -> Resource:
+    """Return the outbound cluster of a host's port or of one of its subsets."""
+    name = names.outbound_cluster(upstream.port, upstream.subset, upstream.host)
+    cluster = _named(name, upstream.connect_timeout)
+    _apply_discovery(cluster, upstream, name)
+    _apply_pool(cluster, upstream.connection_pool)
+    if upstream.outlier_detection is not None:
+        apply_outlier_detection(cluster, upstream.outlier_detection)
+    _apply_http(cluster, upstream)
+    _apply_tls(cluster, upstream)
+    _apply_metadata(cluster, upstream)
+    return encode(TypeUrl.CLUSTER, name, cluster)
+
+
+def render_inbound_cluster(port: InboundPort) -> Resource:
+    """Return the cluster behind one of the workload's own ports: wherever the client was going."""
+    name = names.inbound_cluster(port.port)
+    pool = port.connection_pool or _NO_POOL
+    cluster = _to_original_destination(name)
+    if pool.connect_timeout is not None:
+        cluster.connect_timeout.CopyFrom(duration(pool.connect_timeout))
+    _apply_pool(cluster, pool)
+    fill_socket(cluster.upstream_bind_config.source_address, INBOUND_SOURCE, 0)
+    if not port.protocol.is_tcp:
+        http = _inbound_http(port.protocol)
+        cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(http_options(http, pool))
+    metadata = cluster.metadata.filter_metadata["istio"].fields["services"]
+    service = metadata.list_value.values.add().struct_value.fields
+    service["host"].string_value = port.host
+    return encode(TypeUrl.CLUSTER, name, cluster)
+
+
+def static_clusters() -> tuple[Resource, ...]:
+    """Return the clusters that every sidecar has."""
+    inbound = _to_original_destination(names.INBOUND_PASSTHROUGH_CLUSTER)
+    fill_socket(inbound.upstream_bind_config.source_address, INBOUND_SOURCE, 0)
+    outbound = _to_original_destination(names.PASSTHROUGH_CLUSTER)
+    options = http_options(UpstreamHttp.CLIENT, _PASSTHROUGH_POOL)
+    for cluster in (inbound, outbound):
+        _apply_pool(cluster, _NO_POOL)
+        cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(options)
+    resources = (encode(TypeUrl.CLUSTER, c.name, c) for c in (inbound, outbound))
+    return (*gateway_clusters(), *resources)
+
+
+def gateway_clusters() -> tuple[Resource, ...]:
+    """Return the clusters that every gateway has."""
+    cluster = Cluster(name=names.BLACK_HOLE_CLUSTER, type=Cluster.STATIC)
+    cluster.connect_timeout.CopyFrom(duration(_CONNECT_TIMEOUT))
+    return (encode(TypeUrl.CLUSTER, cluster.name, cluster),)
+
+
+def _named(name: str, connect_timeout: timedelta) -> Cluster:
+    """Return a cluster whose statistics keep its whole name, dots and all (Istio: the final ``;``)."""
+    cluster = Cluster(name=name, alt_stat_name=name + ";")
+    cluster.connect_timeout.CopyFrom(duration(connect_timeout))
+    return cluster
+
+
+def _to_original_destination(name: str) -> Cluster:
+    cluster = _named(name, _CONNECT_TIMEOUT)
+    cluster.type = Cluster.ORIGINAL_DST
+    cluster.lb_policy = Cluster.CLUSTER_PROVIDED
+    return cluster
+
+
+def _inbound_http(protocol: Protocol) -> UpstreamHttp:
+    """Return what the application speaks: what the port says, else whatever the client spoke."""
+    if protocol is Protocol.UNSET:
+        return UpstreamHttp.CLIENT
+    return UpstreamHttp.HTTP2 if protocol.is_http2 else UpstreamHttp.HTTP1
+
+
+def _apply_discovery(cluster: Cluster, upstream: Upstream, name: str) -> None:
+    discovery = upstream.discovery
+    if discovery is Discovery.NOWHERE:
+        cluster.type = Cluster.STATIC
+        return
+    passthrough = upstream.load_balancer.simple is SimpleLb.PASSTHROUGH
+    if discovery is Discovery.ORIGINAL_DESTINATION or passthrough:
+        cluster.type = Cluster.ORIGINAL_DST
+        cluster.lb_policy = Cluster.CLUSTER_PROVIDED
+        return
+    cluster.type = Cluster.EDS
+    cluster.eds_cluster_config.eds_config.CopyFrom(ads())
+    cluster.eds_cluster_config.service_name = name
+    cluster.common_lb_config.healthy_panic_threshold.value = 0
+    apply_load_balancer(cluster, upstream.load_balancer)
+
+
+def _apply_pool(cluster: Cluster, pool: ConnectionPool) -> None:
+    """Write the limits, and how TCP connections are kept alive."""
+    cluster.circuit_breakers.CopyFrom(_unlimited())
+    limits = cluster.circuit_breakers.thresholds[0]
+    if pool.max_connections is not None:
+        limits.max_connections.value = pool.max_connections
+    if pool.http1_max_pending_requests is not None:
+        limits.max_pending_requests.value = pool.http1_max_pending_requests
+    if pool.http2_max_requests is not None:
+        limits.max_requests.value = pool.http2_max_requests
+    if pool.max_retries is not None:
+        limits.max_retries.value = pool.max_retries
+    if (keepalive := pool.tcp_keepalive) is None:
+        return
+    wanted = cluster.upstream_connection_options.tcp_keepalive
+    wanted.SetInParent()
+    if keepalive.probes is not None:
+        wanted.keepalive_probes.value = keepalive.probes
+    if keepalive.time is not None:
+        wanted.keepalive_time.value = int(keepalive.time.total_seconds())
+    if keepalive.interval is not None:
+        wanted.keepalive_interval.value = int(keepalive.interval.total_seconds())
+
+
+@cache
+def _unlimited() -> CircuitBreakers:
+    breakers = CircuitBreakers()
+    limits = breakers.thresholds.add(track_remaining=True)
+    for limit in (
+        limits.max_connections,
+        limits.max_pending_requests,
+        limits.max_requests,
+        limits.max_retries,
+    ):
+        limit.value = _UNLIMITED
+    return breakers
+
+
+def _apply_http(cluster: Cluster, upstream: Upstream) -> None:
+    pool = upstream.connection_pool
+    if upstream.protocol.is_tcp and not needs_http_options(upstream):
+        return
+    tls = upstream.tls if isinstance(upstream.tls, SimpleTls) else None
+    options = http_options(upstream.http, pool, tls)
+    cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(options)
+
+
+def _apply_tls(cluster: Cluster, upstream: Upstream) -> None:
+    tls = upstream.tls
+    if isinstance(tls, Plaintext):
+        return
+    if isinstance(tls, SimpleTls):
+        cluster.transport_socket.CopyFrom(simple_client(tls))
+        return
+    socket = mesh_client(tls, alpn.offered(upstream))
+    if not tls.automatic:
+        cluster.transport_socket.CopyFrom(socket)
+        return
+    wanted = cluster.transport_socket_matches.add(name="tlsMode-istio")
+    wanted.match.fields["tlsMode"].string_value = "istio"
+    wanted.transport_socket.CopyFrom(socket)
+    other = cluster.transport_socket_matches.add(name="tlsMode-disabled")
+    other.match.SetInParent()
+    other.transport_socket.CopyFrom(raw_buffer())
+
+
+def _apply_metadata(cluster: Cluster, upstream: Upstream) -> None:
+    """Write Istio's facts about the cluster, and the names that HTTP offers in TLS where they differ."""
+    facts = cluster.metadata.filter_metadata["istio"].fields
+    if (rule := upstream.rule) is not None:
+        facts[
+            "config"
+        ].string_value = (
+            f"/apis/networking.istio.io/v1/namespaces/{rule.namespace}/destination-rule/{rule.name}"
+        )
+    if upstream.subset:
+        facts["subset"].string_value = upstream.subset
+    if upstream.external:
+        facts["external"].bool_value = True
+    facts["default_original_port"].number_value = upstream.port
+    service = facts["services"].list_value.values.add().struct_value.fields
+    service["host"].string_value = upstream.host
+    service["name"].string_value = upstream.service_name
+    service["namespace"].string_value = upstream.service_namespace
+    if isinstance(upstream.tls, MeshTls) and (protocols := alpn.offered_by_http(upstream)):
+        own = cluster.metadata.filter_metadata[alpn.METADATA_NAMESPACE].fields
+        own[alpn.METADATA_KEY].string_value = ",".join(protocols)

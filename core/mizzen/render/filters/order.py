@@ -1,0 +1,42 @@
+"""The order of filters: one tuple for requests, one for connections.
+
+Each entry returns the filters that it adds to a chain, none where it has nothing to do there. The
+guide is Istio's order (``pilot/pkg/networking/core/listener_builder.go``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from mizzen.render.filters import application_protocols, http_rbac, network_rbac, router
+
+if TYPE_CHECKING:
+    from envoy.config.listener.v3.listener_components_pb2 import Filter
+    from envoy.extensions.filters.network.http_connection_manager.v3 import (
+        http_connection_manager_pb2 as hcm,
+    )
+
+    from mizzen.render.chain import Chain
+
+HTTP_FILTERS: Final[tuple[Callable[[Chain], tuple[hcm.HttpFilter, ...]], ...]] = (
+    http_rbac.deny,  # first of all: what is denied is denied whatever allows it, and costs least
+    http_rbac.allow,  # before anything that changes the request: policies speak of what the client sent
+    application_protocols.offer,  # after the last filter that could choose another cluster
+    router.forward,  # ends the chain; nothing after it would ever run
+)
+
+NETWORK_FILTERS: Final[tuple[Callable[[Chain], tuple[Filter, ...]], ...]] = (
+    network_rbac.deny,  # as for requests
+    network_rbac.allow,  # before the proxy that connects upstream and ends the chain
+)
+
+
+def http_filters(chain: Chain) -> tuple[hcm.HttpFilter, ...]:
+    """Return the HTTP filters of a chain, in order, the router last."""
+    return tuple(built for build in HTTP_FILTERS for built in build(chain))
+
+
+def network_filters(chain: Chain) -> tuple[Filter, ...]:
+    """Return the filters that stand before the TCP proxy of a chain, in order."""
+    return tuple(built for build in NETWORK_FILTERS for built in build(chain))

@@ -1,0 +1,104 @@
+"""Listeners for what leaves a workload, and for what enters a gateway.
+
+A sidecar's redirected connections all arrive at virtualOutbound, which hands each to the listener of
+its original destination; those don't bind. HTTP is recognised by its bytes on every port that may
+carry it, so an HTTP port passes other bytes through, and a TCP-only port is not looked at at all and
+lets the server speak first.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from envoy.config.core.v3.base_pb2 import OUTBOUND
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain
+from envoy.config.listener.v3.listener_pb2 import Listener
+
+from mizzen import names
+from mizzen.ir import GatewayListener, OutboundListener, TcpProxy
+from mizzen.render.alpn import PLAIN_HTTP
+from mizzen.render.chain import Chain, Side
+from mizzen.render.filters.inspectors import http_inspector
+from mizzen.render.filters.tcp_proxy import tcp_proxy
+from mizzen.render.http import http_base, http_by_rds
+from mizzen.render.proto import fill_address, zero
+from mizzen.wire import Resource, TypeUrl, encode
+
+if TYPE_CHECKING:
+    from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+        HttpConnectionManager,
+    )
+
+OUTBOUND_PORT: Final = 15001
+"""Where a sidecar's outbound connections are redirected to."""
+
+_ANYWHERE: Final = "0.0.0.0"  # noqa: S104 - a sidecar listens on the whole pod, as its rules demand
+_RAW: Final = "raw_buffer"
+
+
+def render_outbound(listener: OutboundListener) -> Resource:
+    """Return the listener of one port, of one address or of any."""
+    message = _listener(listener.name, listener.bind, listener.port)
+    message.bind_to_port.value = False
+    for bind in listener.more_binds:
+        fill_address(message.additional_addresses.add().address, bind, listener.port)
+    if not listener.routes:
+        message.filter_chains.add(filters=[tcp_proxy(listener.tcp)])
+        return encode(TypeUrl.LISTENER, listener.name, message)
+    message.listener_filters.append(http_inspector())
+    message.listener_filters_timeout.CopyFrom(zero())
+    message.continue_on_listener_filters_timeout = True
+    _fill_http_chain(message.filter_chains.add(), listener)
+    other = message.default_filter_chain
+    other.filters.append(tcp_proxy(listener.tcp))
+    if not listener.sniff:
+        other.name = "PassthroughFilterChain"
+    return encode(TypeUrl.LISTENER, listener.name, message)
+
+
+def render_virtual_outbound(*, registry_only: bool) -> Resource:
+    """Return the listener that takes every redirected connection.
+
+    Destinations that no other listener has pass through, or, ``registry_only``, end here. The first
+    chain ends what is addressed to the listener's own port, which would come back for ever.
+    """
+    message = _listener(names.VIRTUAL_OUTBOUND, _ANYWHERE, OUTBOUND_PORT)
+    message.use_original_dst.value = True
+    loop = message.filter_chains.add(name="virtualOutbound-blackhole")
+    loop.filter_chain_match.destination_port.value = OUTBOUND_PORT
+    loop.filters.append(tcp_proxy(TcpProxy(cluster=names.BLACK_HOLE_CLUSTER)))
+    unknown = names.BLACK_HOLE_CLUSTER if registry_only else names.PASSTHROUGH_CLUSTER
+    message.filter_chains.add(
+        name="virtualOutbound-catchall-tcp", filters=[tcp_proxy(TcpProxy(cluster=unknown))]
+    )
+    return encode(TypeUrl.LISTENER, message.name, message)
+
+
+def render_gateway(listener: GatewayListener) -> Resource:
+    """Return a gateway's listener for plain HTTP."""
+    message = _listener(listener.name, listener.bind, listener.port)
+    base = http_base(Chain(side=Side.GATEWAY, authorization=listener.authorization))
+    chain = message.filter_chains.add()
+    chain.filters.append(http_by_rds(base, f"outbound_{listener.name};", listener.routes))
+    return encode(TypeUrl.LISTENER, listener.name, message)
+
+
+def _listener(name: str, bind: str, port: int) -> Listener:
+    message = Listener(name=name, traffic_direction=OUTBOUND)
+    fill_address(message.address, bind, port)
+    # One connection for each wake-up keeps the workers evenly loaded (Istio).
+    message.max_connections_to_accept_per_socket_event.value = 1
+    return message
+
+
+def _fill_http_chain(chain: FilterChain, listener: OutboundListener) -> None:
+    chain.filter_chain_match.transport_protocol = _RAW
+    chain.filter_chain_match.application_protocols.extend(PLAIN_HTTP)
+    stat_prefix = f"outbound_{listener.name};"
+    chain.filters.append(http_by_rds(_outbound_base(), stat_prefix, listener.routes))
+
+
+@cache
+def _outbound_base() -> HttpConnectionManager:
+    return http_base(Chain(side=Side.OUTBOUND))

@@ -1,0 +1,137 @@
+"""TLS of both sides: whose certificate is shown, whose is believed, what is offered.
+
+The workload's own key and certificate are the SDS secret ``default``, the roots it believes
+``ROOTCA`` (Istio's names), both over ADS.
+"""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from typing import Final
+
+from envoy.config.core.v3.base_pb2 import TransportSocket
+from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
+from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
+    CertificateValidationContext,
+    SubjectAltNameMatcher,
+    TlsParameters,
+)
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import SdsSecretConfig
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
+    CommonTlsContext,
+    DownstreamTlsContext,
+    UpstreamTlsContext,
+)
+
+from mizzen.ir import MeshTls, SimpleTls
+from mizzen.render.alpn import SERVER
+from mizzen.render.proto import ads, pack
+
+WORKLOAD_SECRET: Final = "default"  # noqa: S105 - the name of an SDS secret
+ROOTS_SECRET: Final = "ROOTCA"  # noqa: S105 - the name of an SDS secret
+
+SYSTEM_ROOTS: Final = "/etc/ssl/certs/ca-certificates.crt"
+"""The system's bundle of roots in the Envoy images, and on Debian and its children."""
+
+# Istio's list for mutual TLS (mesh.meshMTLS); TLS 1.3 has its own, which can't be chosen.
+_CIPHERS: Final = (
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "AES256-GCM-SHA384",
+    "AES128-GCM-SHA256",
+)
+
+
+@cache
+def raw_buffer() -> TransportSocket:
+    """Return the transport socket of plain text."""
+    return TransportSocket(
+        name="envoy.transport_sockets.raw_buffer", typed_config=pack(RawBuffer())
+    )
+
+
+def mesh_client(tls: MeshTls, protocols: tuple[str, ...]) -> TransportSocket:
+    """Return the client's side of mutual TLS, which offers these application protocols."""
+    context = UpstreamTlsContext(common_tls_context=_mesh_client_base(protocols), sni=tls.sni)
+    matchers = _validation(context).match_typed_subject_alt_names
+    for identity in tls.identities:
+        matcher = matchers.add(san_type=SubjectAltNameMatcher.URI)
+        matcher.matcher.exact = identity
+    return _tls_socket(context)
+
+
+def simple_client(tls: SimpleTls) -> TransportSocket:
+    """Return the client's side of TLS with a server outside the mesh, against the system's roots."""
+    context = UpstreamTlsContext(sni=tls.sni)
+    validation = context.common_tls_context.validation_context
+    if tls.insecure_skip_verify:
+        validation.trust_chain_verification = CertificateValidationContext.ACCEPT_UNTRUSTED
+        return _tls_socket(context)
+    validation.trusted_ca.filename = SYSTEM_ROOTS
+    for name in tls.subject_alt_names:
+        matcher = validation.match_typed_subject_alt_names.add(san_type=_san_type(name))
+        matcher.matcher.exact = name
+    return _tls_socket(context)
+
+
+@lru_cache(maxsize=64)
+def mesh_server(trust_domains: tuple[str, ...], *, http: bool) -> TransportSocket:
+    """Return the server's side of mutual TLS: any workload of these trust domains may come."""
+    context = DownstreamTlsContext()
+    context.common_tls_context.CopyFrom(_mesh_base())
+    context.common_tls_context.tls_params.CopyFrom(
+        TlsParameters(
+            tls_minimum_protocol_version=TlsParameters.TLSv1_2,
+            tls_maximum_protocol_version=TlsParameters.TLSv1_3,
+            cipher_suites=_CIPHERS,
+        )
+    )
+    context.require_client_certificate.value = True
+    matchers = _validation(context).match_typed_subject_alt_names
+    for domain in trust_domains:
+        matcher = matchers.add(san_type=SubjectAltNameMatcher.URI)
+        matcher.matcher.prefix = f"spiffe://{domain}/"
+    if http:
+        context.common_tls_context.alpn_protocols.extend(SERVER)
+    return _tls_socket(context)
+
+
+def _san_type(name: str) -> SubjectAltNameMatcher.SanType:
+    """Return the kind of subject alternative name that a text can only be."""
+    if "://" in name:
+        return SubjectAltNameMatcher.URI
+    if ":" in name or name.replace(".", "").isdigit():
+        return SubjectAltNameMatcher.IP_ADDRESS
+    return SubjectAltNameMatcher.DNS
+
+
+def _validation(context: UpstreamTlsContext | DownstreamTlsContext) -> CertificateValidationContext:
+    combined = context.common_tls_context.combined_validation_context
+    return combined.default_validation_context
+
+
+@lru_cache(maxsize=64)
+def _mesh_client_base(protocols: tuple[str, ...]) -> CommonTlsContext:
+    context = CommonTlsContext()
+    context.CopyFrom(_mesh_base())
+    context.alpn_protocols.extend(protocols)
+    return context
+
+
+@cache
+def _mesh_base() -> CommonTlsContext:
+    context = CommonTlsContext(tls_certificate_sds_secret_configs=[_secret(WORKLOAD_SECRET)])
+    combined = context.combined_validation_context
+    combined.default_validation_context.SetInParent()
+    combined.validation_context_sds_secret_config.CopyFrom(_secret(ROOTS_SECRET))
+    return context
+
+
+def _secret(name: str) -> SdsSecretConfig:
+    return SdsSecretConfig(name=name, sds_config=ads())
+
+
+def _tls_socket(context: UpstreamTlsContext | DownstreamTlsContext) -> TransportSocket:
+    return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))

@@ -1,0 +1,74 @@
+"""Which HTTP a cluster speaks, and how long its connections live (HttpProtocolOptions)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
+
+from mizzen.ir import SimpleTls, Upstream, UpstreamHttp
+from mizzen.render.proto import duration, pack
+
+if TYPE_CHECKING:
+    from google.protobuf.any_pb2 import Any
+
+    from mizzen.model.traffic import ConnectionPool
+
+HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+"""The key of the options in ``Cluster.typed_extension_protocol_options``."""
+
+
+def needs_http_options(upstream: Upstream) -> bool:
+    """Tell whether a cluster of a TCP port has to say anything about HTTP.
+
+    HTTP routes may lead to such a port (TLS origination towards an HTTPS port), so what its
+    DestinationRule says of HTTP counts.
+    """
+    pool = upstream.connection_pool
+    tls = upstream.tls
+    return (
+        upstream.http is not UpstreamHttp.HTTP1
+        or pool.http_idle_timeout is not None
+        or pool.max_requests_per_connection is not None
+        or (isinstance(tls, SimpleTls) and not tls.sni)
+    )
+
+
+# Equal pools are common: most clusters have none.
+@lru_cache(maxsize=1024)
+def http_options(http: UpstreamHttp, pool: ConnectionPool, tls: SimpleTls | None = None) -> Any:
+    """Return the packed options of a cluster.
+
+    TLS without a server name sends the request's host, and where no names are listed demands a
+    certificate for it (Istio: auto_sni and auto_san_validation of TLS mode SIMPLE).
+    """
+    options = HttpProtocolOptions()
+    _apply_protocol(options, http, pool)
+    common = options.common_http_protocol_options
+    idle = pool.http_idle_timeout if pool.http_idle_timeout is not None else pool.tcp_idle_timeout
+    if idle is not None:
+        common.idle_timeout.CopyFrom(duration(idle))
+    if pool.max_connection_duration is not None:
+        common.max_connection_duration.CopyFrom(duration(pool.max_connection_duration))
+    if pool.max_requests_per_connection is not None:
+        common.max_requests_per_connection.value = pool.max_requests_per_connection
+    if tls is not None and not tls.sni:
+        by_host = options.upstream_http_protocol_options
+        by_host.auto_sni = True
+        by_host.auto_san_validation = not (tls.subject_alt_names or tls.insecure_skip_verify)
+    return pack(options)
+
+
+def _apply_protocol(options: HttpProtocolOptions, http: UpstreamHttp, pool: ConnectionPool) -> None:
+    if http is UpstreamHttp.HTTP1:
+        options.explicit_http_config.http_protocol_options.SetInParent()
+        return
+    if http is UpstreamHttp.HTTP2:
+        http2 = options.explicit_http_config.http2_protocol_options
+    else:
+        options.use_downstream_protocol_config.http_protocol_options.SetInParent()
+        http2 = options.use_downstream_protocol_config.http2_protocol_options
+    http2.SetInParent()
+    if pool.max_concurrent_streams is not None:
+        http2.max_concurrent_streams.value = pool.max_concurrent_streams
