@@ -8,7 +8,7 @@ has been stored: a store that fails leaves it issuing as before. The methods tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from cryptography import x509
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from mizzen.clock import Clock
     from mizzen.identity import SpiffeId, TrustDomain
-    from mizzen_certs.secret import SecretBytes
+    from mizzen_certs.secret import PrivateKeyPem, SecretBytes
     from mizzen_certs.store import KeyStore
 
 _DEFAULT_POLICY: Final = CaPolicy()
@@ -162,6 +162,37 @@ class Authority:
         if not dns_names:
             raise ValueError("a server needs at least one name that its clients look for")
         return self.issue(identity, dns_names=dns_names)
+
+    def recall(
+        self,
+        identity: SpiffeId,
+        chain_pem: bytes,
+        key: PrivateKeyPem,
+        *,
+        names: tuple[str, ...] = (),
+    ) -> Svid | None:
+        """Return a certificate that was issued before a restart, None where it may not go on.
+
+        It must be good now by the rules of :meth:`issue`, and signed by the present issuer; it is up
+        for renewal when it would have been without the restart.
+        """
+        held, now = self._held, self._clock.now()
+        try:
+            leaf = x509.load_pem_x509_certificate(chain_pem)
+            case = SvidCase(
+                certificate=leaf,
+                signer=held.issuer.certificate,
+                key=key,
+                identity=identity,
+                names=names,
+                now=now,
+                longest_life=self._policy.svid_ttl,
+            )
+            recalled = _release(case, held.issuer_pem)
+        except (ValueError, CertificateRefused):
+            return None
+        issued = recalled.not_before + self._policy.cushion
+        return replace(recalled, renew_at=issued + (recalled.not_after - issued) / 2)
 
     def tick(self) -> RotationEvents:
         """Do what is due by now, or take over what another replica has done.

@@ -60,6 +60,10 @@ class Renewer:
             current = self._reissue(identity)
         return current
 
+    def adopt(self, svid: Svid) -> None:
+        """Go on with a certificate that was issued before a restart (:meth:`Authority.recall`)."""
+        self._current[svid.identity] = self._spread(svid)
+
     def renew_due(self) -> frozenset[SpiffeId]:
         """Renew what is due; return whose certificates are new since the last report.
 
@@ -99,7 +103,11 @@ class Renewer:
         return svid
 
     def _issue(self, identity: SpiffeId) -> Svid:
-        svid = self._authority.issue(identity, dns_names=self._dns_names.get(identity, ()))
+        names = self._dns_names.get(identity, ())
+        return self._spread(self._authority.issue(identity, dns_names=names))
+
+    def _spread(self, svid: Svid) -> Svid:
+        """Move the renewal by jitter."""
         life = 2 * (svid.not_after - svid.renew_at)
         jitter = self._authority.policy.jitter
         return replace(svid, renew_at=svid.renew_at + life * self._random.uniform(-jitter, jitter))
