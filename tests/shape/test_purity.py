@@ -48,11 +48,12 @@ def test_importing_a_module_runs_nothing(path: Path) -> None:
 
 @pytest.mark.parametrize("path", python_files(below=("core",)), ids=_ids)
 def test_a_value_of_core_is_frozen_and_slotted(path: Path) -> None:
-    """Every dataclass of core can be shared between streams and threads, and costs no dictionary."""
+    """Every public dataclass of core can be shared between streams and threads, and costs no dictionary."""
     loose = [
         found.name
         for found in ast.walk(_tree(path))
         if isinstance(found, ast.ClassDef)
+        and not found.name.startswith("_")  # the working state of one function may change
         and any(
             _is_dataclass(decorator) and not _is_value(decorator)
             for decorator in found.decorator_list
