@@ -19,7 +19,10 @@ import sys
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 _TOOLS: Final = {"ip": "iproute2", "iptables-restore": "iptables"}
@@ -72,7 +75,8 @@ def look_around() -> Host:
         )
     if os.geteuid() == 0:
         return Host(way=Way.ROOT)
-    uids, gids = (_range(Path(file)) for file in ("/etc/subuid", "/etc/subgid"))
+    mine = frozenset((_me(), str(os.getuid())))
+    uids, gids = (spare_range(Path(file), mine) for file in ("/etc/subuid", "/etc/subgid"))
     if uids and gids and _which("newuidmap") and _which("newgidmap"):
         return Host(way=Way.UID_RANGE, uids=uids, gids=gids)
     return Host(
@@ -84,6 +88,20 @@ def look_around() -> Host:
             f"`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {_me()}`."
         ),
     )
+
+
+def spare_range(file: Path, mine: frozenset[str]) -> UidRange | None:
+    """Return the first range of a user, by name or number, that is large enough (subuid(5))."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        owner, _, rest = line.partition(":")
+        start, _, count = rest.partition(":")
+        if owner in mine and count.isdigit() and int(count) >= _UIDS_WANTED:
+            return UidRange(start=int(start), count=int(count))
+    return None
 
 
 def write_user_map(host: Host, pid: int) -> None:
@@ -102,15 +120,24 @@ def write_user_map(host: Host, pid: int) -> None:
     (process / "gid_map").write_text(_map_text(os.getgid(), host.gids), encoding="ascii")
 
 
-def advice(reason: str) -> str:
+def read_sysctl(name: str) -> str:
+    """Return the value of a kernel switch, empty where this kernel does not have it."""
+    try:
+        path = Path("/proc/sys") / name.replace(".", "/")
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def advice(reason: str, *, root: bool, switch: Callable[[str], str] = read_sysctl) -> str:
     """Return what to tell a user whose system refused a namespace: why, and how to go on."""
     lines = [f"This system does not let us make namespaces: {reason}."]
     lines += [
         f"  {why}\n    sudo sysctl -w {name}={value}"
         for name, bad, value, why in _SWITCHES
-        if _sysctl(name) == bad
+        if switch(name) == bad
     ]
-    if os.geteuid() == 0:
+    if root:
         lines.append("  You are root without CAP_SYS_ADMIN: in a container, start it privileged.")
     else:
         lines.append("  Or run the demo as root: sudo make demo")
@@ -150,20 +177,6 @@ def _map_text(own: int, spare: UidRange | None) -> str:
     return f"0 {own} 1\n{others}"
 
 
-def _range(file: Path) -> UidRange | None:
-    """Return the first range of this user that is large enough (subuid(5))."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        owner, _, rest = line.partition(":")
-        start, _, count = rest.partition(":")
-        if owner in {_me(), str(os.getuid())} and count.isdigit() and int(count) >= _UIDS_WANTED:
-            return UidRange(start=int(start), count=int(count))
-    return None
-
-
 def _me() -> str:
     """Return this user's name, or the number where it has none."""
     try:
@@ -174,11 +187,3 @@ def _me() -> str:
 
 def _which(tool: str) -> str | None:
     return shutil.which(tool, path=f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}")
-
-
-def _sysctl(name: str) -> str:
-    try:
-        path = Path("/proc/sys") / name.replace(".", "/")
-        return path.read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

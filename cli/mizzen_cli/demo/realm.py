@@ -81,6 +81,7 @@ class Realm:
         """
         self.host = host or look_around()
         self.workdir = _work_folder()
+        self._keep = keep
         self._lock = Lock()
         self._exits: dict[int, Exit] = {}
         self._calls, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -192,6 +193,8 @@ class Realm:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if not self._keep:  # the janitor has done it, unless someone killed it
+            shutil.rmtree(self.workdir, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -226,16 +229,20 @@ class Realm:
                 wire.send(self._calls, {"mapped": True})
                 said = self._receive()
         except subprocess.CalledProcessError as refused:
-            raise ForbiddenError(advice(refused.stderr.decode().strip())) from refused
+            raise ForbiddenError(_advice(refused.stderr.decode().strip())) from refused
         except (OSError, EOFError) as refused:
-            raise ForbiddenError(advice(str(refused))) from refused
+            raise ForbiddenError(_advice(str(refused))) from refused
         if (error := said.get("error")) is not None:
-            raise ForbiddenError(advice(error))
+            raise ForbiddenError(_advice(error))
         self._calls.settimeout(None)
 
     def _receive(self) -> wire.Message:
         message, _descriptors = wire.receive(self._calls)
         return message
+
+
+def _advice(reason: str) -> str:
+    return advice(reason, root=os.geteuid() == 0)
 
 
 def _work_folder() -> Path:
