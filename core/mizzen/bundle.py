@@ -117,7 +117,13 @@ class Table(Mapping[str, Entry]):
         return len(self._entries)
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Table) and self._entries == other._entries)
+        if self is other or not isinstance(other, Table):
+            return self is other
+        if self._lineage is other._lineage:
+            # Every step of a lineage changed something; two that came round to the same content are
+            # still told apart, which costs a comparison of names later and saves it here.
+            return self._step == other._step
+        return self._entries == other._entries
 
     def __hash__(self) -> int:
         return id(self)

@@ -15,7 +15,7 @@ from mizzen.model.traffic import ConnectionPool, ServiceEntry
 from mizzen.resolve.authorization import authorization_for
 from mizzen.resolve.peers import namespace_policy, workload_modes, workload_policy
 from mizzen.resolve.rules import policy_for, rule_for
-from mizzen.resolve.world import OBJECT, SERVICES_IN, hosts_of, settings
+from mizzen.resolve.world import OBJECT, SERVICES_SELECTING, hosts_of, settings
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -47,7 +47,10 @@ def served_ports(db: Database, workload: Workload) -> tuple[ServedPort, ...]:
 
 def _services_of(db: Database, workload: Workload) -> list[Service | ServiceEntry]:
     """Return the services that select a workload, the oldest first."""
-    found = (OBJECT(db, key) for key in SERVICES_IN(db, workload.namespace))
+    keys = [
+        k for pair in workload.labels for k in SERVICES_SELECTING(db, (workload.namespace, pair))
+    ]
+    found = (OBJECT(db, key) for key in keys)
     chosen = [item for item in found if _selects(item, workload)]
     return sorted(chosen, key=lambda item: item.meta.age_rank)
 

@@ -74,6 +74,13 @@ def _own_namespace(item: Object, _mesh: MeshSettings) -> tuple[str, ...]:
     return (item.meta.namespace,)
 
 
+def _selecting(
+    item: Service | ServiceEntry, _mesh: MeshSettings
+) -> tuple[tuple[str, tuple[str, str]], ...]:
+    """Return namespace and one pair of the selector: whatever it selects has that pair among others."""
+    return ((item.meta.namespace, item.selector[0]),) if item.selector else ()
+
+
 def _slice_service(item: EndpointSlice, _mesh: MeshSettings) -> tuple[tuple[str, str], ...]:
     return ((item.meta.namespace, item.service),)
 
@@ -120,7 +127,9 @@ def _everywhere(_item: Object, _mesh: MeshSettings) -> tuple[str, ...]:
 
 
 SERVICES_AT_HOST: Final[Index[str]] = Index("services at host", (Service, ServiceEntry), hosts_of)
-SERVICES_IN: Final[Index[str]] = Index("services in", (Service, ServiceEntry), _own_namespace)
+SERVICES_SELECTING: Final[Index[tuple[str, tuple[str, str]]]] = Index(
+    "services selecting", (Service, ServiceEntry), _selecting
+)
 SLICES_OF: Final[Index[tuple[str, str]]] = Index("slices of", (EndpointSlice,), _slice_service)
 PODS_AT: Final[Index[str]] = Index("pods at", (Pod,), _pod_addresses)
 PODS_IN: Final[Index[str]] = Index("pods in", (Pod,), _own_namespace)
@@ -159,7 +168,7 @@ ANALYSED: Final[Index[ObjectKey]] = Index(
 
 _INDEXES: Final[tuple[Index[Any], ...]] = (
     SERVICES_AT_HOST,
-    SERVICES_IN,
+    SERVICES_SELECTING,
     SLICES_OF,
     PODS_AT,
     PODS_IN,
