@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mizzen.model.world import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for the text of a file that is there but cannot be read; the reason is for people."""
+
+    reason: str
+
+
+# None: there is no such file.
+Text = str | Unreadable | None
 
 
 class Source(Protocol):

@@ -11,6 +11,7 @@ volume is not a wish to have no mesh.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +24,7 @@ from mizzen_operator.sources.watch import open_watcher
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from mizzen.diagnostics import Diagnostic
     from mizzen.model.world import Batch
     from mizzen_operator.sources.watch import Changes, Watcher
 
@@ -30,6 +32,13 @@ if TYPE_CHECKING:
 # that move a file away and write a new one, and `git checkout`, are done within a few milliseconds; a
 # second would be felt by who deletes a file and waits.
 SETTLE_SECONDS: Final = 0.1
+
+
+def read_folder(root: Path) -> tuple[Folder, Batch]:
+    """Read all manifests below a folder once."""
+    folder = Folder()
+    texts = {str(path): read_text(path) for path in manifests_below(root)}
+    return folder, folder.update(texts, settled=True)
 
 
 class DirectorySource:
@@ -41,6 +50,8 @@ class DirectorySource:
         self._folder = Folder()
         self._due: dict[str, float] = {}
         self._stopping = False
+        # Held by whoever uses the folder: the source's thread, or who asks for a place in it.
+        self._lock = threading.Lock()
 
     async def run(self, deliver: Callable[[Batch], None]) -> None:
         """Deliver the whole folder, and then each change as it is saved, until cancelled."""
@@ -54,16 +65,19 @@ class DirectorySource:
                 await asyncio.wait([thread])
 
     def _watch(self, watcher: Watcher, deliver: Callable[[Batch], None]) -> None:
-        deliver(self._load())
+        with self._lock:
+            self._folder, batch = read_folder(self._root)
+        deliver(batch)
         while not self._stopping:
             changes = watcher.wait(self._seconds_to_next())
             for batch in (self._take(changes), self._settle()):
                 if batch.changes or batch.diagnostics:
                     deliver(batch)
 
-    def _load(self) -> Batch:
-        texts = {str(path): read_text(path) for path in manifests_below(self._root)}
-        return self._folder.update(texts, settled=True)
+    def located(self, found: Diagnostic) -> Diagnostic:
+        """Return a finding with its file and line, where they are known; from any thread."""
+        with self._lock:
+            return self._folder.located(found)
 
     def _take(self, changes: Changes) -> Batch:
         paths = {str(path) for path in changes.files}
@@ -78,7 +92,8 @@ class DirectorySource:
 
     def _update(self, paths: Iterable[str], *, settled: bool) -> Batch:
         texts = {path: read_text(Path(path)) for path in paths}
-        batch = self._folder.update(texts, settled=settled)
+        with self._lock:
+            batch = self._folder.update(texts, settled=settled)
         for path in texts:
             self._due.pop(path, None)
             if path in self._folder.unsettled:

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mizzen_operator.sources.folder import Unreadable
+from mizzen_operator.sources.base import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mizzen_operator.sources.folder import Text
+    from mizzen_operator.sources.base import Text
 
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 # Hidden files and folders (`.git`, editors' swap files, our own state) and emacs's `#file#`.

@@ -18,34 +18,31 @@ What is in force after an edit:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from mizzen.api.documents import split_documents
 from mizzen.api.parse import parse_document
+from mizzen.api.yaml_tree import TreeError, read_tree
 from mizzen.diagnostics import DUPLICATE_OBJECT, NOT_YAML, Diagnostic, Location, Severity
 from mizzen.model.world import Batch, Object, Parsed
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
+from mizzen_operator.sources.base import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mizzen.api.documents import Document
+    from mizzen_operator.sources.base import Text
 
 # Parsed texts that no file has any more are forgotten once they outnumber those in use by this many:
 # enough for renames and for undoing an edit.
 _SPARE_TEXTS: Final = 1_000
 
+# The parts of a path like `spec.http[0].headers[x-user]`: a field or key, or a place in a list.
+_STEP: Final = re.compile(r"\[(\D[^]]*)]|([A-Za-z_]\w*)|\[(\d+)]")
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Stands for the text of a file that is there but cannot be read; the reason is for people."""
-
-    reason: str
-
-
-# None: there is no such file.
-Text = str | Unreadable | None
 
 _Finding = tuple["Object | None", tuple[Diagnostic, ...]]
 _NOTHING: Final[_Finding] = (None, ())
@@ -165,6 +162,21 @@ class Folder:
         self._forget_spare_texts()
         return self._batch(touched)
 
+    def located(self, found: Diagnostic) -> Diagnostic:
+        """Return a finding on an object with the file and line of its field, where that is known."""
+        if found.location is not None or found.object is None:
+            return found
+        naming = sorted(
+            (self._files[path] for path in self._claimants.get(found.object, ())),
+            key=lambda file: file.rank,
+        )
+        for file in naming:
+            block = file.place(found.object)
+            if block is not None:
+                line = block.line + _line_of(block, found.path)
+                return replace(found, location=Location(file=file.path, line=line))
+        return found
+
     def _take(self, path: str, text: Text, *, settled: bool) -> set[ObjectKey]:
         file = self._files.setdefault(path, _File(path=path))
         unreadable_before, file.unreadable = file.unreadable, None
@@ -280,6 +292,16 @@ class Folder:
         if len(self._readings) > 2 * in_use + _SPARE_TEXTS:
             blocks = (block for file in self._files.values() for block in file.blocks)
             self._readings = {block.text: block.reading for block in blocks}
+
+
+def _line_of(block: _Block, path: str) -> int:
+    """Return the line of a field in its document, or of what is nearest to it, counted from 0."""
+    try:
+        tree = read_tree(block.text)
+    except TreeError:
+        return 0
+    steps = (key or name or int(number) for key, name, number in _STEP.findall(path))
+    return tree.line(tuple(steps)) if tree is not None else 0
 
 
 def _hold(faults: tuple[Diagnostic, ...]) -> bool:

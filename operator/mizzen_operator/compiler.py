@@ -1,0 +1,215 @@
+"""The compiler's thread: changes in, bundles out, and never an old one after a new one.
+
+One thread owns the :class:`~mizzen.compile.Compiler`. What waits for it is not a queue but one merged
+batch and one set of proxies: the first change is compiled at once, and what comes while it is being
+compiled is the next round, however much it is. The thread is there because compiling takes the
+processor for milliseconds to seconds, and streams must be served meanwhile.
+
+A round is: take the batch in, ask for the class of every proxy, pull the bundles of the live classes, hand
+over what differs from the last round. Analysing the whole mesh comes after that, when no change waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol
+
+from mizzen.model.world import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mizzen.bundle import Bundle
+    from mizzen.diagnostics import Diagnostic
+    from mizzen.model.proxy import NodeInfo, ProxyClass
+    from mizzen.names import ObjectKey
+
+_NO_PROXIES: Final[Mapping[str, NodeInfo]] = MappingProxyType({})
+_NO_FINDINGS: Final[Mapping[ObjectKey, tuple[Diagnostic, ...]]] = MappingProxyType({})
+
+
+class MeshCompiler(Protocol):
+    """What the thread needs of :class:`mizzen.compile.Compiler`."""
+
+    def commit(self, batch: Batch) -> int:
+        """Take a batch in and return the revision."""
+        ...
+
+    def classify(self, node: NodeInfo) -> ProxyClass:
+        """Return the class of a proxy."""
+        ...
+
+    def bundle(self, proxies: ProxyClass) -> Bundle:
+        """Return the configuration of a class."""
+        ...
+
+    def forget(self, proxies: ProxyClass) -> None:
+        """Let go of a class."""
+        ...
+
+    def forget_node(self, node: NodeInfo) -> None:
+        """Let go of a proxy."""
+        ...
+
+    def analyze(self) -> Mapping[ObjectKey, tuple[Diagnostic, ...]]:
+        """Return the findings on all objects."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What one round changed.
+
+    Attributes:
+        classes: The proxies that are new or changed their class.
+        bundles: The classes that are new or whose configuration changed.
+        gone: The classes that no proxy has any more.
+        seconds: From the moment the round began.
+    """
+
+    revision: int
+    classes: Mapping[str, ProxyClass]
+    bundles: Mapping[ProxyClass, Bundle]
+    gone: frozenset[ProxyClass]
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What has come since the last round began."""
+
+    changes: Batch | None = None
+    proxies: Mapping[str, NodeInfo] | None = None
+    stop: bool = False
+
+    def __bool__(self) -> bool:
+        return self.stop or self.changes is not None or self.proxies is not None
+
+
+@dataclass(slots=True)
+class _Live:
+    """What the last round handed over."""
+
+    proxies: Mapping[str, NodeInfo] = _NO_PROXIES
+    classes: dict[str, ProxyClass] = field(default_factory=dict)
+    bundles: dict[ProxyClass, Bundle] = field(default_factory=dict)
+
+
+class CompilerThread:
+    """Runs a compiler. ``submit`` and ``set_proxies`` may be called from any thread.
+
+    ``on_round`` and ``on_findings`` are called in the event loop that :meth:`run` runs in.
+    """
+
+    def __init__(
+        self,
+        compiler: MeshCompiler,
+        *,
+        on_round: Callable[[Round], None],
+        on_findings: Callable[[Mapping[ObjectKey, tuple[Diagnostic, ...]]], None],
+    ) -> None:
+        self._compiler = compiler
+        self._on_round = on_round
+        self._on_findings = on_findings
+        self._wake = threading.Condition()
+        self._waiting = _Waiting()
+        self._live = _Live()
+        self._is_complete = False
+        self._revision = 0
+
+    def submit(self, batch: Batch) -> None:
+        """Have changes compiled."""
+        with self._wake:
+            self._waiting.changes = merge(self._waiting.changes, batch)
+            self._wake.notify()
+
+    def set_proxies(self, proxies: Mapping[str, NodeInfo]) -> None:
+        """Say which proxies are connected now, by their ids."""
+        with self._wake:
+            self._waiting.proxies = proxies
+            self._wake.notify()
+
+    async def run(self) -> None:
+        """Compile until cancelled."""
+        loop = asyncio.get_running_loop()
+        thread = asyncio.ensure_future(asyncio.to_thread(self._work, loop))
+        try:
+            await asyncio.shield(thread)
+        finally:
+            with self._wake:
+                self._waiting.stop = True
+                self._wake.notify()
+            await asyncio.wait([thread])
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        is_analysed = True
+        while True:
+            waiting = self._take(wait=is_analysed)
+            if waiting.stop:
+                return
+            if waiting:
+                loop.call_soon_threadsafe(self._on_round, self._round(waiting))
+                is_analysed = waiting.changes is None and is_analysed
+            elif not is_analysed:
+                loop.call_soon_threadsafe(self._on_findings, self._compiler.analyze())
+                is_analysed = True
+
+    def _take(self, *, wait: bool) -> _Waiting:
+        with self._wake:
+            if wait:
+                self._wake.wait_for(lambda: bool(self._waiting))
+            waiting, self._waiting = self._waiting, _Waiting()
+            return waiting
+
+    def _round(self, waiting: _Waiting) -> Round:
+        began = time.perf_counter()
+        if waiting.changes is not None:
+            self._revision = self._compiler.commit(waiting.changes)
+            self._is_complete |= waiting.changes.complete
+        if waiting.proxies is not None:
+            self._forget_nodes(waiting.proxies)
+            self._live.proxies = waiting.proxies
+        # Until a source has told everything, what a proxy would get is not yet its configuration.
+        classes = self._classify() if self._is_complete else {}
+        bundles = {of: self._compiler.bundle(of) for of in dict.fromkeys(classes.values())}
+        return self._hand_over(classes, bundles, began)
+
+    def _classify(self) -> dict[str, ProxyClass]:
+        return {name: self._compiler.classify(node) for name, node in self._live.proxies.items()}
+
+    def _forget_nodes(self, proxies: Mapping[str, NodeInfo]) -> None:
+        for node in set(self._live.proxies.values()) - set(proxies.values()):
+            self._compiler.forget_node(node)
+
+    def _hand_over(
+        self, classes: dict[str, ProxyClass], bundles: dict[ProxyClass, Bundle], began: float
+    ) -> Round:
+        before = self._live
+        gone = frozenset(before.bundles.keys() - bundles.keys())
+        for of in gone:
+            self._compiler.forget(of)
+        self._live = _Live(proxies=before.proxies, classes=classes, bundles=bundles)
+        return Round(
+            revision=self._revision,
+            classes={name: of for name, of in classes.items() if before.classes.get(name) != of},
+            bundles={
+                of: bundle for of, bundle in bundles.items() if before.bundles.get(of) is not bundle
+            },
+            gone=gone,
+            seconds=time.perf_counter() - began,
+        )
+
+
+def merge(first: Batch | None, second: Batch) -> Batch:
+    """Return one batch that does what two do one after the other."""
+    if first is None:
+        return second
+    return Batch(
+        changes={**first.changes, **second.changes},
+        diagnostics={**first.diagnostics, **second.diagnostics},
+        complete=first.complete or second.complete,
+    )
