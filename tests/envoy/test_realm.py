@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -108,6 +109,7 @@ def test_nothing_outlives_the_janitor(running: _Traces) -> None:
     """Killing the janitor ends every process of the realm too."""
     os.kill(running.janitor, signal.SIGKILL)
     _until(lambda: not running.processes)
+    shutil.rmtree(running.workdir)  # its remover is dead, and the program would only be killed now
 
 
 @pytest.mark.parametrize("host", ways_in(), ids=lambda host: host.way.name.lower())
