@@ -69,7 +69,8 @@ def demo(*, stay: bool, port: int, keep_logs: bool) -> None:
     try:
         held = asyncio.run(_demo(console, options))
     except (ForbiddenError, MeshError) as failed:
-        Console(stderr=True).print(f"[bold red]The demo cannot run.[/] {escape(str(failed))}")
+        stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+        stderr.print(f"[bold red]The demo cannot run.[/] {escape(str(failed))}")
         raise SystemExit(1) from failed
     except KeyboardInterrupt:
         console.print("\nEnded; nothing is left behind.")

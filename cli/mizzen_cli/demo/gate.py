@@ -25,16 +25,35 @@ async def gate(
 ) -> AsyncIterator[None]:
     """Join what comes in on a listening socket to an address of the realm, while the block lasts."""
 
+    guests: set[asyncio.Task[None]] = set()
+
     async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            await _join(mesh, target, reader, writer)
-        writer.close()
+        guest = asyncio.create_task(_serve(mesh, target, reader, writer))
+        guests.add(guest)
+        guest.add_done_callback(guests.discard)
 
     server = await asyncio.start_server(welcome, sock=listening)
     try:
         yield
     finally:
         server.close()
+        for guest in guests:
+            guest.cancel()
+        await asyncio.gather(*guests, return_exceptions=True)
+
+
+async def _serve(
+    mesh: Mesh,
+    target: tuple[str, int],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """See one guest through, and leave nothing open."""
+    try:
+        with suppress(OSError):
+            await _join(mesh, target, reader, writer)
+    finally:
+        await _closed(writer)
 
 
 async def _join(
@@ -48,7 +67,7 @@ async def _join(
     inner.setblocking(False)
     try:
         await loop.sock_connect(inner, target)
-    except OSError:
+    except BaseException:
         inner.close()
         raise
     inner_reader, inner_writer = await asyncio.open_connection(sock=inner)
@@ -57,7 +76,14 @@ async def _join(
             group.create_task(_pump(reader, inner_writer))
             group.create_task(_pump(inner_reader, writer))
     finally:
-        inner_writer.close()
+        await _closed(inner_writer)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Close, and wait until it is; who has gone already is closed too."""
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

@@ -13,7 +13,6 @@ from mizzen_cli.demo.status import ObjectStatus, Status, read_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
     from mizzen_cli.demo.mesh import Mesh
     from mizzen_cli.demo.traffic import Visitor

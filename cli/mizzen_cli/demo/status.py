@@ -81,6 +81,11 @@ def read_status(mesh: Mesh) -> Status:
     code, body = mesh.ask_control_plane("/status")
     if code != 200:
         raise AskError(f"/status: {code} {body.strip()}")
+    return parse_status(body)
+
+
+def parse_status(body: str) -> Status:
+    """Read what ``/status`` answers."""
     said: dict[str, Any] = json.loads(body)
     return Status(
         objects=tuple(_object(entry) for entry in said["objects"]),
