@@ -15,8 +15,7 @@ import asyncio
 import threading
 import time
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mizzen.model.world import Batch
 
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from mizzen.diagnostics import Diagnostic
     from mizzen.model.proxy import NodeInfo, ProxyClass
     from mizzen.names import ObjectKey
-
-_NO_PROXIES: Final[Mapping[str, NodeInfo]] = MappingProxyType({})
-_NO_FINDINGS: Final[Mapping[ObjectKey, tuple[Diagnostic, ...]]] = MappingProxyType({})
 
 
 class MeshCompiler(Protocol):
@@ -94,7 +90,7 @@ class _Waiting:
 class _Live:
     """What the last round handed over."""
 
-    proxies: Mapping[str, NodeInfo] = _NO_PROXIES
+    proxies: Mapping[str, NodeInfo] = field(default_factory=dict)
     classes: dict[str, ProxyClass] = field(default_factory=dict)
     bundles: dict[ProxyClass, Bundle] = field(default_factory=dict)
 

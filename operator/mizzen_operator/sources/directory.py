@@ -82,7 +82,7 @@ class DirectorySource:
     def _take(self, changes: Changes) -> Batch:
         paths = {str(path) for path in changes.files}
         for folder in changes.folders:
-            paths |= {path for path in self._folder.files if path.startswith(f"{folder}/")}
+            paths |= {path for path in self._folder.files if folder in Path(path).parents}
             paths |= {str(path) for path in manifests_below(folder)}
         return self._update(paths, settled=False)
 

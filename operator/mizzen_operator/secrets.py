@@ -1,0 +1,162 @@
+"""The secrets of each workload, from the authority to SDS: made when asked for, renewed in time.
+
+A workload has two: ``default``, its certificate and key, and ``ROOTCA``, the roots that it believes. Both
+come from the authority; rendering them is the only thing that touches a key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from mizzen.bundle import EMPTY_TABLE, Entry, Table
+from mizzen.render.secrets import tls_certificate, validation_context
+from mizzen.render.tls import ROOTS_SECRET, WORKLOAD_SECRET
+from mizzen_certs import CertificateRefused, CertsError
+from mizzen_operator.state import write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger
+
+    from mizzen.clock import Clock
+    from mizzen.identity import SpiffeId
+    from mizzen_certs import Authority, Renewer, Svid
+    from mizzen_operator.svids import SvidFolder
+
+# Timers stand still while a machine sleeps, certificates do not; so nobody sleeps longer than this.
+_LONGEST_SLEEP_SECONDS: Final = 60.0
+# How soon renewal is tried again when the authority could not do it.
+_RETRY_SECONDS: Final = 10.0
+
+
+class MeshSecrets:
+    """Gives each identity its table of secrets; lives in one event loop."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        renewer: Renewer,
+        kept: SvidFolder,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._authority = authority
+        self._renewer = renewer
+        self._kept = kept
+        self._log = log
+        self._given: dict[SpiffeId, tuple[Svid, bytes, Table]] = {}
+        for svid in kept.recall(authority):
+            renewer.adopt(svid)
+
+    @property
+    def roots(self) -> bytes:
+        """The roots that everybody believes, in PEM."""
+        return self._authority.bundle().roots_pem
+
+    def secrets(self, identity: SpiffeId) -> Table:
+        """Return what SDS gives an identity; nothing where the authority refuses it a certificate."""
+        try:
+            svid = self._renewer.svid(identity)
+        except CertificateRefused as refused:
+            self._log.error("certificate refused", identity=str(identity), reason=str(refused))
+            return EMPTY_TABLE
+        roots = self.roots
+        given = self._given.get(identity)
+        if given is not None and given[0] is svid and given[1] == roots:
+            return given[2]
+        if given is None or given[0] is not svid:
+            self._kept.keep(svid)
+        table = _table(given[2] if given else EMPTY_TABLE, svid, roots)
+        self._given[identity] = (svid, roots, table)
+        return table
+
+    def renew(self) -> frozenset[SpiffeId]:
+        """Do what is due by now; return whose secrets are new."""
+        events = self._authority.tick()
+        renewed = self._renewer.renew_due()
+        if events.steps:
+            self._log.info("authority rotated", steps=[str(step) for step in events.steps])
+        return frozenset(self._given) if events.bundle_changed else renewed & self._given.keys()
+
+    def replace_all(self) -> frozenset[SpiffeId]:
+        """Replace the issuing key and every certificate now; return whose secrets are new."""
+        self._authority.rotate_issuer()
+        return self._renewer.renew_all() & self._given.keys()
+
+    def next_due(self) -> datetime:
+        """Return when :meth:`renew` has something to do."""
+        due = self._renewer.next_due()
+        tick = self._authority.next_tick()
+        return tick if due is None else min(due, tick)
+
+    def forget(self, identity: SpiffeId) -> None:
+        """Renew no longer for an identity that has no proxy left."""
+        self._given.pop(identity, None)
+        self._renewer.forget(identity)
+
+
+class Renewal:
+    """Renews for as long as it runs, and at once when asked to.
+
+    ``on_changed`` is called with the identities whose secrets are new.
+    """
+
+    def __init__(
+        self,
+        secrets: MeshSecrets,
+        clock: Clock,
+        log: FilteringBoundLogger,
+        *,
+        roots_file: Path,
+        on_changed: Callable[[frozenset[SpiffeId]], None],
+    ) -> None:
+        self._secrets = secrets
+        self._clock = clock
+        self._log = log
+        self._roots_file = roots_file
+        self._on_changed = on_changed
+        self._roots = b""
+        self._write_roots()
+
+    async def run(self) -> None:
+        """Renew what is due until cancelled; what fails is tried again, certificates live on meanwhile."""
+        while True:
+            left = (self._secrets.next_due() - self._clock.now()).total_seconds()
+            await asyncio.sleep(min(max(left, 0.0), _LONGEST_SLEEP_SECONDS))
+            try:
+                self._announce(self._secrets.renew())
+            except CertsError as error:
+                self._log.error("renewal failed", reason=str(error), retry_seconds=_RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    def replace_all(self) -> int:
+        """Replace all certificates now; return how many."""
+        replaced = self._secrets.replace_all()
+        self._log.info("certificates replaced", count=len(replaced))
+        self._announce(replaced)
+        return len(replaced)
+
+    def _announce(self, identities: frozenset[SpiffeId]) -> None:
+        self._write_roots()
+        if identities:
+            self._on_changed(identities)
+
+    def _write_roots(self) -> None:
+        """Put the roots where the bootstraps of proxies find them."""
+        roots = self._secrets.roots
+        if roots != self._roots:
+            write(self._roots_file, roots)
+            self._roots = roots
+
+
+def _table(before: Table, svid: Svid, roots: bytes) -> Table:
+    certificate = tls_certificate(WORKLOAD_SECRET, svid.chain_pem, svid.key.reveal())
+    return before.updated(
+        {
+            WORKLOAD_SECRET: Entry(certificate),
+            ROOTS_SECRET: Entry(validation_context(ROOTS_SECRET, roots)),
+        }
+    )
