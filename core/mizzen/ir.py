@@ -116,18 +116,13 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One address of a cluster.
-
-    ``mtls`` tells whether it takes mutual TLS; ``workload`` is Istio's
-    ``name;namespace;canonical name;canonical revision;cluster``.
-    """
+    """One address of a cluster; ``mtls`` tells whether it takes mutual TLS."""
 
     address: str
     port: int
     weight: int = 1
     health: Health = Health.HEALTHY
     mtls: bool = False
-    workload: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from mizzen.model.traffic import ConnectionPool, SimpleLb
 from mizzen.render import alpn
 from mizzen.render.balancing import apply_load_balancer, apply_outlier_detection
 from mizzen.render.proto import ads, duration, fill_socket
-from mizzen.render.tls import mesh_client, raw_buffer, simple_client
+from mizzen.render.tls import mesh_client, simple_client
 from mizzen.render.upstream_http import HTTP_OPTIONS, http_options, needs_http_options
 from mizzen.wire import Resource, TypeUrl, encode
 
@@ -39,7 +39,7 @@ def render_upstream(upstream: Upstream) -> Resource:
     """Return the outbound cluster of a host's port or of one of its subsets."""
     name = names.outbound_cluster(upstream.port, upstream.subset, upstream.host)
     cluster = _named(name, upstream.connect_timeout)
-    _apply_discovery(cluster, upstream, name)
+    _apply_discovery(cluster, upstream)
     _apply_pool(cluster, upstream.connection_pool)
     if upstream.outlier_detection is not None:
         apply_outlier_detection(cluster, upstream.outlier_detection)
@@ -108,7 +108,7 @@ def _inbound_http(protocol: Protocol) -> UpstreamHttp:
     return UpstreamHttp.HTTP2 if protocol.is_http2 else UpstreamHttp.HTTP1
 
 
-def _apply_discovery(cluster: Cluster, upstream: Upstream, name: str) -> None:
+def _apply_discovery(cluster: Cluster, upstream: Upstream) -> None:
     discovery = upstream.discovery
     if discovery is Discovery.NOWHERE:
         cluster.type = Cluster.STATIC
@@ -120,7 +120,6 @@ def _apply_discovery(cluster: Cluster, upstream: Upstream, name: str) -> None:
         return
     cluster.type = Cluster.EDS
     cluster.eds_cluster_config.eds_config.CopyFrom(ads())
-    cluster.eds_cluster_config.service_name = name
     cluster.common_lb_config.healthy_panic_threshold.value = 0
     apply_load_balancer(cluster, upstream.load_balancer)
 
@@ -165,7 +164,8 @@ def _unlimited() -> CircuitBreakers:
 
 def _apply_http(cluster: Cluster, upstream: Upstream) -> None:
     pool = upstream.connection_pool
-    if upstream.protocol.is_tcp and not needs_http_options(upstream):
+    if not needs_http_options(upstream):
+        # Without a word about HTTP, Envoy speaks HTTP/1.1.
         return
     tls = upstream.tls if isinstance(upstream.tls, SimpleTls) else None
     options = http_options(upstream.http, pool, tls)
@@ -183,32 +183,28 @@ def _apply_tls(cluster: Cluster, upstream: Upstream) -> None:
     if not tls.automatic:
         cluster.transport_socket.CopyFrom(socket)
         return
+    # An endpoint that this does not match gets the cluster's own transport socket: plain text.
     wanted = cluster.transport_socket_matches.add(name="tlsMode-istio")
     wanted.match.fields["tlsMode"].string_value = "istio"
     wanted.transport_socket.CopyFrom(socket)
-    other = cluster.transport_socket_matches.add(name="tlsMode-disabled")
-    other.match.SetInParent()
-    other.transport_socket.CopyFrom(raw_buffer())
 
 
 def _apply_metadata(cluster: Cluster, upstream: Upstream) -> None:
-    """Write Istio's facts about the cluster, and the names that HTTP offers in TLS where they differ."""
-    facts = cluster.metadata.filter_metadata["istio"].fields
+    """Write Istio's facts about the cluster, and the names that HTTP offers in TLS where they differ.
+
+    The host and the port stand in the cluster's name; they are not said twice to every proxy.
+    """
     if (rule := upstream.rule) is not None:
-        facts[
+        cluster.metadata.filter_metadata["istio"].fields[
             "config"
         ].string_value = (
             f"/apis/networking.istio.io/v1/namespaces/{rule.namespace}/destination-rule/{rule.name}"
         )
     if upstream.subset:
+        facts = cluster.metadata.filter_metadata["istio"].fields
         facts["subset"].string_value = upstream.subset
     if upstream.external:
-        facts["external"].bool_value = True
-    facts["default_original_port"].number_value = upstream.port
-    service = facts["services"].list_value.values.add().struct_value.fields
-    service["host"].string_value = upstream.host
-    service["name"].string_value = upstream.service_name
-    service["namespace"].string_value = upstream.service_namespace
+        cluster.metadata.filter_metadata["istio"].fields["external"].bool_value = True
     if isinstance(upstream.tls, MeshTls) and (protocols := alpn.offered_by_http(upstream)):
         own = cluster.metadata.filter_metadata[alpn.METADATA_NAMESPACE].fields
         own[alpn.METADATA_KEY].string_value = ",".join(protocols)

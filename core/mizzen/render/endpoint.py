@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from envoy.config.core.v3.base_pb2 import Metadata
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 TLS_MODE_MATCH: Final = "envoy.transport_socket_match"
 """Where Envoy looks for what chooses an endpoint's transport socket."""
 
-# Endpoints of one workload share their metadata; this many distinct ones are kept encoded.
-_KEPT_METADATA: Final = 65_536
-
 
 def render_endpoints(group: EndpointGroup) -> Resource:
     """Return the ClusterLoadAssignment of an EDS cluster; without endpoints it is empty, not absent."""
@@ -32,22 +29,30 @@ def render_endpoints(group: EndpointGroup) -> Resource:
 
 
 def _fill_locality(message: LocalityLbEndpoints, group: LocalityGroup) -> None:
-    """Write one locality; it weighs what its endpoints weigh together (Istio: loadbalancer)."""
+    """Write one locality; it weighs what its endpoints weigh together (Istio: loadbalancer).
+
+    Where all of its endpoints take mutual TLS, the locality says so for them: Envoy looks there for
+    what an endpoint does not say (Cluster.transport_socket_matches). A weight of 1 is the default.
+    """
     _fill_place(message, group.locality)
     if group.priority:
         message.priority = group.priority
     message.load_balancing_weight.value = sum(e.weight for e in group.endpoints) or 1
+    uniform = all(endpoint.mtls for endpoint in group.endpoints)
+    if uniform:
+        message.metadata.CopyFrom(_takes_mtls())
     add = message.lb_endpoints.add
     for endpoint in group.endpoints:
         entry = add()
         socket = entry.endpoint.address.socket_address
         socket.address = endpoint.address
         socket.port_value = endpoint.port
-        entry.load_balancing_weight.value = endpoint.weight
+        if endpoint.weight != 1:
+            entry.load_balancing_weight.value = endpoint.weight
         if endpoint.health is Health.UNHEALTHY:
             entry.health_status = UNHEALTHY
-        if endpoint.mtls or endpoint.workload:
-            entry.metadata.ParseFromString(_metadata(endpoint.workload, mtls=endpoint.mtls))
+        if endpoint.mtls and not uniform:
+            entry.metadata.CopyFrom(_takes_mtls())
 
 
 def _fill_place(message: LocalityLbEndpoints, locality: Locality) -> None:
@@ -61,13 +66,9 @@ def _fill_place(message: LocalityLbEndpoints, locality: Locality) -> None:
         place.sub_zone = locality.subzone
 
 
-@lru_cache(maxsize=_KEPT_METADATA)
-def _metadata(workload: str, *, mtls: bool) -> bytes:
-    """Return the encoded metadata: whether it takes mutual TLS, and Istio's name of the workload."""
+@cache
+def _takes_mtls() -> Metadata:
+    """Return the metadata of what takes mutual TLS."""
     metadata = Metadata()
-    if mtls:
-        metadata.filter_metadata[TLS_MODE_MATCH].fields["tlsMode"].string_value = "istio"
-    if workload:
-        metadata.filter_metadata["istio"].fields["workload"].string_value = workload
-    encoded: bytes = metadata.SerializeToString(deterministic=True)
-    return encoded
+    metadata.filter_metadata[TLS_MODE_MATCH].fields["tlsMode"].string_value = "istio"
+    return metadata

@@ -10,7 +10,6 @@ from functools import cache, lru_cache
 from typing import Final
 
 from envoy.config.core.v3.base_pb2 import TransportSocket
-from envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2 import RawBuffer
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
     CertificateValidationContext,
     SubjectAltNameMatcher,
@@ -42,14 +41,6 @@ _CIPHERS: Final = (
     "AES256-GCM-SHA384",
     "AES128-GCM-SHA256",
 )
-
-
-@cache
-def raw_buffer() -> TransportSocket:
-    """Return the transport socket of plain text."""
-    return TransportSocket(
-        name="envoy.transport_sockets.raw_buffer", typed_config=pack(RawBuffer())
-    )
 
 
 def mesh_client(tls: MeshTls, protocols: tuple[str, ...]) -> TransportSocket:

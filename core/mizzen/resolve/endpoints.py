@@ -17,7 +17,7 @@ from mizzen.ir import Endpoint, EndpointGroup, Health, Locality, LocalityGroup
 from mizzen.model.kube import EndpointSlice, Node, Pod, Service, ServicePort, SliceEndpoint
 from mizzen.model.meta import NO_LABELS, Labels, Meta, label, selects
 from mizzen.model.traffic import ServiceEntry, WorkloadEndpoint, WorkloadEntry
-from mizzen.names import DEFAULT_REGISTRY, ObjectKey, outbound_cluster
+from mizzen.names import ObjectKey, outbound_cluster
 from mizzen.resolve.peers import takes_mtls
 from mizzen.resolve.world import ENTRIES_IN, OBJECT, PODS_AT, PODS_IN, SLICES_OF, settings
 
@@ -26,16 +26,6 @@ if TYPE_CHECKING:
 
 TLS_MODE_LABEL: Final = "security.istio.io/tlsMode"
 _LOCALITY_LABELS: Final = ("topology.istio.io/locality", "istio-locality")
-_CANONICAL_NAME: Final = (
-    "service.istio.io/canonical-name",
-    "app.kubernetes.io/name",
-    "app",
-)
-_CANONICAL_REVISION: Final = (
-    "service.istio.io/canonical-revision",
-    "app.kubernetes.io/version",
-    "version",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +47,6 @@ class Instance:
     weight: int = 1
     health: Health = Health.HEALTHY
     mtls_ready: bool = False
-    workload: str = ""
 
 
 @query
@@ -107,7 +96,6 @@ def _of_slice(
         locality=_pod_locality(db, pod, endpoint),
         health=Health.HEALTHY if ready else Health.UNHEALTHY,
         mtls_ready=label(labels, TLS_MODE_LABEL) == "istio",
-        workload=_workload(pod.meta.name if pod else "", slice_.meta.namespace, labels),
     )
 
 
@@ -139,15 +127,8 @@ def parse_locality(text: str) -> Locality:
     return Locality(region=region, zone=zone, subzone=subzone)
 
 
-def _workload(name: str, namespace: str, labels: Labels) -> str:
-    """Return Istio's ``name;namespace;canonical name;canonical revision;cluster``."""
-    canonical = next((v for k in _CANONICAL_NAME if (v := label(labels, k))), name)
-    revision = next((v for k in _CANONICAL_REVISION if (v := label(labels, k))), "latest")
-    return f"{name};{namespace};{canonical};{revision};{DEFAULT_REGISTRY}"
-
-
 def _of_entry(
-    namespace: str, endpoint: WorkloadEndpoint, ports: tuple[ServicePort, ...], name: str = ""
+    namespace: str, endpoint: WorkloadEndpoint, ports: tuple[ServicePort, ...]
 ) -> Instance:
     """Return the instance of a WorkloadEntry or of an endpoint in a ServiceEntry.
 
@@ -164,7 +145,6 @@ def _of_entry(
         locality=parse_locality(endpoint.locality),
         weight=endpoint.weight or 1,
         mtls_ready=mtls,
-        workload=_workload(name, namespace, endpoint.labels),
     )
 
 
@@ -178,7 +158,7 @@ def _selected(db: Database, entry: ServiceEntry) -> Iterator[Instance]:
     for key in ENTRIES_IN(db, namespace):
         item = OBJECT(db, key)
         if isinstance(item, WorkloadEntry) and selects(selector, item.endpoint.labels):
-            yield _of_entry(namespace, item.endpoint, entry.ports, item.meta.name)
+            yield _of_entry(namespace, item.endpoint, entry.ports)
     for key in PODS_IN(db, namespace):
         pod = OBJECT(db, key)
         if isinstance(pod, Pod) and pod.ips and selects(selector, pod.meta.labels):
@@ -194,7 +174,6 @@ def _of_pod(db: Database, pod: Pod, ports: tuple[ServicePort, ...]) -> Instance:
         service_account=pod.service_account,
         locality=_pod_locality(db, pod, SliceEndpoint(addresses=pod.ips)),
         mtls_ready=label(pod.meta.labels, TLS_MODE_LABEL) == "istio",
-        workload=_workload(pod.meta.name, pod.meta.namespace, pod.meta.labels),
     )
 
 
@@ -255,5 +234,4 @@ def _endpoint(db: Database, instance: Instance, port: int) -> Endpoint:
         weight=instance.weight,
         health=instance.health,
         mtls=mtls,
-        workload=instance.workload,
     )
