@@ -2,14 +2,16 @@
 
 An index is kept entry by entry, each entry an input cell of its own, so that a query that asks "which
 VirtualServices name this host" depends on that host's entry alone. Entries are sorted tuples of keys;
-``<index>.keys`` is the set of keys that have an entry.
+``<index>.keys`` is the set of keys that have an entry. What is as large as the mesh (all pods of a
+namespace, all hosts) is put together only when somebody reads it, so that a change does not pay for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from functools import partial
+from typing import Any, Final, Generic, TypeVar, cast
 
 from mizzen.engine import Database, Input
 from mizzen.model.kube import EndpointSlice, Pod, Service
@@ -26,6 +28,10 @@ from mizzen.model.world import Batch, Object
 from mizzen.names import MESH_GATEWAY, ObjectKey, resolve_host, service_host
 
 K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+# An entry with more objects than this is sorted on the first reading, not by the change.
+_MANY: Final = 32
 
 OBJECT: Final[Input[ObjectKey, Object | None]] = Input("object", None)
 SETTINGS: Final[Input[str, MeshSettings]] = Input("settings", MeshSettings())
@@ -34,6 +40,27 @@ SETTINGS: Final[Input[str, MeshSettings]] = Input("settings", MeshSettings())
 def settings(db: Database) -> MeshSettings:
     """Return the settings of the mesh."""
     return SETTINGS(db, "")
+
+
+class Lazy(Generic[V]):
+    """A cell's value that is made when it is first read.
+
+    It is made from sets that go on changing. That is safe, because the commit that changes a set
+    replaces the cell's value, and a reader always reads the present one.
+    """
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[], V]) -> None:
+        """Remember how the value is made."""
+        self._make: Callable[[], V] | None = make
+        self._made: V | None = None
+
+    def __call__(self) -> V:
+        """Return the value."""
+        if self._make is not None:
+            self._made, self._make = self._make(), None
+        return cast("V", self._made)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,21 +73,23 @@ class Index(Generic[K]):
     name: str
     kinds: tuple[type[Any], ...]
     keys_of: Callable[[Any, MeshSettings], Iterable[K]]
-    entries: Input[K, tuple[ObjectKey, ...]] = field(init=False)
-    keys: Input[str, frozenset[K]] = field(init=False)
+    entries: Input[K, tuple[ObjectKey, ...] | Lazy[tuple[ObjectKey, ...]]] = field(init=False)
+    keys: Input[str, Lazy[frozenset[K]] | None] = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the cells."""
         object.__setattr__(self, "entries", Input(self.name, ()))
-        object.__setattr__(self, "keys", Input(f"{self.name}.keys", frozenset()))
+        object.__setattr__(self, "keys", Input(f"{self.name}.keys", None))
 
     def __call__(self, db: Database, key: K) -> tuple[ObjectKey, ...]:
         """Return the sorted keys of the objects under a key."""
-        return self.entries(db, key)
+        entry = self.entries(db, key)
+        return entry() if isinstance(entry, Lazy) else entry
 
     def all_keys(self, db: Database) -> frozenset[K]:
         """Return every key that has an object."""
-        return self.keys(db, "")
+        keys = self.keys(db, "")
+        return frozenset() if keys is None else keys()
 
 
 def hosts_of(service: Service | ServiceEntry, mesh: MeshSettings) -> tuple[str, ...]:
@@ -243,13 +272,20 @@ class World:
         cells: dict[tuple[Input[Any, Any], Hashable], object] = {}
         grown: set[Index[Any]] = set()
         for index, entry in touched:
-            keys = tuple(sorted(self._entries[index].get(entry, ())))
+            keys = self._entries[index].get(entry, set())
             was_there = bool(index.entries.default != self._db.peek(index.entries, entry))
-            cells[index.entries, entry] = keys
+            cells[index.entries, entry] = _in_order(keys)
             if not keys:
                 del self._entries[index][entry]
             if was_there != bool(keys):
                 grown.add(index)
         for index in grown:
-            cells[index.keys, ""] = frozenset(self._entries[index])
+            entries = self._entries[index]
+            cells[index.keys, ""] = Lazy(partial(frozenset, entries)) if entries else None
         return cells
+
+
+def _in_order(keys: set[ObjectKey]) -> tuple[ObjectKey, ...] | Lazy[tuple[ObjectKey, ...]]:
+    if len(keys) <= _MANY:
+        return tuple(sorted(keys))
+    return Lazy(lambda: tuple(sorted(keys)))
