@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from mizzen.render.control_plane import ControlPlane, Endpoint, TokenOverTls
+from mizzen_cli.demo.inside import HUB
 from mizzen_cli.demo.manifests import Cast, PodSpec, hosts_text, read_cast
 from mizzen_cli.demo.proxies import (
     AskError,
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 HUB_IP: Final = "10.44.0.1"
 _HUB_CIDR: Final = f"{HUB_IP}/16"
 XDS: Final = Endpoint(host=HUB_IP, port=15012)
-HTTP: Final = Endpoint(host=HUB_IP, port=15014)
+# On the hub's own loopback: what changes anything there is answered to the same machine alone.
+HTTP: Final = Endpoint(host="127.0.0.1", port=15014)
 SERVER_NAME: Final = "mizzen.mizzen-system.svc"
 TRUST_DOMAIN: Final = "cluster.local"
 
@@ -172,9 +174,9 @@ class Mesh:
             return False
         return status == 200
 
-    def ask_control_plane(self, path: str) -> tuple[int, str]:
+    def ask_control_plane(self, path: str, method: str = "GET") -> tuple[int, str]:
         """Return status and body of a request to the control plane's HTTP port."""
-        return ask(self.realm, "", (HTTP.host, HTTP.port), path)
+        return ask(self.realm, HUB, (HTTP.host, HTTP.port), path, method)
 
     def until(self, holds: Callable[[], bool], seconds: float, what: str, log: str) -> None:
         """Wait until something holds; :class:`MeshError` with the end of a log when it never does."""
