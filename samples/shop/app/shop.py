@@ -36,7 +36,11 @@ class State:
         self.refused = 0
 
     def who(self):
-        return {"service": self.options.name, "version": self.options.version, "pod": os.environ.get("HOSTNAME", "")}
+        return {
+            "service": self.options.name,
+            "version": self.options.version,
+            "pod": os.environ.get("HOSTNAME", ""),
+        }
 
     def count(self, status):
         with self.lock:
@@ -65,7 +69,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(status, body)
         answer = {**state.who(), "caller": caller(self.headers), "from": self.client_address[0]}
         if self.path == "/":
-            answer["calls"] = {name: call(url, self.headers)[1] for name, url in state.calls.items()}
+            answer["calls"] = {
+                name: call(url, self.headers)[1] for name, url in state.calls.items()
+            }
         state.count(200)
         return self.answer(200, answer)
 
@@ -102,7 +108,9 @@ def call(url, headers):
     """Return status and answer of another service; 502 where there was no answer."""
     handed_on = {name: headers[name] for name in HANDED_ON if name in headers}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=handed_on), timeout=10) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=handed_on), timeout=10
+        ) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as refused:
         return refused.code, {"error": refused.read().decode().strip()}
