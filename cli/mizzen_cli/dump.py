@@ -31,8 +31,10 @@ def plain(resource: Resource) -> Plain:
     name = resource.type.rpartition("/")[2]
     message = symbol_database.Default().GetSymbol(name)()
     message.ParseFromString(resource.body)
-    decoded: Plain = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    return _redacted(decoded) if resource.type is TypeUrl.SECRET else decoded
+    decoded = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    if resource.type is TypeUrl.SECRET and "tls_certificate" in decoded:
+        decoded["tls_certificate"]["private_key"] = {"inline_bytes": _MARK}
+    return cast("Plain", _readable(decoded))
 
 
 def stand_ins() -> list[Plain]:
@@ -44,15 +46,10 @@ def stand_ins() -> list[Plain]:
     return [plain(secret) for secret in secrets]
 
 
-def _redacted(secret: Plain) -> Plain:
-    """Return a secret with its key, and bytes of nothing but the mark, as the mark."""
-    certificate = secret.get("tls_certificate")
-    if certificate is not None:
-        certificate["private_key"] = {"inline_bytes": _MARK}
-    return cast("Plain", _readable(secret))
-
-
 def _readable(value: object) -> object:
+    """Return dicts and lists of no special kind (protobuf makes ordered ones), the mark in words."""
     if isinstance(value, dict):
         return {name: _readable(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
     return REDACTED if value == _MARK else value

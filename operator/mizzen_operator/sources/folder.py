@@ -85,6 +85,12 @@ class _Block:
         """Whether something points at its lines."""
         return any(isinstance(r, Diagnostic) or r.diagnostics for r in self.reading.results)
 
+    @property
+    def first_line(self) -> int:
+        """The line of the first thing that is said; the text begins where the marker before it ends."""
+        said = self.text.lstrip()
+        return self.line + self.text.count("\n", 0, len(self.text) - len(said))
+
     def of(self, key: ObjectKey) -> Parsed:
         """Return what it says of an object that stands in it."""
         return next(parsed for parsed in self.parsed if parsed.key == key)
@@ -139,6 +145,8 @@ class Folder:
         self._in_force: dict[ObjectKey, _Finding] = {}
         self._readings: dict[str, _Reading] = {}
         self._unsettled: set[str] = set()
+        # Objects that stand in several places: their findings name lines of other files.
+        self._contested: set[ObjectKey] = set()
 
     @property
     def unsettled(self) -> frozenset[str]:
@@ -206,7 +214,10 @@ class Folder:
         for block in new:
             for key in {parsed.key for parsed in block.parsed}:
                 file.holders.setdefault(key, []).append(block)
-        touched = {parsed.key for block in (*old, *new, *moved) for parsed in block.parsed}
+        touched = {parsed.key for block in (*old, *new) for parsed in block.parsed}
+        if moved:
+            noisy = {p.key for block in moved if block.is_noisy for p in block.parsed}
+            touched |= noisy | (self._contested & file.holders.keys())
         for key in touched & file.holders.keys():
             file.holders[key].sort(key=lambda block: block.line)
         return touched
@@ -280,6 +291,10 @@ class Folder:
             (self._files[path] for path in self._claimants.get(key, ())), key=lambda file: file.rank
         )
         naming = [file for file in claimants if key in file.holders]
+        if sum(len(file.holders[key]) for file in naming) > 1:
+            self._contested.add(key)
+        else:
+            self._contested.discard(key)
         holding = [file for file in claimants if key not in file.holders]
         winner = next((file for file in (*naming, *holding) if key in file.good), None)
         item = winner.good[key] if winner else None
@@ -322,12 +337,12 @@ def _difference(old: list[_Block], new: tuple[Document, ...]) -> tuple[int, int]
 
 
 def _move(blocks: list[_Block], documents: tuple[Document, ...]) -> list[_Block]:
-    """Put blocks where their documents stand now; return those that moved and have findings."""
+    """Put blocks where their documents stand now; return those that moved."""
     if not blocks or blocks[0].line == documents[0].first_line:
         return []
     for block, document in zip(blocks, documents, strict=True):
         block.line = document.first_line
-    return [block for block in blocks if block.is_noisy]
+    return blocks
 
 
 def _remove_holder(file: _File, block: _Block) -> None:
@@ -347,7 +362,7 @@ def _findings(key: ObjectKey, naming: list[_File], winner: _File) -> tuple[Diagn
         for block in file.holders[key]:
             found += (_located(d, file, block) for d in block.of(key).diagnostics)
             if in_force is not None and block is not in_force:
-                found.append(_duplicate(key, file, block, f"{winner.path}:{in_force.line}"))
+                found.append(_duplicate(key, file, block, f"{winner.path}:{in_force.first_line}"))
     return tuple(found)
 
 
@@ -357,7 +372,7 @@ def _duplicate(key: ObjectKey, file: _File, block: _Block, other: str) -> Diagno
         object=key,
         path="",
         message=f"{key} stands here and at {other}, which is in force",
-        location=Location(file=file.path, line=block.line),
+        location=Location(file=file.path, line=block.first_line),
     )
 
 
