@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Answer = tuple[wire.Message, tuple[int, ...]]
 
 BRIDGE: Final = "mesh0"
+_BRIDGE_MAC: Final = "02:00:00:00:00:01"  # locally administered
 HUB: Final = ""
 
 # An ordinary user's PATH lacks these on Debian, and there is where ip and iptables are.
@@ -125,7 +126,9 @@ class World:
     def bridge(self, ask: wire.Message) -> Answer:
         """Make the bridge that all networks are joined to, with the hub's own address on it."""
         _ip(
-            f"link add {BRIDGE} type bridge",
+            # A bridge without an address of its own takes its ports' lowest, so that each new network
+            # could change it under the feet of those who had just learned it.
+            f"link add {BRIDGE} address {_BRIDGE_MAC} type bridge",
             f"addr add {ask['cidr']} dev {BRIDGE}",
             f"link set {BRIDGE} up",
         )

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -186,8 +187,10 @@ class Realm:
 
     def close(self) -> None:
         """End every process, remove every network and mount, and wait until that is done."""
-        self._calls.close()
-        self._events.close()
+        for channel in (self._calls, self._events):
+            with suppress(OSError):
+                channel.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for an answer
+            channel.close()
         try:
             self._process.wait(_STOP_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
