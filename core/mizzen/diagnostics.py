@@ -106,6 +106,9 @@ DUPLICATE_OBJECT: Final = _error(
 UNSERVED_VERSION: Final = _error(
     "MZ0108", "apiVersion is not served for this kind", "Use the version that the message names."
 )
+DUPLICATE_KEY: Final = _error(
+    "MZ0109", "key stands twice in one mapping", "Keep one of the two, or join what they hold."
+)
 NOT_TRANSLATED: Final = _warning(
     "MZ0201",
     "field is not translated yet",
@@ -197,6 +200,7 @@ CATALOGUE: Final = (
     UNKNOWN_KIND,
     DUPLICATE_OBJECT,
     UNSERVED_VERSION,
+    DUPLICATE_KEY,
     NOT_TRANSLATED,
     INVALID_COMBINATION,
     UNKNOWN_HOST,

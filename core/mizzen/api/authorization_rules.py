@@ -1,0 +1,282 @@
+"""The rules of an AuthorizationPolicy (Istio: Rule, Source, Operation, Condition)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import Field
+
+from mizzen.api.base import ApiModel
+from mizzen.api.findings import Finding, Path, at, conflict, invalid, missing, untranslated
+from mizzen.api.hosts import is_block, is_label
+from mizzen.api.shape import nearest
+from mizzen.model import security
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_Account = Annotated[str, Field(max_length=320)]
+
+_HIGHEST_PORT: Final = 65_535
+_KEYS: Final = (
+    "source.ip",
+    "remote.ip",
+    "source.namespace",
+    "source.principal",
+    "source.serviceAccount",
+    "request.auth.principal",
+    "request.auth.audiences",
+    "request.auth.presenter",
+    "destination.ip",
+    "destination.port",
+    "connection.sni",
+)
+_KEYS_LATER: Final = ("source.trustDomain",)
+_KEYS_WITH_NAME: Final = re.compile(
+    r"request\.headers\[[^\]]+\]|request\.auth\.claims(\[[^\]]+\])+"
+)
+_FILTER_KEY: Final = re.compile(r"experimental\.envoy\.filters\..+\[.+\]")
+_BLOCK_KEYS: Final = ("source.ip", "remote.ip", "destination.ip")
+_TEMPLATE: Final = re.compile(r"\{\*\*?\}")
+
+
+class Source(ApiModel):
+    """Where a request comes from: fields are ANDed, values ORed (Istio: Source)."""
+
+    principals: list[str] = Field(default_factory=list, description="td/ns/NS/sa/SA, by mTLS.")
+    not_principals: list[str] = Field(default_factory=list, description="Must not match.")
+    request_principals: list[str] = Field(default_factory=list, description="iss/sub, by JWT.")
+    not_request_principals: list[str] = Field(default_factory=list, description="Must not match.")
+    namespaces: list[str] = Field(default_factory=list, description="Namespaces, by mTLS.")
+    not_namespaces: list[str] = Field(default_factory=list, description="Must not match.")
+    service_accounts: list[_Account] = Field(
+        default_factory=list, max_length=16, description="SA or NS/SA, by mTLS."
+    )
+    not_service_accounts: list[_Account] = Field(
+        default_factory=list, max_length=16, description="Must not match."
+    )
+    trust_domains: list[str] = Field(default_factory=list, description="Trust domains, by mTLS.")
+    not_trust_domains: list[str] = Field(default_factory=list, description="Must not match.")
+    ip_blocks: list[str] = Field(default_factory=list, description="Of the connection's peer.")
+    not_ip_blocks: list[str] = Field(default_factory=list, description="Must not match.")
+    remote_ip_blocks: list[str] = Field(
+        default_factory=list, description="Of the client, by X-Forwarded-For or PROXY protocol."
+    )
+    not_remote_ip_blocks: list[str] = Field(default_factory=list, description="Must not match.")
+
+
+class Operation(ApiModel):
+    """What a request asks for: fields are ANDed, values ORed (Istio: Operation)."""
+
+    hosts: list[str] = Field(default_factory=list, description="Hosts, with the port if sent.")
+    not_hosts: list[str] = Field(default_factory=list, description="Must not match.")
+    ports: list[str] = Field(default_factory=list, description="Ports of the workload.")
+    not_ports: list[str] = Field(default_factory=list, description="Must not match.")
+    methods: list[str] = Field(default_factory=list, description="Methods.")
+    not_methods: list[str] = Field(default_factory=list, description="Must not match.")
+    paths: list[str] = Field(default_factory=list, description="Paths, without the query.")
+    not_paths: list[str] = Field(default_factory=list, description="Must not match.")
+
+
+class From(ApiModel):
+    """A source (Istio: Rule.From)."""
+
+    source: Source | None = Field(default=None, description="The source.")
+
+
+class To(ApiModel):
+    """An operation (Istio: Rule.To)."""
+
+    operation: Operation | None = Field(default=None, description="The operation.")
+
+
+class Condition(ApiModel):
+    """A further condition (Istio: Condition)."""
+
+    key: str = Field(min_length=1, description="An attribute, such as request.headers[x-user].")
+    values: list[str] = Field(default_factory=list, description="One of them must match.")
+    not_values: list[str] = Field(default_factory=list, description="None of them may match.")
+
+
+class Rule(ApiModel):
+    """Any source, any operation and all conditions (Istio: Rule)."""
+
+    from_: list[From] | None = Field(
+        default=None, alias="from", max_length=512, description="Sources; any by default."
+    )
+    to: list[To] | None = Field(default=None, description="Operations; any by default.")
+    when: list[Condition] = Field(default_factory=list, description="Conditions.")
+
+
+def is_untranslated(rule: Rule) -> bool:
+    """Tell whether a rule says something that is not translated yet."""
+    return any(_untranslated(rule))
+
+
+def _untranslated(rule: Rule) -> Iterator[Path]:
+    for index, item in enumerate(rule.from_ or ()):
+        if item.source is not None and item.source.trust_domains:
+            yield ("from", index, "source", "trustDomains")
+        if item.source is not None and item.source.not_trust_domains:
+            yield ("from", index, "source", "notTrustDomains")
+    for index, condition in enumerate(rule.when):
+        if _is_later(condition.key):
+            yield ("when", index, "key")
+
+
+def _is_later(key: str) -> bool:
+    return key in _KEYS_LATER or _FILTER_KEY.fullmatch(key) is not None
+
+
+def check_rule(rule: Rule, *, deny: bool) -> Iterator[Finding]:
+    """Check a rule, and say what becomes of it where it is not translated as a whole."""
+    if rule.from_ == []:
+        yield missing(("from",), "from must not be empty", "Remove it to mean any source.")
+    if rule.to == []:
+        yield missing(("to",), "to must not be empty", "Remove it to mean any operation.")
+    for index, source in enumerate(rule.from_ or ()):
+        yield from at(("from", index, "source"), _check_source(source.source))
+    for index, operation in enumerate(rule.to or ()):
+        yield from at(("to", index, "operation"), _check_operation(operation.operation))
+    for index, condition in enumerate(rule.when):
+        yield from at(("when", index), _check_condition(condition))
+    fate = "denies more: it is kept without this" if deny else "is left out, so it allows nothing"
+    for path in _untranslated(rule):
+        yield untranslated(path, f"{path[-1]} is not translated yet; to be safe the rule {fate}")
+
+
+def _check_source(source: Source | None) -> Iterator[Finding]:
+    if source is None or not any(values for _, values in source):
+        yield missing((), "source needs at least one field")
+        return
+    yield from _check_values(source)
+    for name, blocks in (
+        ("ipBlocks", source.ip_blocks),
+        ("notIpBlocks", source.not_ip_blocks),
+        ("remoteIpBlocks", source.remote_ip_blocks),
+        ("notRemoteIpBlocks", source.not_remote_ip_blocks),
+    ):
+        yield from _check_blocks((name,), blocks)
+    accounts = source.service_accounts or source.not_service_accounts
+    others = (source.principals, source.not_principals, source.namespaces, source.not_namespaces)
+    if accounts and any(others):
+        message = "serviceAccounts and principals or namespaces exclude each other"
+        yield conflict(("serviceAccounts",), message)
+    for name, several in (
+        ("serviceAccounts", source.service_accounts),
+        ("notServiceAccounts", source.not_service_accounts),
+    ):
+        for index, account in enumerate(several):
+            if not all(map(_is_dns, account.split("/"))) or account.count("/") > 1:
+                yield invalid((name, index), f"{account!r} is not SA or NS/SA; no wildcards here")
+
+
+def _is_dns(text: str) -> bool:
+    return all(map(is_label, text.split(".")))
+
+
+def _check_blocks(path: Path, blocks: Sequence[str]) -> Iterator[Finding]:
+    for index, block in enumerate(blocks):
+        if not is_block(block):
+            yield invalid((*path, index), f"{block!r} is not an IP address or CIDR")
+
+
+def _check_values(part: Source | Operation) -> Iterator[Finding]:
+    for name, info in type(part).model_fields.items():
+        values: Sequence[str] = getattr(part, name)
+        for index, value in enumerate(values):
+            if not value:
+                yield invalid((info.alias or name, index), "must not be empty")
+
+
+def _check_operation(operation: Operation | None) -> Iterator[Finding]:
+    if operation is None or not any(values for _, values in operation):
+        yield missing((), "operation needs at least one field")
+        return
+    yield from _check_values(operation)
+    for name, ports in (("ports", operation.ports), ("notPorts", operation.not_ports)):
+        for index, port in enumerate(ports):
+            if not (port.isdecimal() and 1 <= int(port) <= _HIGHEST_PORT):
+                yield invalid((name, index), f"{port!r} is not a port's number")
+    for name, paths in (("paths", operation.paths), ("notPaths", operation.not_paths)):
+        for index, path in enumerate(paths):
+            yield from _check_path((name, index), path)
+
+
+def _check_path(where: Path, path: str) -> Iterator[Finding]:
+    rest, templates = _TEMPLATE.subn("", path)
+    if "{" in rest or "}" in rest:
+        yield invalid(where, f"{path!r} has braces other than {{*}} and {{**}}")
+    elif templates and "*" in rest:
+        yield invalid(where, f"{path!r} mixes * with {{*}} or {{**}}")
+    elif not templates and "*" in path[1:-1]:
+        yield invalid(
+            where, f"{path!r} has a * in the middle", "Use {*} for one segment of a path."
+        )
+
+
+def _check_condition(condition: Condition) -> Iterator[Finding]:
+    key = condition.key
+    if not (key in _KEYS or _KEYS_WITH_NAME.fullmatch(key) or _is_later(key)):
+        near = nearest(key, (*_KEYS, *_KEYS_LATER))
+        hint = f"Did you mean {near}?" if near else "See Istio's list of authorization conditions."
+        yield invalid(("key",), f"{key!r} is not an attribute of a request", hint)
+    if not condition.values and not condition.not_values:
+        yield missing(("values",), "a condition needs values or notValues")
+    if key in _BLOCK_KEYS:
+        yield from _check_blocks(("values",), condition.values)
+        yield from _check_blocks(("notValues",), condition.not_values)
+    if key == "destination.port":
+        for index, port in enumerate((*condition.values, *condition.not_values)):
+            if not (port.isdecimal() and 1 <= int(port) <= _HIGHEST_PORT):
+                yield invalid(("values", index), f"{port!r} is not a port's number")
+
+
+def value_of(rule: Rule) -> security.Rule:
+    """Return a rule's value. A part of which nothing is left is any source, the wider one."""
+    sources = tuple(_source(item.source) for item in rule.from_ or () if item.source)
+    operations = tuple(_operation(item.operation) for item in rule.to or () if item.operation)
+    return security.Rule(
+        sources=() if security.Source() in sources else sources,
+        operations=operations,
+        conditions=tuple(
+            security.Condition(
+                key=condition.key,
+                values=tuple(condition.values),
+                not_values=tuple(condition.not_values),
+            )
+            for condition in rule.when
+            if not _is_later(condition.key)
+        ),
+    )
+
+
+def _source(source: Source) -> security.Source:
+    return security.Source(
+        principals=tuple(source.principals),
+        not_principals=tuple(source.not_principals),
+        request_principals=tuple(source.request_principals),
+        not_request_principals=tuple(source.not_request_principals),
+        namespaces=tuple(source.namespaces),
+        not_namespaces=tuple(source.not_namespaces),
+        service_accounts=tuple(source.service_accounts),
+        not_service_accounts=tuple(source.not_service_accounts),
+        ip_blocks=tuple(source.ip_blocks),
+        not_ip_blocks=tuple(source.not_ip_blocks),
+        remote_ip_blocks=tuple(source.remote_ip_blocks),
+        not_remote_ip_blocks=tuple(source.not_remote_ip_blocks),
+    )
+
+
+def _operation(operation: Operation) -> security.Operation:
+    return security.Operation(
+        hosts=tuple(operation.hosts),
+        not_hosts=tuple(operation.not_hosts),
+        ports=tuple(operation.ports),
+        not_ports=tuple(operation.not_ports),
+        methods=tuple(operation.methods),
+        not_methods=tuple(operation.not_methods),
+        paths=tuple(operation.paths),
+        not_paths=tuple(operation.not_paths),
+    )

@@ -1,0 +1,176 @@
+"""From a DestinationRule's manifest to the value that the compiler reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mizzen.api import destination_rule_checks, load_balancing, traffic_policy
+from mizzen.api.destination_rule import DestinationRuleManifest, DestinationRuleSpec
+from mizzen.api.reading import Reading, read
+from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, labels
+from mizzen.model.traffic import (
+    ClientTls,
+    ConnectionPool,
+    ConsistentHash,
+    DestinationRule,
+    HashCookie,
+    LoadBalancer,
+    OutlierDetection,
+    PortPolicy,
+    SimpleLb,
+    Subset,
+    TcpKeepalive,
+    TlsMode,
+    TrafficPolicy,
+    Warmup,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mizzen.names import ObjectKey
+
+_NOBODY: Final = ExportTo(("~",))
+_DEFAULT_RING_SIZE: Final = 1024
+
+
+def read_destination_rule(raw: Mapping[str, object], key: ObjectKey) -> Reading:
+    """Return the DestinationRule that a manifest means."""
+    return read(raw, key, DestinationRuleManifest, _convert, destination_rule_checks.check)
+
+
+def _convert(manifest: DestinationRuleManifest, meta: Meta) -> DestinationRule:
+    spec = manifest.spec
+    return DestinationRule(
+        meta=meta,
+        host=spec.host.lower(),
+        policy=_policy(spec.traffic_policy),
+        subsets=tuple(
+            Subset(
+                name=subset.name,
+                labels=labels(subset.labels),
+                policy=_policy(subset.traffic_policy),
+            )
+            for subset in spec.subsets
+        ),
+        export_to=_export_to(spec),
+    )
+
+
+def _export_to(spec: DestinationRuleSpec) -> ExportTo:
+    """Return who sees the rule: nobody where it is for some clients, which are not told apart yet."""
+    if spec.workload_selector is not None:
+        return _NOBODY
+    return ExportTo(tuple(spec.export_to)) if spec.export_to else EXPORT_ALL
+
+
+def _policy(policy: traffic_policy.TrafficPolicy | None) -> TrafficPolicy | None:
+    if policy is None:
+        return None
+    ports = {port.port.number: _blocks(port) for port in policy.port_level_settings}
+    return TrafficPolicy(base=_blocks(policy), ports=tuple(sorted(ports.items(), key=_number)))
+
+
+def _number(entry: tuple[int, PortPolicy]) -> int:
+    return entry[0]
+
+
+def _blocks(blocks: traffic_policy.PolicyBlocks) -> PortPolicy:
+    return PortPolicy(
+        load_balancer=_load_balancer(blocks.load_balancer),
+        connection_pool=_pool(blocks.connection_pool),
+        outlier_detection=_outliers(blocks.outlier_detection),
+        tls=_tls(blocks.tls),
+    )
+
+
+def _load_balancer(balancer: load_balancing.LoadBalancerSettings | None) -> LoadBalancer | None:
+    if balancer is None:
+        return None
+    return LoadBalancer(
+        simple=SimpleLb(balancer.simple or "UNSPECIFIED"),
+        consistent_hash=_hash(balancer.consistent_hash) if balancer.consistent_hash else None,
+        warmup=_warmup(balancer),
+    )
+
+
+def _hash(settings: load_balancing.ConsistentHashLb) -> ConsistentHash:
+    cookie, ring, maglev = settings.http_cookie, settings.ring_hash, settings.maglev
+    old_size = settings.minimum_ring_size or _DEFAULT_RING_SIZE
+    return ConsistentHash(
+        http_header_name=settings.http_header_name or "",
+        http_cookie=HashCookie(name=cookie.name, path=cookie.path, ttl=cookie.ttl)
+        if cookie
+        else None,
+        use_source_ip=bool(settings.use_source_ip),
+        http_query_parameter_name=settings.http_query_parameter_name or "",
+        minimum_ring_size=ring.minimum_ring_size if ring else old_size,
+        maglev=maglev is not None,
+        maglev_table_size=maglev.table_size if maglev else None,
+    )
+
+
+def _warmup(balancer: load_balancing.LoadBalancerSettings) -> Warmup | None:
+    if balancer.warmup is not None:
+        return Warmup(
+            duration=balancer.warmup.duration,
+            minimum_percent=balancer.warmup.minimum_percent,
+            aggression=balancer.warmup.aggression,
+        )
+    if balancer.warmup_duration_secs is not None:
+        return Warmup(duration=balancer.warmup_duration_secs)
+    return None
+
+
+def _pool(pool: traffic_policy.ConnectionPoolSettings | None) -> ConnectionPool | None:
+    if pool is None:
+        return None
+    tcp = pool.tcp or traffic_policy.TcpSettings()
+    http = pool.http or traffic_policy.HttpSettings()
+    return ConnectionPool(
+        max_connections=tcp.max_connections,
+        connect_timeout=tcp.connect_timeout,
+        tcp_keepalive=_keepalive(tcp.tcp_keepalive),
+        max_connection_duration=tcp.max_connection_duration,
+        tcp_idle_timeout=tcp.idle_timeout,
+        http1_max_pending_requests=http.http1_max_pending_requests,
+        http2_max_requests=http.http2_max_requests,
+        max_requests_per_connection=http.max_requests_per_connection,
+        max_retries=http.max_retries,
+        http_idle_timeout=http.idle_timeout,
+        h2_upgrade_policy=http.h2_upgrade_policy,
+        use_client_protocol=http.use_client_protocol,
+        max_concurrent_streams=http.max_concurrent_streams,
+    )
+
+
+def _keepalive(keepalive: traffic_policy.TcpKeepalive | None) -> TcpKeepalive | None:
+    if keepalive is None:
+        return None
+    return TcpKeepalive(probes=keepalive.probes, time=keepalive.time, interval=keepalive.interval)
+
+
+def _outliers(outliers: traffic_policy.OutlierDetection | None) -> OutlierDetection | None:
+    if outliers is None:
+        return None
+    return OutlierDetection(
+        split_external_local_origin_errors=outliers.split_external_local_origin_errors,
+        consecutive_local_origin_failures=outliers.consecutive_local_origin_failures,
+        consecutive_gateway_errors=outliers.consecutive_gateway_errors,
+        consecutive_5xx_errors=outliers.consecutive_5xx_errors,
+        interval=outliers.interval,
+        base_ejection_time=outliers.base_ejection_time,
+        max_ejection_percent=outliers.max_ejection_percent,
+        min_health_percent=outliers.min_health_percent,
+    )
+
+
+def _tls(tls: traffic_policy.ClientTlsSettings | None) -> ClientTls | None:
+    if tls is None:
+        return None
+    return ClientTls(
+        mode=TlsMode(tls.mode),
+        sni=tls.sni,
+        subject_alt_names=tuple(tls.subject_alt_names),
+        insecure_skip_verify=bool(tls.insecure_skip_verify),
+    )

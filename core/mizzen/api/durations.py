@@ -1,0 +1,62 @@
+"""Durations as Istio writes them: Go's ``1h5m``, ``1.5s``, ``100ms``."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Final
+
+from pydantic import PlainValidator, WithJsonSchema
+
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_WHOLE: Final = re.compile(r"[-+]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+")
+_MICROSECONDS: Final = {
+    "ns": 0.001,
+    "us": 1,
+    "µs": 1,
+    "μs": 1,
+    "ms": 1_000,
+    "s": 1_000_000,
+    "m": 60_000_000,
+    "h": 3_600_000_000,
+}
+# Go counts nanoseconds in 64 bits, and protobuf's limit of 10,000 years lies far beyond that.
+_LONGEST: Final = timedelta(days=106_751)
+_SHORTEST: Final = timedelta(milliseconds=1)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the duration that ``text`` says; ``ValueError`` when it is not of Go's form."""
+    if text == "0":
+        return timedelta(0)
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"must be a duration such as 1.5s, 100ms or 1h5m, not {text!r}")
+    total = sum(float(number) * _MICROSECONDS[unit] for number, unit in _PART.findall(text))
+    if total > _LONGEST / timedelta(microseconds=1):
+        raise ValueError(f"must be a duration of at most 292 years, not {text!r}")
+    return timedelta(microseconds=-total if text.startswith("-") else total)
+
+
+def _duration(value: object) -> timedelta:
+    if not isinstance(value, str):
+        raise ValueError(f"must be a duration with a unit, such as 1.5s, not {value!r}")  # noqa: TRY004  pydantic reports ValueError alone
+    parsed = parse_duration(value)
+    if parsed < timedelta(0):
+        raise ValueError(f"must not be negative: {value!r}")
+    return parsed
+
+
+def _positive(value: object) -> timedelta:
+    parsed = _duration(value)
+    if parsed < _SHORTEST:
+        raise ValueError(f"must be at least 1ms, not {value!r}")
+    return parsed
+
+
+_SCHEMA: Final = {"type": "string", "format": "duration"}
+
+Duration = Annotated[timedelta, PlainValidator(_duration), WithJsonSchema(_SCHEMA)]
+"""Zero or more; zero has a meaning of its own where this type stands."""
+
+PositiveDuration = Annotated[timedelta, PlainValidator(_positive), WithJsonSchema(_SCHEMA)]
+"""At least one millisecond, the rule of Istio's CRDs."""

@@ -1,0 +1,92 @@
+"""Rules for names and addresses that several kinds share (Istio: pkg/config/validation)."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Final
+
+from mizzen.api.findings import Finding, Path, conflict, duplicates, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_LABEL: Final = re.compile(r"[a-zA-Z0-9](?:[-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
+_FIRST_OF_WILDCARD: Final = re.compile(
+    r"\*|(?:\*|\*-)?[a-zA-Z0-9](?:[-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
+)
+_LABEL_VALUE: Final = re.compile(r"(?:[a-zA-Z0-9](?:[-_.a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)?")
+_LONGEST_NAME: Final = 255
+
+_PUBLIC, _PRIVATE, _NOBODY = "*", ".", "~"
+
+
+def is_label(text: str) -> bool:
+    """Tell whether a text is one DNS label (RFC 1123)."""
+    return _LABEL.fullmatch(text) is not None
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text is a DNS name without wildcard; one trailing dot is allowed."""
+    labels = text.removesuffix(".").split(".")
+    return len(text) <= _LONGEST_NAME and all(map(is_label, labels)) and not _numeric_end(labels)
+
+
+def is_wildcard_name(text: str) -> bool:
+    """Tell whether a text is a DNS name or one whose first label is or begins with ``*``."""
+    first, dot, rest = text.partition(".")
+    if not _FIRST_OF_WILDCARD.fullmatch(first):
+        return False
+    return is_name(rest) if dot and rest else len(text) <= _LONGEST_NAME
+
+
+def _numeric_end(labels: Sequence[str]) -> bool:
+    return len(labels) > 1 and labels[-1].isdigit()
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is an IPv4 or IPv6 address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_block(text: str) -> bool:
+    """Tell whether a text is an address or a CIDR; bits behind the prefix do not matter."""
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def check_wildcard_host(path: Path, host: str) -> Iterator[Finding]:
+    """Check a host that may be a wildcard or an address."""
+    if not (is_wildcard_name(host) or is_address(host)):
+        yield invalid(
+            path, f"{host!r} is not a DNS name, a wildcard such as *.example.com or an IP"
+        )
+
+
+def check_export_to(path: Path, targets: Sequence[str]) -> Iterator[Finding]:
+    """Check ``exportTo``: namespaces, ``.``, ``*`` and ``~``, the last two only alone."""
+    yield from duplicates(path, targets, "namespace")
+    for index, target in enumerate(targets):
+        if target not in (_PUBLIC, _PRIVATE, _NOBODY) and not is_label(target):
+            yield invalid((*path, index), f"{target!r} is not a namespace, '.', '*' or '~'")
+    for alone in (_PUBLIC, _NOBODY):
+        if alone in targets and len(set(targets)) > 1:
+            yield conflict(path, f"{alone!r} says it all and cannot stand beside other namespaces")
+
+
+def check_labels(path: Path, labels: Mapping[str, str]) -> Iterator[Finding]:
+    """Check that labels could be a pod's: selectors compare whole values, so wildcards never match."""
+    for key, value in labels.items():
+        if not key:
+            yield invalid(path, "a label's key cannot be empty")
+        elif "*" in key or "*" in value:
+            yield invalid((*path, key), "labels are compared literally; a wildcard never matches")
+        elif not _LABEL_VALUE.fullmatch(value):
+            yield invalid((*path, key), f"{value!r} cannot be a label's value")

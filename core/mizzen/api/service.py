@@ -1,0 +1,136 @@
+"""Service (core/v1): what of it a mesh needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from mizzen.api.base import NotTranslated, OpenModel, Port
+from mizzen.api.findings import Finding, duplicates, invalid
+from mizzen.api.hosts import check_export_to, is_name
+from mizzen.api.meta import Manifest
+from mizzen.api.protocols import service_protocol
+from mizzen.api.reading import Reading, read
+from mizzen.model.kube import Service, ServicePort
+from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, label, labels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mizzen.names import ObjectKey
+
+_EXPORT_TO = "networking.istio.io/exportTo"
+_ACCOUNTS = (
+    "alpha.istio.io/kubernetes-serviceaccounts",
+    "alpha.istio.io/canonical-serviceaccounts",
+)
+_HIGHEST_PORT = 65_535
+
+
+def _target_port(value: object) -> int | str:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _HIGHEST_PORT:
+        return value
+    raise ValueError(f"must be a port's number or the name of a container's port, not {value!r}")
+
+
+TargetPort = Annotated[
+    int | str,
+    PlainValidator(_target_port),
+    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]}),
+]
+
+
+class ServicePortSpec(OpenModel):
+    """A port of a Service."""
+
+    name: str = Field(default="", description="Its prefix up to the first dash is a protocol.")
+    port: Port = Field(description="The port that clients use.")
+    protocol: Literal["TCP", "UDP", "SCTP"] = Field(default="TCP", description="Transport.")
+    app_protocol: str = Field(default="", description="Application protocol; beats the name.")
+    target_port: TargetPort | None = Field(default=None, description="The pods' port.")
+
+
+class ServiceSpec(OpenModel):
+    """A Service's spec."""
+
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = Field(
+        default="ClusterIP", description="How it is exposed."
+    )
+    ports: list[ServicePortSpec] = Field(default_factory=list, description="Its ports.")
+    selector: dict[str, str] = Field(default_factory=dict, description="Its pods.")
+    cluster_ip: str = Field(default="", alias="clusterIP", description="Its address, or None.")
+    cluster_ips: list[str] = Field(
+        default_factory=list, alias="clusterIPs", description="Its addresses of both families."
+    )
+    external_name: str = Field(default="", description="The host that the name stands for.")
+    publish_not_ready_addresses: bool = Field(
+        default=False, description="Whether endpoints that are not ready are served."
+    )
+    internal_traffic_policy: Annotated[
+        str,
+        NotTranslated("traffic is not kept on the client's node", only=("Local",)),
+    ] = Field(default="Cluster", description="Whether clients stay on their node.")
+    traffic_distribution: Annotated[
+        str, NotTranslated("locality comes with locality load balancing")
+    ] = Field(default="", description="Preference for near endpoints.")
+
+
+class ServiceManifest(Manifest):
+    """A Service."""
+
+    spec: ServiceSpec = Field(default_factory=ServiceSpec, description="Its spec.")
+
+
+def read_service(raw: Mapping[str, object], key: ObjectKey) -> Reading:
+    """Return the Service that a manifest means."""
+    return read(raw, key, ServiceManifest, _convert, _check)
+
+
+def _check(manifest: ServiceManifest) -> Iterator[Finding]:
+    spec = manifest.spec
+    names = [port.name for port in spec.ports]
+    path = ("spec", "ports")
+    if len(names) > 1 or any(names):
+        yield from duplicates(path, names, "the port name")
+    ports = [f"{port.port}/{port.protocol}" for port in spec.ports]
+    yield from duplicates(path, ports, "port")
+    if spec.type == "ExternalName" and not is_name(spec.external_name):
+        yield invalid(("spec", "externalName"), f"{spec.external_name!r} is not a DNS name")
+    exported = manifest.metadata.annotations.get(_EXPORT_TO)
+    if exported is not None:
+        yield from check_export_to(("metadata", "annotations", _EXPORT_TO), _words(exported))
+
+
+def _convert(manifest: ServiceManifest, meta: Meta) -> Service:
+    spec = manifest.spec
+    ips = spec.cluster_ips or [spec.cluster_ip]
+    exported = _words(label(meta.annotations, _EXPORT_TO))
+    return Service(
+        meta=meta,
+        ports=tuple(_port(port) for port in spec.ports),
+        cluster_ips=tuple(ip for ip in ips if ip not in ("", "None")),
+        headless="None" in ips,
+        selector=labels(spec.selector),
+        external_name=spec.external_name if spec.type == "ExternalName" else "",
+        publish_not_ready=spec.publish_not_ready_addresses,
+        export_to=ExportTo(exported) if exported else EXPORT_ALL,
+        service_accounts=tuple(
+            account for name in _ACCOUNTS for account in _words(label(meta.annotations, name))
+        ),
+    )
+
+
+def _port(port: ServicePortSpec) -> ServicePort:
+    return ServicePort(
+        name=port.name,
+        number=port.port,
+        protocol=service_protocol(port.port, port.name, port.protocol, port.app_protocol),
+        target=port.target_port,
+    )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -1,0 +1,193 @@
+"""What a schema cannot say of a VirtualService (Istio: ValidateVirtualService), and what has no effect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mizzen.api.expressions import expression_error
+from mizzen.api.findings import (
+    Finding,
+    Path,
+    at,
+    conflict,
+    duplicates,
+    invalid,
+    missing,
+    untranslated,
+)
+from mizzen.api.hosts import (
+    check_export_to,
+    check_labels,
+    check_wildcard_host,
+    is_block,
+    is_label,
+    is_name,
+)
+from mizzen.api.http_checks import check_action, check_destination, check_header_name, check_weights
+from mizzen.names import MESH_GATEWAY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mizzen.api.http_match import (
+        HttpMatchRequest,
+        L4MatchAttributes,
+        StringMatch,
+        TlsMatchAttributes,
+    )
+    from mizzen.api.virtual_service import (
+        HttpRule,
+        TcpRule,
+        TlsRule,
+        VirtualServiceManifest,
+        VirtualServiceSpec,
+    )
+
+# Matching on a token's claims needs RequestAuthentication, which puts them within reach.
+_CLAIMS: Final = "@request.auth.claims"
+
+
+def has_effect(rule: HttpRule) -> bool:
+    """Tell whether a rule is translated: its action is, and a match can hold if it has any."""
+    if rule.delegate is not None or (rule.redirect is not None and rule.redirect.prefix_rewrite):
+        return False
+    return not rule.match or bool(live_matches(rule))
+
+
+def live_matches(rule: HttpRule) -> tuple[HttpMatchRequest, ...]:
+    """Return the alternatives that can hold; one on a token's claims cannot, as nothing reads tokens."""
+    return tuple(match for match in rule.match if not _claims(match))
+
+
+def _claims(match: HttpMatchRequest) -> tuple[str, ...]:
+    return tuple(name for name in match.headers if name.lower().startswith(_CLAIMS))
+
+
+def check(manifest: VirtualServiceManifest) -> Iterator[Finding]:
+    """Yield all that is wrong with a VirtualService whose shape is right."""
+    yield from at(("spec",), _spec(manifest.spec))
+
+
+def _spec(spec: VirtualServiceSpec) -> Iterator[Finding]:
+    yield from _hosts(spec)
+    yield from check_gateways(("gateways",), spec.gateways)
+    yield from check_export_to(("exportTo",), spec.export_to)
+    if not (spec.http or spec.tls or spec.tcp):
+        yield missing(("http",), "a VirtualService needs rules in http, tls or tcp")
+    for index, rule in enumerate(spec.http):
+        yield from at(("http", index), _rule(rule))
+    for index, tls in enumerate(spec.tls):
+        yield from at(("tls", index), _tls(tls, spec.hosts))
+    for index, tcp in enumerate(spec.tcp):
+        yield from at(("tcp", index), _tcp(tcp))
+
+
+def _hosts(spec: VirtualServiceSpec) -> Iterator[Finding]:
+    path = ("hosts",)
+    if not spec.hosts and spec.http:
+        message = "without hosts it is a delegate of other VirtualServices, which comes later"
+        yield untranslated(path, message, "Add the hosts that it is for.")
+    elif not spec.hosts:
+        yield missing(path, "a VirtualService needs at least one host")
+    yield from duplicates(path, [host.lower() for host in spec.hosts], "host")
+    in_mesh = not spec.gateways or MESH_GATEWAY in spec.gateways
+    for index, host in enumerate(spec.hosts):
+        yield from check_wildcard_host((*path, index), host)
+        if host == "*" and in_mesh:
+            message = "host * is allowed on gateways only, and mesh is among the gateways"
+            yield conflict(
+                (*path, index), message, "Name the gateways, without mesh, or the hosts."
+            )
+
+
+def check_gateways(path: Path, gateways: Sequence[str]) -> Iterator[Finding]:
+    """Check references to gateways: a name, a namespace and a name, or the reserved word mesh."""
+    for index, gateway in enumerate(gateways):
+        namespace, slash, name = gateway.rpartition("/")
+        if not is_name(name) or (slash and not is_label(namespace)):
+            yield invalid((*path, index), f"{gateway!r} is not a gateway's name or namespace/name")
+
+
+def _rule(rule: HttpRule) -> Iterator[Finding]:
+    for index, match in enumerate(rule.match):
+        yield from at(("match", index), _match(match))
+    yield from check_action(rule)
+
+
+def _match(match: HttpMatchRequest) -> Iterator[Finding]:
+    for name, single in (
+        ("uri", match.uri),
+        ("scheme", match.scheme),
+        ("method", match.method),
+        ("authority", match.authority),
+    ):
+        if single is not None:
+            yield from check_string((name,), single)
+    for field, several in (
+        ("headers", match.headers),
+        ("withoutHeaders", match.without_headers),
+        ("queryParams", match.query_params),
+    ):
+        for name, entry in several.items():
+            yield from check_string((field, name), entry)
+            if field != "queryParams":
+                yield from check_header_name((field, name), name)
+    yield from check_gateways(("gateways",), match.gateways)
+    yield from check_labels(("sourceLabels",), match.source_labels)
+    for name in _claims(match):
+        message = (
+            f"matching on {name} comes with RequestAuthentication; the alternative never holds"
+        )
+        yield untranslated(("headers", name), message)
+
+
+def check_string(path: Path, match: StringMatch) -> Iterator[Finding]:
+    """Check a string's comparison: one way of comparing, and an operand that makes sense."""
+    ways = (match.exact, match.prefix, match.regex)
+    if sum(way is not None for way in ways) > 1:
+        yield conflict(path, "exact, prefix and regex exclude each other")
+    if match.prefix == "":
+        remedy = "Leave the match out to match everything."
+        yield invalid((*path, "prefix"), "must not be empty", remedy)
+    if match.regex is not None and match.regex != "*":
+        wrong = expression_error(match.regex)
+        if wrong:
+            yield invalid((*path, "regex"), f"{match.regex!r} {wrong}")
+
+
+def _tls(rule: TlsRule, hosts: Sequence[str]) -> Iterator[Finding]:
+    for index, match in enumerate(rule.match):
+        yield from at(("match", index), _connection(match))
+        for place, sni in enumerate(match.sni_hosts):
+            if not any(_within(sni, host) for host in hosts):
+                path = ("match", index, "sniHosts", place)
+                yield invalid(path, f"{sni!r} is not within the hosts of the VirtualService")
+    yield from _destinations(rule)
+
+
+def _within(sni: str, host: str) -> bool:
+    return sni.lower() == host.lower() or (
+        host[0] == "*" and sni.lower().endswith(host[1:].lower())
+    )
+
+
+def _tcp(rule: TcpRule) -> Iterator[Finding]:
+    for index, match in enumerate(rule.match):
+        yield from at(("match", index), _connection(match))
+    yield from _destinations(rule)
+
+
+def _connection(match: L4MatchAttributes | TlsMatchAttributes) -> Iterator[Finding]:
+    for index, subnet in enumerate(match.destination_subnets):
+        if not is_block(subnet):
+            yield invalid(("destinationSubnets", index), f"{subnet!r} is not an address or CIDR")
+    yield from check_gateways(("gateways",), match.gateways)
+    yield from check_labels(("sourceLabels",), match.source_labels)
+
+
+def _destinations(rule: TcpRule | TlsRule) -> Iterator[Finding]:
+    if not rule.route:
+        yield missing(("route",), "route is required")
+    for index, share in enumerate(rule.route):
+        yield from at(("route", index, "destination"), check_destination(share.destination))
+    yield from check_weights(rule.route)

@@ -1,0 +1,182 @@
+"""From a VirtualService's manifest to the value that the compiler reads."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import TYPE_CHECKING, Final
+
+from mizzen.api import http_action, http_match, virtual_service_checks
+from mizzen.api.reading import Reading, read
+from mizzen.api.virtual_service import HttpRule, VirtualServiceManifest
+from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, labels
+from mizzen.model.traffic import (
+    Destination,
+    DirectResponse,
+    HeaderOperations,
+    Headers,
+    HttpMatch,
+    HttpRoute,
+    MatchKind,
+    Redirect,
+    Retries,
+    Rewrite,
+    RouteDestination,
+    StringMatch,
+    VirtualService,
+)
+from mizzen.names import MESH_GATEWAY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mizzen.names import ObjectKey
+
+_MOVED_PERMANENTLY: Final = 301
+_PRESENT: Final = StringMatch(MatchKind.PRESENT)
+
+
+def read_virtual_service(raw: Mapping[str, object], key: ObjectKey) -> Reading:
+    """Return the VirtualService that a manifest means."""
+    return read(raw, key, VirtualServiceManifest, _convert, virtual_service_checks.check)
+
+
+def _convert(manifest: VirtualServiceManifest, meta: Meta) -> VirtualService:
+    spec = manifest.spec
+    return VirtualService(
+        meta=meta,
+        hosts=tuple(host.lower() for host in spec.hosts),
+        gateways=tuple(spec.gateways) or (MESH_GATEWAY,),
+        export_to=ExportTo(tuple(spec.export_to)) if spec.export_to else EXPORT_ALL,
+        http=tuple(_rule(rule) for rule in spec.http if virtual_service_checks.has_effect(rule)),
+    )
+
+
+def _rule(rule: HttpRule) -> HttpRoute:
+    response = rule.direct_response
+    return HttpRoute(
+        name=rule.name,
+        match=tuple(_match(match) for match in virtual_service_checks.live_matches(rule)),
+        route=tuple(_share(share) for share in rule.route),
+        redirect=_redirect(rule.redirect) if rule.redirect else None,
+        direct_response=_direct_response(response) if response else None,
+        rewrite=_rewrite(rule.rewrite) if rule.rewrite else None,
+        timeout=rule.timeout,
+        retries=_retries(rule.retries) if rule.retries else None,
+        headers=_headers(rule.headers),
+    )
+
+
+def _match(match: http_match.HttpMatchRequest) -> HttpMatch:
+    return HttpMatch(
+        name=match.name,
+        uri=_string(match.uri),
+        ignore_uri_case=match.ignore_uri_case,
+        scheme=_string(match.scheme),
+        method=_string(match.method),
+        authority=_string(match.authority),
+        headers=_strings(match.headers),
+        without_headers=_strings(match.without_headers),
+        query_params=tuple((name, _present(m)) for name, m in sorted(match.query_params.items())),
+        port=match.port,
+        gateways=tuple(match.gateways),
+        source_labels=labels(match.source_labels),
+        source_namespace=match.source_namespace,
+        stat_prefix=match.stat_prefix,
+    )
+
+
+def _string(match: http_match.StringMatch | None) -> StringMatch | None:
+    if match is None:
+        return None
+    found = _present(match)
+    return None if found is _PRESENT else found
+
+
+def _present(match: http_match.StringMatch) -> StringMatch:
+    """Return the comparison; an empty one and the expression ``*`` ask for presence (Istio)."""
+    if match.exact is not None:
+        return StringMatch(MatchKind.EXACT, match.exact)
+    if match.prefix is not None:
+        return StringMatch(MatchKind.PREFIX, match.prefix)
+    if match.regex is not None and match.regex != "*":
+        return StringMatch(MatchKind.REGEX, match.regex)
+    return _PRESENT
+
+
+def _strings(matches: Mapping[str, http_match.StringMatch]) -> tuple[tuple[str, StringMatch], ...]:
+    # Header names are compared without case, and HTTP/2 has them in lower case only.
+    lowered = {name.lower(): _present(match) for name, match in matches.items()}
+    return tuple((name, lowered[name]) for name in sorted(lowered))
+
+
+def _share(share: http_action.HttpRouteDestination) -> RouteDestination:
+    return RouteDestination(
+        destination=_destination(share.destination),
+        weight=share.weight,
+        headers=_headers(share.headers),
+    )
+
+
+def _destination(destination: http_action.Destination) -> Destination:
+    return Destination(
+        host=destination.host.lower(),
+        subset=destination.subset,
+        port=destination.port.number if destination.port else None,
+    )
+
+
+def _redirect(redirect: http_action.HttpRedirect) -> Redirect:
+    return Redirect(
+        uri=redirect.uri,
+        authority=redirect.authority,
+        port=redirect.port,
+        derive_port=redirect.derive_port or "",
+        scheme=redirect.scheme,
+        code=redirect.redirect_code or _MOVED_PERMANENTLY,
+    )
+
+
+def _direct_response(response: http_action.HttpDirectResponse) -> DirectResponse:
+    body = response.body
+    if body is None:
+        return DirectResponse(status=response.status)
+    if body.bytes is not None:
+        return DirectResponse(status=response.status, body=b64decode(body.bytes))
+    return DirectResponse(status=response.status, body=(body.string or "").encode())
+
+
+def _rewrite(rewrite: http_action.HttpRewrite) -> Rewrite:
+    regex = rewrite.uri_regex_rewrite
+    return Rewrite(
+        uri=rewrite.uri,
+        authority=rewrite.authority,
+        regex_match=regex.match if regex else "",
+        regex_rewrite=regex.rewrite if regex else "",
+    )
+
+
+def _retries(retry: http_action.HttpRetry) -> Retries:
+    return Retries(
+        attempts=retry.attempts,
+        per_try_timeout=retry.per_try_timeout,
+        retry_on=retry.retry_on,
+        retry_remote_localities=bool(retry.retry_remote_localities),
+        retry_ignore_previous_hosts=retry.retry_ignore_previous_hosts,
+        backoff=retry.backoff,
+    )
+
+
+def _headers(headers: http_action.Headers | None) -> Headers:
+    if headers is None:
+        return Headers()
+    return Headers(request=_operations(headers.request), response=_operations(headers.response))
+
+
+def _operations(operations: http_action.HeaderOperations | None) -> HeaderOperations:
+    if operations is None:
+        return HeaderOperations()
+    return HeaderOperations(
+        set=tuple(sorted(operations.set.items())),
+        add=tuple(sorted(operations.add.items())),
+        remove=tuple(operations.remove),
+    )
