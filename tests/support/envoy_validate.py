@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,9 +23,16 @@ from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
 )
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 
+from mizzen.identity import DEFAULT_TRUST_DOMAIN, SpiffeId
 from mizzen.names import route_configuration_of
+from mizzen.render.tls import ROOTS_SECRET, WORKLOAD_SECRET
 from mizzen.wire import Resource, TypeUrl
+from mizzen_certs.authority import Authority
+from mizzen_certs.store import MemoryStore
+from tests.support.clock import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +69,10 @@ def bootstrap(resources: Iterable[Resource]) -> Bootstrap:
         by_type.setdefault(resource.type, []).append(resource)
     static = message.static_resources
     for resource in by_type.get(TypeUrl.CLUSTER, ()):
-        static.clusters.add().ParseFromString(resource.body)
+        cluster = static.clusters.add()
+        cluster.ParseFromString(resource.body)
+        _localise_secrets(cluster)
+    static.secrets.extend(_secrets())
     for number, resource in enumerate(by_type.get(TypeUrl.ENDPOINT, ())):
         _add_endpoints(static.clusters.add(), number, resource)
     for resource in by_type.get(TypeUrl.LISTENER, ()):
@@ -84,6 +96,42 @@ def _add_ads(message: Bootstrap) -> None:
     cluster = message.static_resources.clusters.add(name=_ADS_CLUSTER, type=Cluster.STATIC)
     cluster.connect_timeout.seconds = 1
     cluster.load_assignment.cluster_name = _ADS_CLUSTER
+
+
+def _localise_secrets(cluster: Cluster) -> None:
+    """Let a cluster that is not EDS find its secrets in the bootstrap.
+
+    Static clusters of other types are made before ADS is there, and this Envoy's validation mode
+    crashes on their SDS; by CDS they come after it.
+    """
+    if cluster.type == Cluster.EDS or not cluster.transport_socket.HasField("typed_config"):
+        return
+    packed = cluster.transport_socket.typed_config
+    tls = UpstreamTlsContext()
+    if packed.Unpack(tls):
+        common = tls.common_tls_context
+        for secret in common.tls_certificate_sds_secret_configs:
+            secret.ClearField("sds_config")
+        validation = common.combined_validation_context
+        validation.validation_context_sds_secret_config.ClearField("sds_config")
+        packed.Pack(tls)
+
+
+@cache
+def _secrets() -> tuple[Secret, ...]:
+    """Return a workload's secrets, as a CA of this moment makes them."""
+    clock = ManualClock(datetime.now(UTC))
+    authority = Authority.open(MemoryStore(), DEFAULT_TRUST_DOMAIN, clock)
+    identity = SpiffeId(
+        trust_domain=DEFAULT_TRUST_DOMAIN, namespace="validated", service_account="default"
+    )
+    svid = authority.issue(identity)
+    certificate = Secret(name=WORKLOAD_SECRET)
+    certificate.tls_certificate.certificate_chain.inline_bytes = svid.chain_pem
+    certificate.tls_certificate.private_key.inline_bytes = svid.key.reveal()
+    roots = Secret(name=ROOTS_SECRET)
+    roots.validation_context.trusted_ca.inline_bytes = authority.bundle().roots_pem
+    return certificate, roots
 
 
 def _add_endpoints(cluster: Cluster, number: int, resource: Resource) -> None:

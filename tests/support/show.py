@@ -36,7 +36,9 @@ def message_of(resource: Resource) -> Message:
 
 def show(resource: Resource) -> Shown:
     """Return a resource as a dict, ``Any`` messages with their ``@type`` and their fields."""
-    text = json_format.MessageToJson(message_of(resource), preserving_proto_field_name=True)
+    text = json_format.MessageToJson(
+        message_of(resource), preserving_proto_field_name=True, sort_keys=True
+    )
     shown: Shown = json.loads(text)
     return shown
 
