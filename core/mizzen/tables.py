@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mizzen.bundle import EMPTY_TABLE, Entry, Table
 from mizzen.engine import Fold, query
@@ -36,9 +36,10 @@ Claims = Mapping[str, Mapping[str, "Claim"]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A listener that a host wants; the oldest claim wins."""
+    """A listener that a host wants; the oldest claim wins, apart from the ``shared`` HTTP listener's."""
 
     rank: AgeRank
+    shared: bool
     listener: OutboundListener
     registry_only: bool
 
@@ -106,14 +107,16 @@ def host_claims(db: Database, key: tuple[Scope, str]) -> tuple[Claim, ...]:
     service = service_at(db, *key)
     if service is None:
         return ()
-    shared = (shared_listener(db, port) for port in http_ports(db, key))
+    shared = [(True, shared_listener(db, port)) for port in http_ports(db, key)]
+    own = [(False, listener) for listener in own_listeners(db, key)]
     return tuple(
         Claim(
             rank=service.meta.age_rank,
+            shared=is_shared,
             listener=listener,
             registry_only=settings(db).registry_only,
         )
-        for listener in (*shared, *own_listeners(db, key))
+        for is_shared, listener in (*shared, *own)
     )
 
 
@@ -175,34 +178,32 @@ def _differ(old: tuple[Entry, ...], new: tuple[Entry, ...], into: dict[str, Entr
 
 
 def _apply_claims(tables: ScopeTables, changes: Changes) -> ScopeTables:
-    claims = dict(tables.claims)
-    touched: dict[str, None] = {}
+    touched: dict[str, dict[str, Claim]] = {}
     for host, (before, after) in changes.items():
         old, new = (before or NOTHING).claims, (after or NOTHING).claims
         if old == new:
             continue
         for claim in old:
-            claims[claim.listener.name] = _without(claims[claim.listener.name], host)
-            touched[claim.listener.name] = None
+            _copied(tables, touched, claim.listener.name).pop(host, None)
         for claim in new:
-            name = claim.listener.name
-            claims[name] = {**claims.get(name, {}), host: claim}
-            touched[name] = None
-    if not touched:
-        return tables
-    return _settle(tables, claims, sorted(touched))
+            _copied(tables, touched, claim.listener.name)[host] = claim
+    return _settle(tables, touched) if touched else tables
 
 
-def _without(claims: Mapping[str, Claim], host: str) -> Mapping[str, Claim]:
-    return {name: claim for name, claim in claims.items() if name != host}
+def _copied(
+    tables: ScopeTables, touched: dict[str, dict[str, Claim]], name: str
+) -> dict[str, Claim]:
+    """Return the claims on a name that may be changed: a copy, made once however many hosts change."""
+    if name not in touched:
+        touched[name] = dict(tables.claims.get(name, {}))
+    return touched[name]
 
 
-def _settle(
-    tables: ScopeTables, claims: dict[str, Mapping[str, Claim]], names: list[str]
-) -> ScopeTables:
+def _settle(tables: ScopeTables, touched: Mapping[str, Mapping[str, Claim]]) -> ScopeTables:
+    claims = {**tables.claims, **touched}
     listeners: dict[str, Entry | None] = {}
     routes: dict[str, Entry | None] = {}
-    for name in names:
+    for name in sorted(touched):
         for gone in _tables_of(tables.claims.get(name, {})):
             routes.setdefault(gone.name, None)
         if not claims[name]:
@@ -226,12 +227,12 @@ def winner(claims: Mapping[str, Claim]) -> OutboundListener:
     Shared HTTP listeners are one and the same. Among the others the oldest wins; where it meets the
     shared one on a port, it gets what is not HTTP.
     """
-    ranked = sorted(claims.items(), key=lambda item: (item[1].rank, item[0]))
-    shared = [c.listener for _, c in ranked if _is_shared(c.listener)]
-    own = [c.listener for _, c in ranked if not _is_shared(c.listener)]
-    if shared and own:
-        return replace(shared[0], tcp=own[0].tcp, origins=own[0].origins)
-    return (shared or own)[0]
+    shared = next((claim.listener for claim in claims.values() if claim.shared), None)
+    own = [(claim.rank, host) for host, claim in claims.items() if not claim.shared]
+    if not own:
+        return cast("OutboundListener", shared)
+    oldest = claims[min(own)[1]].listener
+    return replace(shared, tcp=oldest.tcp, origins=oldest.origins) if shared else oldest
 
 
 def _is_shared(listener: OutboundListener) -> bool:
