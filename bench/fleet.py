@@ -62,7 +62,7 @@ class Fleet:
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         allow_many_files()
-        command = [sys.executable, "-W", "ignore", "-m", "bench.load", host, str(port)]
+        command = [sys.executable, "-m", "bench.load", host, str(port)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.started_ns = 0
 

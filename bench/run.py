@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -43,6 +42,4 @@ def _all(proxies: list[int] | None, only: str | None) -> Iterator[Figure]:
 
 
 if __name__ == "__main__":
-    # xds-protos is generated one major version behind the protobuf runtime, which says so once a file.
-    warnings.filterwarnings("ignore", message="Protobuf gencode version")
     raise SystemExit(main())
