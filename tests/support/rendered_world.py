@@ -143,6 +143,7 @@ class RenderedWorld:
         static_ads.write(file, nodes)
         argv = (sys.executable, str(Path(static_ads.__file__)), str(file), str(_ADS))
         self.realm.spawn(Command(argv=argv, log=self._ads_log))
+        self._until(lambda: "serving" in self._ads_lines(), "the ADS server")
         envoy = place_envoy(self.realm)
         for spec, _resources in pods.values():
             self._start_pod(spec, envoy)
@@ -160,11 +161,14 @@ class RenderedWorld:
     def _ads_log(self) -> Path:
         return self.realm.workdir / "logs" / "ads.log"
 
+    def _ads_lines(self) -> str:
+        log = self._ads_log
+        return log.read_text(encoding="utf-8") if log.exists() else ""
+
     @property
     def rejections(self) -> list[str]:
         """What proxies refused."""
-        lines = self._ads_log.read_text(encoding="utf-8").splitlines()
-        return [line for line in lines if line.startswith("rejected")]
+        return [line for line in self._ads_lines().splitlines() if line.startswith("rejected")]
 
     def serve(self, spec: PodSpec, port: int, greeting: bytes = b"") -> Application:
         """Start an application, or return the one that has the port already."""
