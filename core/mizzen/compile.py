@@ -8,13 +8,13 @@ object as before.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mizzen.analyze import analysis
 from mizzen.bundle import EMPTY_TABLE, Bundle, Entry, Table
 from mizzen.engine import Database, Fold, query
 from mizzen.model.mesh import MeshSettings
-from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Workload
+from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
 from mizzen.render.cluster import gateway_clusters, render_inbound_cluster, static_clusters
 from mizzen.render.inbound import render_inbound
 from mizzen.render.listener import render_gateway, render_virtual_outbound
@@ -28,7 +28,7 @@ from mizzen.resolve.gateways import (
 from mizzen.resolve.inbound import inbound_policy
 from mizzen.resolve.proxies import proxy_class
 from mizzen.resolve.routes import required_clusters
-from mizzen.resolve.world import World, settings
+from mizzen.resolve.world import PODS_IN, World, settings
 from mizzen.tables import SCOPE_TABLES
 from mizzen.wire import Resource, TypeUrl
 
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from mizzen.ir import InboundPolicy
     from mizzen.model.world import Batch, Object
     from mizzen.names import ObjectKey
+
+# How many clusters are compiled before anybody has asked: at about 2 KB each a bounded luxury.
+_WARM_ENTRIES: Final = 10_000
 
 Layers = tuple[tuple[TypeUrl, tuple[Table, ...]], ...]
 
@@ -150,6 +153,13 @@ def _gateway_layers(db: Database, proxies: ProxyClass) -> Layers:
     )
 
 
+@query
+def busiest_namespaces(db: Database, _key: str) -> tuple[str, ...]:
+    """Return the namespaces that have workloads, those with the most first."""
+    sizes = {ns: len(PODS_IN(db, ns)) for ns in PODS_IN.all_keys(db)}
+    return tuple(sorted(sizes, key=lambda namespace: (-sizes[namespace], namespace)))
+
+
 class Compiler:
     """The World and what follows from it. Not thread-safe: one thread owns it."""
 
@@ -171,6 +181,19 @@ class Compiler:
     def commit(self, batch: Batch) -> int:
         """Take in a batch and return the World's new revision."""
         return self._world.commit(batch)
+
+    def warm(self) -> None:
+        """Make what the first proxies will ask for: the tables of the namespaces that have workloads.
+
+        Those with the most workloads come first, as far as the budget of entries goes. They are kept up to
+        date from then on, as those of connected proxies are.
+        """
+        budget = _WARM_ENTRIES
+        for namespace in busiest_namespaces(self._db, ""):
+            tables = SCOPE_TABLES(self._db, Scope(namespace=namespace))
+            budget -= len(tables.clusters)
+            if budget <= 0:
+                return
 
     def classify(self, node: NodeInfo) -> ProxyClass:
         """Return the class of a proxy; it may be another one after a commit."""
