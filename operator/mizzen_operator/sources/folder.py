@@ -60,6 +60,16 @@ class _Reading:
     results: tuple[Parsed | Diagnostic, ...]
     file: str
     line: int
+    is_noisy: bool
+    is_faulty: bool
+
+
+def _reading(document: Document, path: str) -> _Reading:
+    """Parse a document; note whether something points at its lines, and whether it is no object."""
+    results = parse_document(document, path)
+    faulty = any(isinstance(result, Diagnostic) for result in results)
+    noisy = faulty or any(isinstance(r, Parsed) and r.diagnostics for r in results)
+    return _Reading(results, path, document.first_line, noisy, faulty)
 
 
 @dataclass(slots=True)
@@ -81,11 +91,6 @@ class _Block:
         return (result for result in self.reading.results if isinstance(result, Diagnostic))
 
     @property
-    def is_noisy(self) -> bool:
-        """Whether something points at its lines."""
-        return any(isinstance(r, Diagnostic) or r.diagnostics for r in self.reading.results)
-
-    @property
     def first_line(self) -> int:
         """The line of the first thing that is said; the text begins where the marker before it ends."""
         said = self.text.lstrip()
@@ -100,23 +105,20 @@ class _Block:
 class _File:
     """A file: its documents, who stands in which, and the last good version of each object.
 
-    ``good`` may name objects that no document has: those are held.
+    ``held`` are those of the good that no document names.
     """
 
     path: str
     blocks: list[_Block] = field(default_factory=list)
     holders: dict[ObjectKey, list[_Block]] = field(default_factory=dict)
     good: dict[ObjectKey, Object] = field(default_factory=dict)
+    held: set[ObjectKey] = field(default_factory=set)
     unreadable: Unreadable | None = None
 
     @property
     def rank(self) -> list[str]:
         """Where it stands in the order of paths, folder by folder."""
         return self.path.split("/")
-
-    def held(self) -> frozenset[ObjectKey]:
-        """Return the objects that are kept although no document names them."""
-        return frozenset(key for key in self.good if key not in self.holders)
 
     def faults(self) -> tuple[Diagnostic, ...]:
         """Return what keeps documents, or the whole file, from being read as objects."""
@@ -126,7 +128,12 @@ class _File:
             return (
                 Diagnostic(code=NOT_YAML, object=None, path="", message=message, location=where),
             )
-        return tuple(_located(found, self, block) for block in self.blocks for found in block.loose)
+        return tuple(
+            _located(found, self, block)
+            for block in self.blocks
+            if block.reading.is_faulty
+            for found in block.loose
+        )
 
     def place(self, key: ObjectKey) -> _Block | None:
         """Return the first document with a good version of the object, else its first document."""
@@ -193,10 +200,10 @@ class Folder:
             touched: set[ObjectKey] = set()
         else:
             touched = self._replace_blocks(file, split_documents(text) if text else ())
-        self._remember_good(file, touched)
+        self._remember(file, touched)
         faults = file.faults()
         if faults or unreadable_before or self._in_force.get(file_key(path)):
-            touched |= file.held() | {file_key(path)}
+            touched |= file.held | {file_key(path)}
         touched |= self._settle(file, kept=_hold(faults), settled=settled)
         self._register(file, touched)
         return touched
@@ -216,8 +223,8 @@ class Folder:
                 file.holders.setdefault(key, []).append(block)
         touched = {parsed.key for block in (*old, *new) for parsed in block.parsed}
         if moved:
-            noisy = {p.key for block in moved if block.is_noisy for p in block.parsed}
-            touched |= noisy | (self._contested & file.holders.keys())
+            noisy = {p.key for block in moved if block.reading.is_noisy for p in block.parsed}
+            touched |= noisy | {key for key in self._contested if key in file.holders}
         for key in touched & file.holders.keys():
             file.holders[key].sort(key=lambda block: block.line)
         return touched
@@ -225,20 +232,24 @@ class Folder:
     def _block(self, document: Document, path: str) -> _Block:
         reading = self._readings.get(document.text)
         if reading is None:
-            reading = _Reading(parse_document(document, path), path, document.first_line)
+            reading = _reading(document, path)
             self._readings[document.text] = reading
         return _Block(document.text, document.first_line, reading)
 
-    def _remember_good(self, file: _File, keys: Iterable[ObjectKey]) -> None:
+    def _remember(self, file: _File, keys: Iterable[ObjectKey]) -> None:
         for key in keys:
             place = file.place(key)
             if place is not None and (item := place.of(key).object) is not None:
                 file.good[key] = item
+            if place is None and key in file.good:
+                file.held.add(key)
+            else:
+                file.held.discard(key)
 
     def _settle(self, file: _File, *, kept: bool, settled: bool) -> frozenset[ObjectKey]:
         """Drop what the file no longer names, or put the file down as unsettled; return what changed."""
         self._unsettled.discard(file.path)
-        held = file.held()
+        held = frozenset(file.held)
         if kept or not held:
             return frozenset()
         if not settled:
@@ -246,6 +257,7 @@ class Folder:
             return held
         for key in held:
             self._bequeath(file, key)
+        file.held.clear()
         return held
 
     def _bequeath(self, file: _File, key: ObjectKey) -> None:
