@@ -32,6 +32,7 @@ class ControlPlane:
             "serve",
             str(folder),
             *("--insecure-xds", f"127.0.0.1:{self.xds_port}"),
+            *("--xds", f"127.0.0.1:{free_port()}"),
             *("--http", f"127.0.0.1:{self.http_port}"),
             *("--state", str(work / "state")),
         ]

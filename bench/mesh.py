@@ -264,7 +264,7 @@ def _endpoint(of: PodFacts, number: int) -> str:
 
 
 def _pod(of: PodFacts, number: int) -> str:
-    labels = "".join(f"    {key}: {value}\n" for key, value in of.labels)
+    labels = "".join(f'    {key}: "{value}"\n' for key, value in of.labels)
     return f"""apiVersion: v1
 kind: Pod
 metadata:
