@@ -22,7 +22,7 @@ _PULLS: Final = 2_000
 _READING: Final = "reading manifests"
 _MEMO: Final = "the memo's own overhead"
 
-_CELL: Final = Input("cell", 0)
+_CELL: Final[Input[int, int]] = Input("cell", 0)
 
 
 @query
