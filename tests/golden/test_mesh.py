@@ -20,7 +20,7 @@ def case_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_the_outcome_is_the_kept_one(case_name: str, update_golden: bool) -> None:  # noqa: FBT001
+def test_the_outcome_is_the_kept_one(case_name: str, update_golden: bool) -> None:
     """Manifests give the diagnostics and resources of the golden file, to the letter."""
     outcome = render_case(load_case(_FOLDER / f"{case_name}.in.yaml"))
     golden = _FOLDER / f"{case_name}.out.yaml"

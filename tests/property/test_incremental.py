@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.worlds import PROXIES, batch_of, edits
 
 from mizzen.compile import Compiler
 from mizzen.model.world import Batch, Object
 from mizzen.names import ObjectKey
+from tests.support.worlds import PROXIES, batch_of, edits
 
 # Up to 5 batches of 4 edits an example: over 5,000 edits a run, counted and asserted below.
 _EXAMPLES = 1_000

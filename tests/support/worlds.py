@@ -86,21 +86,22 @@ _SELECTORS: Final = (
 _ADDRESSES: Final = tuple(f"10.0.0.{number}" for number in range(1, 7))
 _EXPORTS: Final = tuple(ExportTo(e) for e in (("*",), (".",), ("bank",), ("~",)))
 
-PROXIES: Final = tuple(
-    NodeInfo(
-        id=f"sidecar~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local",
-        kind=ProxyKind.SIDECAR,
-        ip=ip,
-        name=name,
-        namespace=namespace,
-        labels=app,
-    )
-    for ip, name, namespace, app in (
-        ("10.0.0.1", "web", "shop", _APP_LABELS[0]),
-        ("10.0.0.2", "cart", "bank", _APP_LABELS[2]),
-        ("10.0.9.9", "stranger", "shop", NO_LABELS),
-    )
-) + (
+PROXIES: Final = (
+    *tuple(
+        NodeInfo(
+            id=f"sidecar~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local",
+            kind=ProxyKind.SIDECAR,
+            ip=ip,
+            name=name,
+            namespace=namespace,
+            labels=app,
+        )
+        for ip, name, namespace, app in (
+            ("10.0.0.1", "web", "shop", _APP_LABELS[0]),
+            ("10.0.0.2", "cart", "bank", _APP_LABELS[2]),
+            ("10.0.9.9", "stranger", "shop", NO_LABELS),
+        )
+    ),
     NodeInfo(
         id="router~10.0.0.4~gate.istio-system~istio-system.svc.cluster.local",
         kind=ProxyKind.ROUTER,
