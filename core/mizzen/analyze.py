@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mizzen import diagnostics as codes
 from mizzen.diagnostics import Code, Diagnostic
 from mizzen.engine import Fold, query
-from mizzen.model.kube import Pod, Service
+from mizzen.model.kube import Service
 from mizzen.model.meta import NO_LABELS, Labels, Meta, selects
 from mizzen.model.proxy import Scope, Workload
 from mizzen.model.security import (
@@ -27,7 +27,6 @@ from mizzen.model.traffic import (
     Gateway,
     ServiceEntry,
     VirtualService,
-    WorkloadEntry,
 )
 from mizzen.names import (
     MESH_GATEWAY,
@@ -45,6 +44,7 @@ from mizzen.resolve.services import MeshService, service_at
 from mizzen.resolve.world import (
     ANALYSED,
     ENTRIES_IN,
+    LABELS_IN,
     OBJECT,
     PODS_IN,
     RULES_AT_HOST,
@@ -228,16 +228,7 @@ def _selected(db: Database, namespace: str, selector: Labels) -> list[Labels]:
 @query
 def workloads_in(db: Database, namespace: str) -> tuple[Labels, ...]:
     """Return the sets of labels that a namespace's pods and WorkloadEntries have, each once."""
-    found: set[Labels] = set()
-    for key in (*PODS_IN(db, namespace), *ENTRIES_IN(db, namespace)):
-        match OBJECT(db, key):
-            case Pod() as pod:
-                found.add(pod.meta.labels)
-            case WorkloadEntry() as entry:
-                found.add(entry.endpoint.labels)
-            case _:
-                pass
-    return tuple(sorted(found))
+    return tuple(sorted(labels for where, labels in LABELS_IN.all_keys(db) if where == namespace))
 
 
 def _service(db: Database, item: Service | ServiceEntry) -> Found:

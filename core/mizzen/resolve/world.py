@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 from mizzen.engine import Database, Input
 from mizzen.model.kube import EndpointSlice, Pod, Service
 from mizzen.model.mesh import MeshSettings
+from mizzen.model.meta import Labels
 from mizzen.model.security import AuthorizationPolicy, PeerAuthentication
 from mizzen.model.traffic import (
     DestinationRule,
@@ -118,6 +119,11 @@ def _pod_addresses(item: Pod, _mesh: MeshSettings) -> tuple[str, ...]:
     return () if item.host_network else item.ips
 
 
+def _labels_in(item: Pod | WorkloadEntry, _mesh: MeshSettings) -> tuple[tuple[str, Labels], ...]:
+    labels = item.meta.labels if isinstance(item, Pod) else item.endpoint.labels
+    return ((item.meta.namespace, labels),)
+
+
 def _mesh_hosts(item: VirtualService, mesh: MeshSettings) -> tuple[str, ...]:
     if MESH_GATEWAY not in item.gateways:
         return ()
@@ -163,6 +169,9 @@ SLICES_OF: Final[Index[tuple[str, str]]] = Index("slices of", (EndpointSlice,), 
 PODS_AT: Final[Index[str]] = Index("pods at", (Pod,), _pod_addresses)
 PODS_IN: Final[Index[str]] = Index("pods in", (Pod,), _own_namespace)
 ENTRIES_IN: Final[Index[str]] = Index("workload entries in", (WorkloadEntry,), _own_namespace)
+LABELS_IN: Final[Index[tuple[str, Labels]]] = Index(
+    "labels of workloads", (Pod, WorkloadEntry), _labels_in
+)
 ROUTES_AT_HOST: Final[Index[str]] = Index("routes at host", (VirtualService,), _mesh_hosts)
 ROUTES_AT_GATEWAY: Final[Index[tuple[str, str]]] = Index(
     "routes at gateway and host", (VirtualService,), _gateway_hosts
@@ -202,6 +211,7 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     PODS_AT,
     PODS_IN,
     ENTRIES_IN,
+    LABELS_IN,
     ROUTES_AT_HOST,
     ROUTES_AT_GATEWAY,
     SOURCE_LABELS,
