@@ -92,14 +92,14 @@ def serve(directory: Path, **options: Unpack[_Options]) -> None:
 
     Exit codes: 0 stopped as asked; 1 it could not start or go on; 2 the command line is wrong.
     """
-    from mizzen_operator.app import AppSettings, StartError, run  # noqa: PLC0415
-
     insecure = options["insecure_xds"]
     if insecure is not None and not insecure.is_loopback:
         raise click.BadParameter(
             f"{insecure} can be reached from elsewhere: without TLS only loopback is allowed",
             param_hint="--insecure-xds",
         )
+    from mizzen_operator.app import AppSettings, StartError, run  # noqa: PLC0415  # heavy
+
     settings = AppSettings(
         directory=directory,
         xds=options["xds"],
