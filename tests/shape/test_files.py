@@ -22,7 +22,9 @@ _REGISTRY: Final = re.compile(
     re.IGNORECASE,
 )
 _MACHINE_PATH: Final = re.compile(r"(?<![\w./-])/(?:work|root|home/\w+|Users/\w+)/[\w.]")
-_URL: Final = re.compile(r"\b(?:https?|grpcs?|ftp|git|ssh)://(?P<host>\[[^\]]+\]|[A-Za-z0-9][A-Za-z0-9.-]*)")
+_URL: Final = re.compile(
+    r"\b(?:https?|grpcs?|ftp|git|ssh)://(?P<host>\[[^\]]+\]|[A-Za-z0-9][A-Za-z0-9.-]*)"
+)
 
 # Public documentation, specifications, and source that a comment may cite.
 _CITED: Final = frozenset(
