@@ -1,0 +1,53 @@
+"""What stands on an object follows from what is wrong with it and who has acknowledged it."""
+
+from __future__ import annotations
+
+import pytest
+
+from mizzen.conditions import Condition, Liveness, conditions
+from mizzen.diagnostics import INVALID_FIELD, UNKNOWN_FIELD, UNKNOWN_HOST, Code, Diagnostic
+
+
+def _finding(code: Code, message: str = "is wrong") -> Diagnostic:
+    return Diagnostic(code=code, object=None, path="spec.x", message=message)
+
+
+def _told(condition: Condition) -> tuple[bool, str, str]:
+    return condition.status, condition.reason, condition.message
+
+
+@pytest.mark.parametrize(
+    ("liveness", "told"),
+    [
+        (Liveness(), (True, "NoProxies", "concerns no proxy")),
+        (Liveness(live=2, of=2), (True, "Live", "live on 2 of 2 proxies")),
+        (Liveness(live=1, of=2), (False, "Pending", "live on 1 of 2 proxies")),
+        (
+            Liveness(live=0, of=2, rejected=("bad regex",)),
+            (False, "Rejected", "live on 0 of 2 proxies; Envoy rejected it: bad regex"),
+        ),
+    ],
+)
+def test_programmed_counts_the_proxies(liveness: Liveness, told: tuple[bool, str, str]) -> None:
+    """Programmed is true when every proxy that the object concerns has acknowledged it."""
+    assert _told(conditions([], liveness)[1]) == told
+
+
+def test_an_object_without_errors_is_accepted() -> None:
+    """Warnings do not keep an object from being accepted."""
+    accepted, _ = conditions([_finding(UNKNOWN_FIELD)], Liveness())
+    assert _told(accepted) == (True, "Accepted", "")
+
+
+def test_an_invalid_object_says_where_and_what_to_do() -> None:
+    """The first error is told whole, the others are counted, warnings are not."""
+    findings = [_finding(UNKNOWN_FIELD), _finding(INVALID_FIELD), _finding(INVALID_FIELD)]
+    accepted, _ = conditions(findings, Liveness())
+    message = f"MZ0103 spec.x: is wrong (and 1 more). {INVALID_FIELD.remedy}"
+    assert _told(accepted) == (False, "Invalid", message)
+
+
+def test_a_missing_reference_has_a_reason_of_its_own() -> None:
+    """What is wrong between objects is told apart from what is wrong in one."""
+    accepted, _ = conditions([_finding(UNKNOWN_HOST)], Liveness())
+    assert accepted.reason == "RefNotFound"
