@@ -46,6 +46,6 @@ def _python_error(text: str) -> str:
         try:
             re.compile(text)
         except re.error as error:
-            if str(error).startswith(_SHARED):
+            if any(words in str(error) for words in _SHARED):
                 return f"is not an RE2 expression: {error}"
     return ""

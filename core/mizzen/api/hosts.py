@@ -34,10 +34,10 @@ def is_name(text: str) -> bool:
 
 def is_wildcard_name(text: str) -> bool:
     """Tell whether a text is a DNS name or one whose first label is or begins with ``*``."""
-    first, dot, rest = text.partition(".")
-    if not _FIRST_OF_WILDCARD.fullmatch(first):
+    first, _, rest = text.partition(".")
+    if len(text) > _LONGEST_NAME or not _FIRST_OF_WILDCARD.fullmatch(first):
         return False
-    return is_name(rest) if dot and rest else len(text) <= _LONGEST_NAME
+    return not rest or is_name(rest)
 
 
 def _numeric_end(labels: Sequence[str]) -> bool:

@@ -1,0 +1,314 @@
+"""A DestinationRule is read as Istio reads it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from mizzen.model.meta import Labels
+from mizzen.model.traffic import (
+    ClientTls,
+    ConnectionPool,
+    ConsistentHash,
+    DestinationRule,
+    HashCookie,
+    LoadBalancer,
+    OutlierDetection,
+    PortPolicy,
+    SimpleLb,
+    TcpKeepalive,
+    TlsMode,
+    Warmup,
+)
+from tests.unit.api.reading import errors, read_manifest, read_spec, told, value
+
+pytestmark = pytest.mark.unit
+
+
+def _reviews() -> DestinationRule:
+    found = value(read_manifest("destination_rule.yaml")["DestinationRule reviews"])
+    assert isinstance(found, DestinationRule)
+    return found
+
+
+def test_a_policy_has_four_blocks() -> None:
+    """Durations are durations, and what is not written is None."""
+    found = _reviews()
+    assert (found.host, found.export_to) == ("reviews", ("*",))
+    assert found.policy is not None
+    assert found.policy.base == PortPolicy(
+        load_balancer=LoadBalancer(
+            simple=SimpleLb.ROUND_ROBIN,
+            warmup=Warmup(duration=timedelta(seconds=30), minimum_percent=5, aggression=1.5),
+        ),
+        connection_pool=ConnectionPool(
+            max_connections=100,
+            connect_timeout=timedelta(milliseconds=500),
+            tcp_keepalive=TcpKeepalive(
+                probes=3, time=timedelta(minutes=10), interval=timedelta(seconds=75)
+            ),
+            max_connection_duration=timedelta(hours=1),
+            tcp_idle_timeout=timedelta(minutes=5),
+            http1_max_pending_requests=64,
+            http2_max_requests=1000,
+            max_requests_per_connection=10,
+            max_retries=4,
+            http_idle_timeout=timedelta(seconds=90),
+            h2_upgrade_policy="DO_NOT_UPGRADE",
+            use_client_protocol=True,
+            max_concurrent_streams=128,
+        ),
+        outlier_detection=OutlierDetection(
+            split_external_local_origin_errors=True,
+            consecutive_local_origin_failures=4,
+            consecutive_gateway_errors=3,
+            consecutive_5xx_errors=7,
+            interval=timedelta(seconds=5),
+            base_ejection_time=timedelta(minutes=15),
+            max_ejection_percent=50,
+            min_health_percent=20,
+        ),
+        tls=ClientTls(
+            mode=TlsMode.SIMPLE,
+            sni="reviews.example.com",
+            subject_alt_names=("reviews.example.com",),
+            insecure_skip_verify=True,
+        ),
+    )
+
+
+def test_ports_have_their_own_blocks() -> None:
+    """In the order of their numbers."""
+    policy = _reviews().policy
+    assert policy is not None
+    assert policy.ports == (
+        (
+            443,
+            PortPolicy(
+                load_balancer=LoadBalancer(
+                    simple=SimpleLb.LEAST_REQUEST, warmup=Warmup(duration=timedelta(seconds=10))
+                )
+            ),
+        ),
+        (
+            9080,
+            PortPolicy(
+                load_balancer=LoadBalancer(simple=SimpleLb.RANDOM),
+                connection_pool=ConnectionPool(max_retries=1),
+                outlier_detection=OutlierDetection(consecutive_5xx_errors=1),
+                tls=ClientTls(mode=TlsMode.ISTIO_MUTUAL),
+            ),
+        ),
+    )
+
+
+def test_subsets_have_labels_and_policies() -> None:
+    """A hash has one key and one table."""
+    subsets = _reviews().subsets
+    assert [(subset.name, subset.labels) for subset in subsets] == [
+        (f"v{number}", Labels((("version", f"v{number}"),))) for number in range(1, 6)
+    ]
+    hashes = [
+        subset.policy.base.load_balancer.consistent_hash
+        for subset in subsets
+        if subset.policy is not None and subset.policy.base.load_balancer is not None
+    ]
+    assert hashes == [
+        ConsistentHash(
+            http_cookie=HashCookie(name="session", path="/", ttl=timedelta(0)),
+            minimum_ring_size=2048,
+        ),
+        ConsistentHash(http_header_name="x-user", maglev=True, maglev_table_size=65537),
+        ConsistentHash(use_source_ip=True, minimum_ring_size=4096),
+        ConsistentHash(http_query_parameter_name="user"),
+    ]
+
+
+def test_what_is_not_translated_is_told_of() -> None:
+    """A rule for single clients is out of force for all, because it would be wrong for the others."""
+    parsed = read_manifest("destination_rule_later.yaml")["DestinationRule later"]
+    assert isinstance(parsed.object, DestinationRule)
+    assert parsed.object.export_to == ("~",)
+    assert {code for code, _, _ in told(parsed)} == {"MZ0201"}
+    assert [path.removeprefix("spec.") for _, path, _ in told(parsed)] == [
+        "workloadSelector",
+        "trafficPolicy.loadBalancer.consistentHash.httpCookie.attributes",
+        "trafficPolicy.loadBalancer.localityLbSetting",
+        "trafficPolicy.connectionPool.http.http2KeepAlive",
+        "trafficPolicy.outlierDetection.consecutiveErrors",
+        "trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes",
+        "trafficPolicy.tls.mode",
+        "trafficPolicy.tls.clientCertificate",
+        "trafficPolicy.tls.privateKey",
+        "trafficPolicy.tls.caCertificates",
+        "trafficPolicy.tls.caCrl",
+        "trafficPolicy.tunnel",
+        "trafficPolicy.proxyProtocol",
+        "trafficPolicy.retryBudget",
+        "subsets[0].trafficPolicy.tls.mode",
+        "subsets[0].trafficPolicy.tls.credentialName",
+        "subsets[0].trafficPolicy.loadBalancer.localityLbSetting",
+        "subsets[1].trafficPolicy.loadBalancer.localityLbSetting",
+        "subsets[2].trafficPolicy.loadBalancer.zoneAwareLbSetting",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "path"),
+    [
+        ("subsets: []", "MZ0104", "host"),
+        ("host: ''", "MZ0103", "host"),
+        ("host: a b", "MZ0103", "host"),
+        ("{host: a, exportTo: [~, '~', b]}", "MZ0103", "exportTo[0]"),
+        ("{host: a, exportTo: ['~', b]}", "MZ0202", "exportTo"),
+        ("{host: a, subsets: [{labels: {a: b}}]}", "MZ0104", "subsets[0].name"),
+        ("{host: a, subsets: [{name: v1}, {name: v1}]}", "MZ0103", "subsets[1].name"),
+        ("{host: a, subsets: [{name: v.1}]}", "MZ0103", "subsets[0].name"),
+        ("{host: a, subsets: [{name: v1, labels: {a: '*'}}]}", "MZ0103", "subsets[0].labels.a"),
+        (
+            "{host: a, workloadSelector: {matchLabels: {'': x}}}",
+            "MZ0103",
+            "workloadSelector.matchLabels",
+        ),
+        ("{host: a, trafficPolicy: {}}", "MZ0104", "trafficPolicy"),
+    ],
+)
+def test_mistakes_of_the_rule_are_errors(spec: str, code: str, path: str) -> None:
+    """At their field."""
+    parsed = read_spec("DestinationRule", spec)
+    assert parsed.object is None
+    assert [(code, path) for code, path, _ in errors(parsed)] == [(code, f"spec.{path}")]
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "path"),
+    [
+        ("loadBalancer: {simple: FASTEST}", "MZ0103", "loadBalancer.simple"),
+        (
+            "loadBalancer: {simple: RANDOM, consistentHash: {useSourceIp: true}}",
+            "MZ0202",
+            "loadBalancer.consistentHash",
+        ),
+        ("loadBalancer: {consistentHash: {}}", "MZ0104", "loadBalancer.consistentHash"),
+        (
+            "loadBalancer: {consistentHash: {useSourceIp: true, httpHeaderName: a}}",
+            "MZ0202",
+            "loadBalancer.consistentHash.useSourceIp",
+        ),
+        (
+            "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {}, ringHash: {}}}",
+            "MZ0202",
+            "loadBalancer.consistentHash.maglev",
+        ),
+        (
+            "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 65536}}}",
+            "MZ0103",
+            "loadBalancer.consistentHash.maglev.tableSize",
+        ),
+        (
+            "loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 5000021}}}",
+            "MZ0103",
+            "loadBalancer.consistentHash.maglev.tableSize",
+        ),
+        (
+            "loadBalancer: {consistentHash: {httpCookie: {ttl: 1s}}}",
+            "MZ0104",
+            "loadBalancer.consistentHash.httpCookie.name",
+        ),
+        ("loadBalancer: {simple: RANDOM, warmup: {duration: 1s}}", "MZ0202", "loadBalancer.warmup"),
+        ("loadBalancer: {warmup: {duration: 0s}}", "MZ0103", "loadBalancer.warmup.duration"),
+        ("loadBalancer: {warmup: {}}", "MZ0104", "loadBalancer.warmup.duration"),
+        (
+            "loadBalancer: {localityLbSetting: {distribute: [{from: a, to: {b: 50}}]}}",
+            "MZ0103",
+            "loadBalancer.localityLbSetting.distribute[0].to",
+        ),
+        (
+            "loadBalancer: {localityLbSetting: {failover: [{from: a, to: a}]}}",
+            "MZ0103",
+            "loadBalancer.localityLbSetting.failover[0].to",
+        ),
+        (
+            "loadBalancer: {localityLbSetting: {distribute: [{from: a, to: {b: 100}}],"
+            " failoverPriority: [x]}}",
+            "MZ0202",
+            "loadBalancer.localityLbSetting.distribute",
+        ),
+        (
+            "loadBalancer: {localityLbSetting: {enabled: true}, zoneAwareLbSetting: {enabled: true}}",
+            "MZ0202",
+            "loadBalancer.zoneAwareLbSetting",
+        ),
+        ("connectionPool: {}", "MZ0104", "connectionPool"),
+        (
+            "connectionPool: {tcp: {maxConnections: -1}}",
+            "MZ0103",
+            "connectionPool.tcp.maxConnections",
+        ),
+        (
+            "connectionPool: {tcp: {connectTimeout: 0s}}",
+            "MZ0103",
+            "connectionPool.tcp.connectTimeout",
+        ),
+        (
+            "connectionPool: {http: {h2UpgradePolicy: UPGRADE, useClientProtocol: true}}",
+            "MZ0202",
+            "connectionPool.http.useClientProtocol",
+        ),
+        (
+            "outlierDetection: {consecutiveLocalOriginFailures: 1}",
+            "MZ0202",
+            "outlierDetection.consecutiveLocalOriginFailures",
+        ),
+        (
+            "outlierDetection: {maxEjectionPercent: 101}",
+            "MZ0103",
+            "outlierDetection.maxEjectionPercent",
+        ),
+        (
+            "outlierDetection: {outlierDetectionHttpErrorCodes: [99]}",
+            "MZ0103",
+            "outlierDetection.outlierDetectionHttpErrorCodes[0]",
+        ),
+        ("tls: {mode: MUTUAL, clientCertificate: a}", "MZ0104", "tls.privateKey"),
+        ("tls: {mode: ISTIO_MUTUAL, credentialName: a}", "MZ0202", "tls.credentialName"),
+        ("tls: {mode: ISTIO_MUTUAL, caCertificates: a}", "MZ0202", "tls.caCertificates"),
+        (
+            "tls: {mode: SIMPLE, credentialName: a, caCertificates: b}",
+            "MZ0202",
+            "tls.caCertificates",
+        ),
+        (
+            "tls: {mode: SIMPLE, insecureSkipVerify: true, caCertificates: b}",
+            "MZ0202",
+            "tls.caCertificates",
+        ),
+        ("portLevelSettings: [{tls: {mode: DISABLE}}]", "MZ0104", "portLevelSettings[0].port"),
+        (
+            "portLevelSettings: [{port: {number: 80}}, {port: {number: 80}}]",
+            "MZ0103",
+            "portLevelSettings[1]",
+        ),
+        (
+            "portLevelSettings: [{port: {number: 80}, connectionPool: {}}]",
+            "MZ0104",
+            "portLevelSettings[0].connectionPool",
+        ),
+        ("tunnel: {targetHost: a}", "MZ0104", "tunnel.targetPort"),
+        ("retryBudget: {percent: 101}", "MZ0103", "retryBudget.percent"),
+    ],
+)
+@pytest.mark.parametrize("subset", [False, True])
+def test_mistakes_of_policies_are_errors(
+    *, policy: str, code: str, path: str, subset: bool
+) -> None:
+    """In the policy of the host and in that of a subset."""
+    if subset:
+        spec = f"{{host: a, subsets: [{{name: v1, trafficPolicy: {{{policy}}}}}]}}"
+        prefix = "spec.subsets[0].trafficPolicy"
+    else:
+        spec, prefix = f"{{host: a, trafficPolicy: {{{policy}}}}}", "spec.trafficPolicy"
+    parsed = read_spec("DestinationRule", spec)
+    assert parsed.object is None
+    assert [(code, path) for code, path, _ in errors(parsed)] == [(code, f"{prefix}.{path}")]

@@ -1,0 +1,294 @@
+"""The policies are read as Istio reads them, and never become weaker than they are written."""
+
+from __future__ import annotations
+
+import pytest
+
+from mizzen.model.meta import Labels
+from mizzen.model.security import (
+    AuthorizationPolicy,
+    Condition,
+    MtlsMode,
+    Operation,
+    PeerAuthentication,
+    PolicyAction,
+    Rule,
+    Source,
+)
+from tests.unit.api.reading import errors, read_manifest, read_spec, told, value
+
+pytestmark = pytest.mark.unit
+
+
+def _policy(spec: str) -> AuthorizationPolicy:
+    found = read_spec("AuthorizationPolicy", spec).object
+    assert isinstance(found, AuthorizationPolicy)
+    return found
+
+
+def test_a_peer_authentication_has_modes() -> None:
+    """Of all ports and of single ones, whose keys YAML may take for numbers."""
+    found = value(read_manifest("security.yaml")["PeerAuthentication default"])
+    assert isinstance(found, PeerAuthentication)
+    assert found.selector == Labels((("app", "reviews"),))
+    assert found.mode is MtlsMode.STRICT
+    assert found.port_modes == ((8080, MtlsMode.PERMISSIVE), (9090, MtlsMode.DISABLE))
+
+
+def test_an_empty_peer_authentication_inherits_everything() -> None:
+    """For the whole namespace."""
+    for spec in ("{}", "{selector: {}}", "{selector: {matchLabels: {}}, mtls: {}}"):
+        found = value(read_spec("PeerAuthentication", spec))
+        assert isinstance(found, PeerAuthentication)
+        assert (found.selector, found.mode) == (None, MtlsMode.UNSET)
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "path"),
+    [
+        ("mtls: {mode: HARD}", "MZ0103", "mtls.mode"),
+        ("portLevelMtls: {80: {mode: STRICT}}", "MZ0202", "portLevelMtls"),
+        ("{selector: {matchLabels: {a: b}}, portLevelMtls: {}}", "MZ0103", "portLevelMtls"),
+        (
+            "{selector: {matchLabels: {a: b}}, portLevelMtls: {http: {}}}",
+            "MZ0103",
+            "portLevelMtls.http",
+        ),
+        (
+            "{selector: {matchLabels: {a: b}}, portLevelMtls: {0: {}}}",
+            "MZ0103",
+            "portLevelMtls[0]",
+        ),
+        ("selector: {matchLabels: {a: '*'}}", "MZ0103", "selector.matchLabels.a"),
+    ],
+)
+def test_mistakes_of_a_peer_authentication_are_errors(spec: str, code: str, path: str) -> None:
+    """At their field."""
+    parsed = read_spec("PeerAuthentication", spec)
+    assert parsed.object is None
+    assert [(code, path) for code, path, _ in errors(parsed)] == [(code, f"spec.{path}")]
+
+
+def test_a_rule_has_sources_operations_and_conditions() -> None:
+    """With all their fields."""
+    found = value(read_manifest("security.yaml")["AuthorizationPolicy reviews"])
+    assert isinstance(found, AuthorizationPolicy)
+    assert found.selector == Labels((("app", "reviews"),))
+    assert found.action is PolicyAction.DENY
+    assert found.enforced
+    assert found.rules == (
+        Rule(
+            sources=(
+                Source(
+                    principals=("cluster.local/ns/shop/sa/web",),
+                    not_principals=("*/sa/bad",),
+                    request_principals=("issuer/subject",),
+                    not_request_principals=("*",),
+                    namespaces=("shop",),
+                    not_namespaces=("test-*",),
+                    ip_blocks=("10.0.0.0/8",),
+                    not_ip_blocks=("10.1.0.0/16",),
+                    remote_ip_blocks=("192.0.2.1",),
+                    not_remote_ip_blocks=("2001:db8::/32",),
+                ),
+                Source(service_accounts=("web", "shop/cart"), not_service_accounts=("bad",)),
+            ),
+            operations=(
+                Operation(
+                    hosts=("reviews", "reviews:*"),
+                    not_hosts=("secret",),
+                    ports=("8080",),
+                    not_ports=("9090",),
+                    methods=("GET",),
+                    not_methods=("DELETE",),
+                    paths=("/reviews/*", "/items/{*}/x/{**}"),
+                    not_paths=("*.html",),
+                ),
+            ),
+            conditions=(
+                Condition(
+                    key="request.headers[x-user]", values=("jason", "admin-*"), not_values=("root",)
+                ),
+                Condition(key="request.auth.claims[iss]", values=("me",)),
+                Condition(key="connection.sni", values=("reviews",)),
+            ),
+        ),
+    )
+
+
+def test_an_allow_policy_without_rules_allows_nothing() -> None:
+    """And one with an empty rule everything; ALLOW is the default."""
+    nothing, everything = _policy("{}"), _policy("rules: [{}]")
+    assert (nothing.action, nothing.rules, nothing.enforced) == (PolicyAction.ALLOW, (), True)
+    assert everything.rules == (Rule(),)
+
+
+def test_a_policy_that_is_not_translated_is_not_enforced_and_told_of() -> None:
+    """Other actions, policies for targets, dry runs."""
+    parsed = read_manifest("security_later.yaml")
+    for name, path in (
+        ("custom", "spec.action"),
+        ("audit", "spec.action"),
+        ("attached", "spec.targetRefs"),
+        ("attached-once", "spec.targetRef"),
+        ("dry", "metadata.annotations[istio.io/dry-run]"),
+    ):
+        policy = parsed[f"AuthorizationPolicy {name}"]
+        assert isinstance(policy.object, AuthorizationPolicy)
+        assert not policy.object.enforced
+        assert told(policy)[0][:2] == ("MZ0201", path)
+
+
+def test_an_allow_rule_that_is_not_translated_is_left_out() -> None:
+    """Without its untranslated part it would allow more than it says."""
+    parsed = read_manifest("security_later.yaml")["AuthorizationPolicy domains"]
+    assert isinstance(parsed.object, AuthorizationPolicy)
+    assert parsed.object.enforced
+    assert parsed.object.rules == (Rule(sources=(Source(namespaces=("shop",)),)),)
+    assert [path for _, path, _ in told(parsed)] == [
+        "spec.rules[0].from[0].source.trustDomains",
+        "spec.rules[0].from[0].source.notTrustDomains",
+        "spec.rules[2].when[0].key",
+    ]
+    assert all("left out" in each.message for each in parsed.diagnostics)
+
+
+def test_a_deny_rule_that_is_not_translated_denies_more() -> None:
+    """Its untranslated part is dropped; a source of which nothing is left is any source."""
+    parsed = read_spec(
+        "AuthorizationPolicy",
+        """
+        action: DENY
+        rules:
+        - from:
+          - source: {trustDomains: [evil.example], namespaces: [shop]}
+        - from:
+          - source: {trustDomains: [evil.example]}
+          - source: {namespaces: [shop]}
+          to: [{operation: {ports: ["80"]}}]
+        - when:
+          - {key: "experimental.envoy.filters.network.mysql_proxy[db]", values: [x]}
+          - {key: source.ip, values: [10.0.0.1]}
+        """,
+    )
+    assert isinstance(parsed.object, AuthorizationPolicy)
+    assert parsed.object.rules == (
+        Rule(sources=(Source(namespaces=("shop",)),)),
+        Rule(operations=(Operation(ports=("80",)),)),
+        Rule(conditions=(Condition(key="source.ip", values=("10.0.0.1",)),)),
+    )
+    assert {code for code, _, _ in told(parsed)} == {"MZ0201"}
+    assert all("denies more" in each.message for each in parsed.diagnostics)
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "path"),
+    [
+        ("action: MAYBE", "MZ0103", "action"),
+        ("action: DENY", "MZ0104", "rules"),
+        ("action: CUSTOM", "MZ0104", "provider"),
+        ("{provider: {name: a}, rules: [{}]}", "MZ0202", "provider"),
+        (
+            "{selector: {matchLabels: {a: b}}, targetRefs: [{kind: Service, name: a}]}",
+            "MZ0202",
+            "targetRefs",
+        ),
+        (
+            "targetRefs: [{kind: Service, name: a, namespace: b}]",
+            "MZ0103",
+            "targetRefs[0].namespace",
+        ),
+        ("targetRefs: [{kind: Service}]", "MZ0104", "targetRefs[0].name"),
+        ("selector: {matchLabels: {a: 'b*'}}", "MZ0103", "selector.matchLabels.a"),
+        ("rules: [7]", "MZ0103", "rules[0]"),
+        ("rules: [{from: []}]", "MZ0104", "rules[0].from"),
+        ("rules: [{to: []}]", "MZ0104", "rules[0].to"),
+        ("rules: [{from: [{}]}]", "MZ0104", "rules[0].from[0].source"),
+        ("rules: [{from: [{source: {}}]}]", "MZ0104", "rules[0].from[0].source"),
+        ("rules: [{to: [{operation: {}}]}]", "MZ0104", "rules[0].to[0].operation"),
+        (
+            "rules: [{from: [{source: {principals: ['']}}]}]",
+            "MZ0103",
+            "rules[0].from[0].source.principals[0]",
+        ),
+        (
+            "rules: [{from: [{source: {ipBlocks: [x]}}]}]",
+            "MZ0103",
+            "rules[0].from[0].source.ipBlocks[0]",
+        ),
+        (
+            "rules: [{from: [{source: {notRemoteIpBlocks: [x]}}]}]",
+            "MZ0103",
+            "rules[0].from[0].source.notRemoteIpBlocks[0]",
+        ),
+        (
+            "rules: [{from: [{source: {serviceAccounts: [a], namespaces: [b]}}]}]",
+            "MZ0202",
+            "rules[0].from[0].source.serviceAccounts",
+        ),
+        (
+            "rules: [{from: [{source: {serviceAccounts: ['a*']}}]}]",
+            "MZ0103",
+            "rules[0].from[0].source.serviceAccounts[0]",
+        ),
+        (
+            "rules: [{from: [{source: {notServiceAccounts: [a/b/c]}}]}]",
+            "MZ0103",
+            "rules[0].from[0].source.notServiceAccounts[0]",
+        ),
+        (
+            "rules: [{to: [{operation: {ports: [http]}}]}]",
+            "MZ0103",
+            "rules[0].to[0].operation.ports[0]",
+        ),
+        (
+            "rules: [{to: [{operation: {ports: [80]}}]}]",
+            "MZ0103",
+            "rules[0].to[0].operation.ports[0]",
+        ),
+        (
+            "rules: [{to: [{operation: {paths: ['/a*/b']}}]}]",
+            "MZ0103",
+            "rules[0].to[0].operation.paths[0]",
+        ),
+        (
+            "rules: [{to: [{operation: {notPaths: ['/{id}']}}]}]",
+            "MZ0103",
+            "rules[0].to[0].operation.notPaths[0]",
+        ),
+        (
+            "rules: [{to: [{operation: {paths: ['/{*}/*']}}]}]",
+            "MZ0103",
+            "rules[0].to[0].operation.paths[0]",
+        ),
+        ("rules: [{when: [{values: [a]}]}]", "MZ0104", "rules[0].when[0].key"),
+        ("rules: [{when: [{key: source.ip}]}]", "MZ0104", "rules[0].when[0].values"),
+        (
+            "rules: [{when: [{key: source.ip, values: [x]}]}]",
+            "MZ0103",
+            "rules[0].when[0].values[0]",
+        ),
+        (
+            "rules: [{when: [{key: destination.port, values: [x]}]}]",
+            "MZ0103",
+            "rules[0].when[0].values[0]",
+        ),
+        (
+            "rules: [{when: [{key: destination.labels, values: [x]}]}]",
+            "MZ0103",
+            "rules[0].when[0].key",
+        ),
+    ],
+)
+def test_mistakes_of_a_policy_are_errors(spec: str, code: str, path: str) -> None:
+    """A policy that says something wrong is not in force, and its last good version stays."""
+    parsed = read_spec("AuthorizationPolicy", spec)
+    assert parsed.object is None
+    assert [(code, path) for code, path, _ in errors(parsed)] == [(code, f"spec.{path}")]
+
+
+def test_an_unknown_condition_names_the_nearest_one() -> None:
+    """In the remedy."""
+    spec = "rules: [{when: [{key: source.principle, values: [a]}]}]"
+    (found,) = read_spec("AuthorizationPolicy", spec).diagnostics
+    assert found.remedy == "Did you mean source.principal?"

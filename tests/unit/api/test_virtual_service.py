@@ -1,0 +1,422 @@
+"""A VirtualService is read as Istio reads it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from mizzen.model.meta import Labels
+from mizzen.model.traffic import (
+    Destination,
+    DirectResponse,
+    HeaderOperations,
+    Headers,
+    HttpMatch,
+    MatchKind,
+    Redirect,
+    Retries,
+    Rewrite,
+    RouteDestination,
+    StringMatch,
+    VirtualService,
+)
+from tests.unit.api.reading import errors, read_manifest, read_spec, told, value
+
+pytestmark = pytest.mark.unit
+
+
+def _reviews() -> VirtualService:
+    found = value(read_manifest("virtual_service.yaml")["VirtualService reviews"])
+    assert isinstance(found, VirtualService)
+    return found
+
+
+def test_its_scope_is_hosts_gateways_and_namespaces() -> None:
+    """Hosts in lower case; of annotations only those of a mesh."""
+    found = _reviews()
+    assert found.hosts == ("reviews", "reviews.example.com")
+    assert found.gateways == ("mesh", "edge/public")
+    assert found.export_to == (".", "shop-test")
+    assert found.meta.labels == Labels((("team", "books"),))
+    assert found.meta.annotations == Labels((("sidecar.istio.io/note", "kept"),))
+    assert found.meta.created_s == 1_769_860_800.0
+
+
+def test_a_match_has_all_its_conditions() -> None:
+    """Header names in lower case; an empty match and the expression * ask for presence."""
+    (match,) = _reviews().http[0].match
+    assert match == HttpMatch(
+        name="by-header",
+        uri=StringMatch(MatchKind.PREFIX, "/reviews"),
+        ignore_uri_case=True,
+        scheme=StringMatch(MatchKind.EXACT, "http"),
+        method=StringMatch(MatchKind.REGEX, "GET|HEAD"),
+        authority=StringMatch(MatchKind.EXACT, "reviews.example.com"),
+        headers=(
+            ("end-user", StringMatch(MatchKind.EXACT, "jason")),
+            ("x-debug", StringMatch(MatchKind.PRESENT)),
+        ),
+        without_headers=(("x-robot", StringMatch(MatchKind.PRESENT)),),
+        query_params=(
+            ("full", StringMatch(MatchKind.PRESENT)),
+            ("page", StringMatch(MatchKind.REGEX, "[0-9]+")),
+        ),
+        port=9080,
+        gateways=("mesh",),
+        source_labels=Labels((("app", "productpage"),)),
+        source_namespace="shop",
+        stat_prefix="canary",
+    )
+
+
+def test_a_route_has_shares_rewrites_retries_and_headers() -> None:
+    """Durations are durations."""
+    route = _reviews().http[0]
+    assert route.name == "canary"
+    assert route.route == (
+        RouteDestination(
+            destination=Destination(host="reviews", subset="v2", port=9080),
+            weight=10,
+            headers=Headers(
+                request=HeaderOperations(
+                    set=(("x-canary", "yes"),), add=(("x-seen", "canary"),), remove=("x-old",)
+                ),
+                response=HeaderOperations(set=(("x-from", "v2"),)),
+            ),
+        ),
+        RouteDestination(destination=Destination(host="reviews", subset="v1"), weight=90),
+    )
+    assert route.rewrite == Rewrite(uri="/v2", authority="reviews-v2.example.com")
+    assert route.timeout == timedelta(seconds=1.5)
+    assert route.retries == Retries(
+        attempts=3,
+        per_try_timeout=timedelta(milliseconds=250),
+        retry_on="connect-failure,503",
+        retry_remote_localities=True,
+        retry_ignore_previous_hosts=False,
+        backoff=timedelta(milliseconds=30),
+    )
+    assert route.headers == Headers(response=HeaderOperations(remove=("server",)))
+
+
+def test_a_rule_may_answer_by_itself() -> None:
+    """With a redirect, or with a body as text or in base64."""
+    _, moved, derived, tea, raw, rewritten = _reviews().http
+    assert moved.redirect == Redirect(
+        uri="/new", authority="new.example.com", port=8443, scheme="https", code=308
+    )
+    assert derived.redirect == Redirect(
+        authority="new.example.com", derive_port="FROM_REQUEST_PORT"
+    )
+    assert tea.direct_response == DirectResponse(status=418, body=b"short and stout")
+    assert raw.direct_response == DirectResponse(status=200, body=b"hello")
+    assert rewritten.rewrite == Rewrite(regex_match="^/a/(.*)$", regex_rewrite=r"/b/\1")
+
+
+def test_without_gateways_it_is_for_the_mesh() -> None:
+    """And without exportTo for everyone."""
+    found = value(
+        read_spec("VirtualService", "{hosts: [a], http: [{route: [{destination: {host: a}}]}]}")
+    )
+    assert isinstance(found, VirtualService)
+    assert found.gateways == ("mesh",)
+    assert found.export_to == ("*",)
+
+
+def test_a_timeout_of_zero_is_no_timeout() -> None:
+    """It is written down, so it is not the default either."""
+    found = value(
+        read_spec(
+            "VirtualService",
+            "{hosts: [a], http: [{timeout: 0s, route: [{destination: {host: a}}]}]}",
+        )
+    )
+    assert isinstance(found, VirtualService)
+    assert found.http[0].timeout == timedelta(0)
+
+
+def test_what_is_not_translated_is_told_of_and_never_widens_a_rule() -> None:
+    """Delegates, claims and prefix redirects leave their rules out; the rest of a rule stays."""
+    parsed = read_manifest("virtual_service_later.yaml")["VirtualService later"]
+    assert isinstance(parsed.object, VirtualService)
+    assert [code for code, _, _ in told(parsed)] == ["MZ0201"] * len(parsed.diagnostics)
+    assert [path.removeprefix("spec.") for _, path, _ in told(parsed)] == [
+        "http[0].match[0].headers[@request.auth.claims.group]",
+        "http[1].delegate",
+        "http[2].redirect.prefixRewrite",
+        "http[3].fault",
+        "http[3].mirror",
+        "http[3].mirrorPercent",
+        "http[3].mirrorPercentage",
+        "http[3].corsPolicy",
+        "http[4].mirrors",
+        "http[4].fault",
+        "http[5].fault",
+        "tls",
+        "tcp",
+    ]
+    assert len(parsed.object.http) == 3
+
+
+def test_without_hosts_it_is_a_delegate_which_comes_later() -> None:
+    """Not an error: Istio has it."""
+    parsed = read_spec("VirtualService", "http: [{route: [{destination: {host: a}}]}]")
+    assert told(parsed) == [("MZ0201", "spec.hosts", 4)]
+    assert parsed.object is not None
+
+
+_ROUTE = "route: [{destination: {host: a}}]"
+
+
+def _rule(fields: str) -> str:
+    return f"hosts: [a]\nhttp:\n- {fields}\n"
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "path", "line"),
+    [
+        ("hosts: [a]", "MZ0104", "http", 4),
+        (f"gateways: [a]\ntcp: [{{{_ROUTE}}}]", "MZ0104", "hosts", 4),
+        (f"hosts: [a, A]\nhttp: [{{{_ROUTE}}}]", "MZ0103", "hosts[1]", 5),
+        (f"hosts: ['a b']\nhttp: [{{{_ROUTE}}}]", "MZ0103", "hosts[0]", 5),
+        (f"hosts: ['*']\nhttp: [{{{_ROUTE}}}]", "MZ0202", "hosts[0]", 5),
+        (f"hosts: [a]\ngateways: [a/b/c]\nhttp: [{{{_ROUTE}}}]", "MZ0103", "gateways[0]", 6),
+        (f"hosts: [a]\nexportTo: ['*', b]\nhttp: [{{{_ROUTE}}}]", "MZ0202", "exportTo", 6),
+        (_rule("name: x"), "MZ0104", "http[0].route", 7),
+        (_rule(f"{_ROUTE}\n  redirect: {{uri: /a}}"), "MZ0202", "http[0].redirect", 8),
+        (
+            _rule("redirect: {uri: /a}\n  directResponse: {status: 200}"),
+            "MZ0202",
+            "http[0].directResponse",
+            8,
+        ),
+        (_rule("redirect: {uri: /a}\n  rewrite: {uri: /b}"), "MZ0202", "http[0].rewrite", 8),
+        (
+            _rule("directResponse: {status: 200}\n  fault: {abort: {httpStatus: 500}}"),
+            "MZ0202",
+            "http[0].fault",
+            8,
+        ),
+        (_rule("route: [{weight: 1}]"), "MZ0104", "http[0].route[0].destination", 7),
+        (
+            _rule("route: [{destination: {host: '*'}}]"),
+            "MZ0103",
+            "http[0].route[0].destination.host",
+            7,
+        ),
+        (
+            _rule("route: [{destination: {host: a, subset: a.b}}]"),
+            "MZ0103",
+            "http[0].route[0].destination.subset",
+            7,
+        ),
+        (
+            _rule("route: [{destination: {host: a, port: {number: 0}}}]"),
+            "MZ0103",
+            "http[0].route[0].destination.port.number",
+            7,
+        ),
+        (
+            _rule("route:\n  - {destination: {host: a}, weight: -1}"),
+            "MZ0103",
+            "http[0].route[0].weight",
+            8,
+        ),
+        (
+            _rule("route: [{destination: {host: a}}, {destination: {host: b}}]"),
+            "MZ0103",
+            "http[0].route",
+            7,
+        ),
+        (_rule(f"{_ROUTE}\n  timeout: 5"), "MZ0103", "http[0].timeout", 8),
+        (_rule(f"{_ROUTE}\n  timeout: -5s"), "MZ0103", "http[0].timeout", 8),
+        (_rule(f"{_ROUTE}\n  retries: {{attempts: -1}}"), "MZ0103", "http[0].retries.attempts", 8),
+        (
+            _rule(f"{_ROUTE}\n  retries: {{attempts: 0, retryOn: 5xx}}"),
+            "MZ0202",
+            "http[0].retries.attempts",
+            8,
+        ),
+        (
+            _rule(f"{_ROUTE}\n  retries: {{attempts: 1, retryOn: 'reset,often'}}"),
+            "MZ0103",
+            "http[0].retries.retryOn",
+            8,
+        ),
+        (
+            _rule(f"{_ROUTE}\n  retries: {{attempts: 1, perTryTimeout: 1us}}"),
+            "MZ0103",
+            "http[0].retries.perTryTimeout",
+            8,
+        ),
+        (_rule("redirect: {redirectCode: 301}"), "MZ0104", "http[0].redirect", 7),
+        (
+            _rule("redirect: {uri: /a, redirectCode: 200}"),
+            "MZ0103",
+            "http[0].redirect.redirectCode",
+            7,
+        ),
+        (_rule("redirect: {scheme: ftp}"), "MZ0103", "http[0].redirect.scheme", 7),
+        (
+            _rule("redirect: {port: 80, derivePort: FROM_REQUEST_PORT}"),
+            "MZ0202",
+            "http[0].redirect.derivePort",
+            7,
+        ),
+        (_rule("directResponse: {status: 99}"), "MZ0103", "http[0].directResponse.status", 7),
+        (_rule("directResponse: {}"), "MZ0104", "http[0].directResponse.status", 7),
+        (
+            _rule("directResponse: {status: 200, body: {bytes: '%'}}"),
+            "MZ0103",
+            "http[0].directResponse.body.bytes",
+            7,
+        ),
+        (
+            _rule("directResponse: {status: 200, body: {bytes: aGk=, string: hi}}"),
+            "MZ0202",
+            "http[0].directResponse.body.bytes",
+            7,
+        ),
+        (
+            _rule(f"directResponse: {{status: 200, body: {{string: {'x' * 1_048_577}}}}}"),
+            "MZ0103",
+            "http[0].directResponse.body",
+            7,
+        ),
+        (_rule(f"{_ROUTE}\n  rewrite: {{}}"), "MZ0104", "http[0].rewrite", 8),
+        (
+            _rule(f"{_ROUTE}\n  rewrite: {{uri: /a, uriRegexRewrite: {{match: a, rewrite: b}}}}"),
+            "MZ0202",
+            "http[0].rewrite.uriRegexRewrite",
+            8,
+        ),
+        (
+            _rule(f"{_ROUTE}\n  rewrite: {{uriRegexRewrite: {{match: '(', rewrite: b}}}}"),
+            "MZ0103",
+            "http[0].rewrite.uriRegexRewrite.match",
+            8,
+        ),
+        (
+            _rule(f"{_ROUTE}\n  rewrite: {{uriRegexRewrite: {{match: a}}}}"),
+            "MZ0104",
+            "http[0].rewrite.uriRegexRewrite.rewrite",
+            8,
+        ),
+        (
+            _rule(
+                f"{_ROUTE}\n  rewrite: {{authority: b}}\n  headers: {{request: {{set: {{Host: c}}}}}}"
+            ),
+            "MZ0202",
+            "http[0].headers.request",
+            9,
+        ),
+        (
+            _rule(f"{_ROUTE}\n  headers: {{request: {{add: {{':path': /a}}}}}}"),
+            "MZ0103",
+            "http[0].headers.request.add[:path]",
+            8,
+        ),
+        (
+            _rule(f"{_ROUTE}\n  headers: {{response: {{remove: ['a b']}}}}"),
+            "MZ0103",
+            "http[0].headers.response.remove[0]",
+            8,
+        ),
+        (
+            _rule(f"{_ROUTE}\n  match: [{{uri: {{prefix: ''}}}}]"),
+            "MZ0103",
+            "http[0].match[0].uri.prefix",
+            8,
+        ),
+        (
+            _rule(f"{_ROUTE}\n  match: [{{uri: {{regex: '('}}}}]"),
+            "MZ0103",
+            "http[0].match[0].uri.regex",
+            8,
+        ),
+        (
+            _rule(f"{_ROUTE}\n  match: [{{uri: {{exact: /a, prefix: /b}}}}]"),
+            "MZ0202",
+            "http[0].match[0].uri",
+            8,
+        ),
+        (
+            _rule(f"{_ROUTE}\n  match: [{{headers: {{':method': {{exact: GET}}}}}}]"),
+            "MZ0103",
+            "http[0].match[0].headers[:method]",
+            8,
+        ),
+        (
+            _rule(f"{_ROUTE}\n  match: [{{withoutHeaders: {{'a b': {{}}}}}}]"),
+            "MZ0103",
+            "http[0].match[0].withoutHeaders[a b]",
+            8,
+        ),
+        (
+            _rule(f"{_ROUTE}\n  match: [{{sourceLabels: {{app: '*'}}}}]"),
+            "MZ0103",
+            "http[0].match[0].sourceLabels.app",
+            8,
+        ),
+        (_rule(f"{_ROUTE}\n  match: [{{port: 70000}}]"), "MZ0103", "http[0].match[0].port", 8),
+        (
+            _rule(f"{_ROUTE}\n  match: [{{gateways: ['']}}]"),
+            "MZ0103",
+            "http[0].match[0].gateways[0]",
+            8,
+        ),
+    ],
+)
+def test_mistakes_are_errors_at_their_field(spec: str, code: str, path: str, line: int) -> None:
+    """With code, path and line, and a word on what to do; nothing comes into force."""
+    parsed = read_spec("VirtualService", spec)
+    assert parsed.object is None
+    assert errors(parsed) == [(code, f"spec.{path}", line)]
+    assert all(each.advice for each in parsed.diagnostics)
+
+
+@pytest.mark.parametrize(
+    ("rule", "code", "path"),
+    [
+        ("mirror: {host: b}\n  mirrors: [{destination: {host: c}}]", "MZ0202", "mirrors"),
+        ("mirror: {host: '*'}", "MZ0103", "mirror.host"),
+        ("mirrors: [{destination: {host: '*'}}]", "MZ0103", "mirrors[0].destination.host"),
+        ("mirrorPercent: 101", "MZ0103", "mirrorPercent"),
+        ("fault: {delay: {}}", "MZ0104", "fault.delay.fixedDelay"),
+        ("fault: {abort: {httpStatus: 500, grpcStatus: OK}}", "MZ0202", "fault.abort"),
+        ("fault: {abort: {httpStatus: 99}}", "MZ0103", "fault.abort.httpStatus"),
+        (
+            "corsPolicy: {allowOrigins: [{regex: '('}]}",
+            "MZ0103",
+            "corsPolicy.allowOrigins[0].regex",
+        ),
+    ],
+)
+def test_what_is_not_translated_is_checked_all_the_same(rule: str, code: str, path: str) -> None:
+    """So that it is right on the day it is translated."""
+    parsed = read_spec("VirtualService", _rule(f"{_ROUTE}\n  {rule}"))
+    assert parsed.object is None
+    assert (code, f"spec.http[0].{path}") in [(code, path) for code, path, _ in told(parsed)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "path"),
+    [
+        ("tls: [{route: [{destination: {host: a}}]}]", "MZ0104", "tls[0].match"),
+        ("tls: [{match: [{sniHosts: []}]}]", "MZ0103", "tls[0].match[0].sniHosts"),
+        ("tls: [{match: [{sniHosts: [b]}]}]", "MZ0103", "tls[0].match[0].sniHosts[0]"),
+        ("tls: [{match: [{sniHosts: [a]}]}]", "MZ0104", "tls[0].route"),
+        ("tcp: [{match: [{port: 80}]}]", "MZ0104", "tcp[0].route"),
+        (
+            "tcp: [{match: [{destinationSubnets: [x]}], route: [{destination: {host: a}}]}]",
+            "MZ0103",
+            "tcp[0].match[0].destinationSubnets[0]",
+        ),
+    ],
+)
+def test_routes_of_connections_are_checked(spec: str, code: str, path: str) -> None:
+    """SNI has to be within the hosts, and there has to be a destination."""
+    parsed = read_spec("VirtualService", f"hosts: [a]\n{spec}")
+    assert (code, f"spec.{path}") in [(code, path) for code, path, _ in told(parsed)]
+    assert parsed.object is None

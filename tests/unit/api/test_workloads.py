@@ -1,0 +1,179 @@
+"""ServiceEntries and WorkloadEntries are read as Istio reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from mizzen.model.kube import Protocol, ServicePort
+from mizzen.model.meta import Labels
+from mizzen.model.traffic import Resolution, ServiceEntry, WorkloadEndpoint, WorkloadEntry
+from tests.unit.api.reading import errors, read_manifest, read_spec, told, value
+
+pytestmark = pytest.mark.unit
+
+
+def test_a_static_entry_has_its_endpoints_in_place() -> None:
+    """Ports without protocol are sniffed, weights are 1 by default."""
+    found = value(read_manifest("service_entry.yaml")["ServiceEntry legacy"])
+    assert isinstance(found, ServiceEntry)
+    assert found == ServiceEntry(
+        meta=found.meta,
+        hosts=("legacy.example.com", "*.legacy.example.com"),
+        addresses=("240.0.0.9", "240.1.0.0/16"),
+        ports=(
+            ServicePort(name="http", number=80, protocol=Protocol.HTTP, target=8080),
+            ServicePort(name="any", number=9000, protocol=Protocol.UNSET),
+        ),
+        external=False,
+        resolution=Resolution.STATIC,
+        endpoints=(
+            WorkloadEndpoint(
+                address="192.0.2.10",
+                ports=(("http", 8081),),
+                labels=Labels((("version", "v1"),)),
+                locality="eu/eu-a/rack1",
+                weight=3,
+                service_account="legacy",
+            ),
+            WorkloadEndpoint(address="192.0.2.11"),
+        ),
+        export_to=found.export_to,
+        subject_alt_names=("spiffe://cluster.local/ns/shop/sa/legacy",),
+    )
+    assert found.export_to == (".",)
+
+
+def test_an_entry_may_select_its_endpoints() -> None:
+    """It is of another world unless it says so."""
+    found = value(read_manifest("service_entry.yaml")["ServiceEntry selected"])
+    assert isinstance(found, ServiceEntry)
+    assert found.selector == Labels((("app", "legacy"),))
+    assert found.external
+
+
+def test_another_resolution_is_kept_and_told_of() -> None:
+    """By its name, also where it is the default."""
+    parsed = read_manifest("service_entry.yaml")["ServiceEntry dns"]
+    assert isinstance(parsed.object, ServiceEntry)
+    assert parsed.object.resolution is Resolution.DNS
+    assert [path for _, path, _ in told(parsed)] == ["spec.resolution", "spec.endpoints[0].network"]
+    assert "DNS" in parsed.diagnostics[0].message
+    implied = read_spec("ServiceEntry", "{hosts: [a.com], ports: [{number: 80, name: p}]}")
+    assert told(implied) == [("MZ0201", "spec.resolution", 4)]
+    assert "NONE" in implied.diagnostics[0].message
+    assert implied.object is not None
+
+
+def test_a_workload_entry_is_one_endpoint() -> None:
+    """Its network does not count yet."""
+    parsed = read_manifest("workload_entry.yaml")["WorkloadEntry vm-1"]
+    assert isinstance(parsed.object, WorkloadEntry)
+    assert parsed.object.endpoint == WorkloadEndpoint(
+        address="192.0.2.20",
+        ports=(("grpc", 9000), ("http", 8080)),
+        labels=Labels((("app", "legacy"), ("version", "v2"))),
+        locality="eu/eu-b",
+        weight=5,
+        service_account="legacy",
+        network="elsewhere",
+    )
+    assert told(parsed) == [("MZ0201", "spec.network", 9)]
+
+
+_PORTS = "ports: [{number: 80, name: http, protocol: HTTP}]"
+_STATIC = f"hosts: [a.com], {_PORTS}, resolution: STATIC"
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "path"),
+    [
+        (f"{{{_PORTS}}}", "MZ0104", "hosts"),
+        (f"{{hosts: [], {_PORTS}}}", "MZ0103", "hosts"),
+        (f"{{hosts: ['*'], {_PORTS}}}", "MZ0103", "hosts[0]"),
+        (f"{{hosts: [a b], {_PORTS}}}", "MZ0103", "hosts[0]"),
+        (f"{{hosts: [a, A], {_PORTS}}}", "MZ0103", "hosts[1]"),
+        (f"{{hosts: [a.com], {_PORTS}, resolution: DYNAMIC_DNS}}", "MZ0103", "hosts[0]"),
+        ("{hosts: [a.com], resolution: NONE}", "MZ0104", "ports"),
+        ("{hosts: [a.com], ports: [{number: 80}]}", "MZ0104", "ports[0].name"),
+        (
+            "{hosts: [a.com], ports: [{number: 80, name: a}, {number: 80, name: b}]}",
+            "MZ0103",
+            "ports[1]",
+        ),
+        (
+            "{hosts: [a.com], ports: [{number: 80, name: a}, {number: 81, name: a}]}",
+            "MZ0103",
+            "ports[1]",
+        ),
+        (
+            "{hosts: [a.com], ports: [{number: 80, name: a, protocol: IPX}]}",
+            "MZ0103",
+            "ports[0].protocol",
+        ),
+        (f"{{hosts: [a.com], {_PORTS}, addresses: [here]}}", "MZ0103", "addresses[0]"),
+        (
+            f"{{hosts: [a.com], {_PORTS}, addresses: [10.0.0.1, 10.0.0.1]}}",
+            "MZ0103",
+            "addresses[1]",
+        ),
+        (
+            f"{{hosts: [a.com], {_PORTS}, addresses: [10.0.0.0/8], resolution: DNS}}",
+            "MZ0202",
+            "addresses[0]",
+        ),
+        (
+            f"{{hosts: [a.com], {_PORTS}, endpoints: [{{address: 10.0.0.1}}]}}",
+            "MZ0202",
+            "endpoints",
+        ),
+        (f"{{{_STATIC}}}", "MZ0104", "endpoints"),
+        (f"{{{_STATIC}, endpoints: [{{}}]}}", "MZ0104", "endpoints[0].address"),
+        (f"{{{_STATIC}, endpoints: [{{address: a.com}}]}}", "MZ0103", "endpoints[0].address"),
+        (f"{{{_STATIC}, endpoints: [{{address: a b}}]}}", "MZ0103", "endpoints[0].address"),
+        (f"{{{_STATIC}, endpoints: [{{address: 'unix://a'}}]}}", "MZ0103", "endpoints[0].address"),
+        (
+            f"{{{_STATIC}, endpoints: [{{address: 'unix:///a', ports: {{http: 1}}}}]}}",
+            "MZ0202",
+            "endpoints[0].ports",
+        ),
+        (
+            f"{{{_STATIC}, endpoints: [{{address: 10.0.0.1, ports: {{web: 1}}}}]}}",
+            "MZ0103",
+            "endpoints[0].ports.web",
+        ),
+        (
+            f"{{{_STATIC}, endpoints: [{{address: 10.0.0.1, labels: {{a: '*'}}}}]}}",
+            "MZ0103",
+            "endpoints[0].labels.a",
+        ),
+        (
+            f"{{{_STATIC}, endpoints: [{{address: 10.0.0.1}}], workloadSelector: {{labels: {{a: b}}}}}}",
+            "MZ0202",
+            "endpoints",
+        ),
+        (f"{{{_STATIC}, workloadSelector: {{}}}}", "MZ0104", "workloadSelector.labels"),
+        (
+            f"{{hosts: [a.com], {_PORTS}, resolution: DNS_ROUND_ROBIN,"
+            " endpoints: [{address: a.com}, {address: b.com}]}",
+            "MZ0202",
+            "endpoints",
+        ),
+        (f"{{hosts: [a.com], {_PORTS}, resolution: MAGIC}}", "MZ0103", "resolution"),
+        (f"{{hosts: [a.com], {_PORTS}, location: MOON}}", "MZ0103", "location"),
+        (f"{{hosts: [a.com], {_PORTS}, exportTo: ['*', '.']}}", "MZ0202", "exportTo"),
+    ],
+)
+def test_mistakes_of_a_service_entry_are_errors(spec: str, code: str, path: str) -> None:
+    """At their field."""
+    parsed = read_spec("ServiceEntry", spec)
+    assert parsed.object is None
+    assert [(code, path) for code, path, _ in errors(parsed)] == [(code, f"spec.{path}")]
+
+
+def test_mistakes_of_a_workload_entry_are_errors() -> None:
+    """It needs an address, unless a network is said to have it."""
+    assert errors(read_spec("WorkloadEntry", "{weight: 1}")) == [("MZ0104", "spec.address", 4)]
+    assert errors(read_spec("WorkloadEntry", "{network: elsewhere}")) == []
+    assert errors(read_spec("WorkloadEntry", "{address: 10.0.0.1, ports: {a: 0}}")) == [
+        ("MZ0103", "spec.ports.a", 5)
+    ]
