@@ -6,7 +6,7 @@ Field names are protobuf's own (``snake_case``), as in Envoy's documentation.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from google.protobuf import json_format, symbol_database
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mizzen.wire import Resource
 
-Shown = dict[str, object]
+Shown = dict[str, Any]  # JSON, of whatever message
 
 
 def message_of(resource: Resource) -> Message:

@@ -85,11 +85,9 @@ def apply_outlier_detection(cluster: Cluster, wanted: OutlierDetection) -> None:
 
 
 def _consecutive(count: UInt32Value, enforced: UInt32Value, wanted: int | None) -> None:
-    """Write after how many failures in a row an endpoint goes; 0 switches it off, ``None`` keeps Envoy's."""
+    """Write after how many failures in a row an endpoint goes; 0 is never, ``None`` is Envoy's default."""
     if wanted is None:
         return
-    if (
-        wanted
-    ):  # Envoy refuses a count of zero only by ejecting at once; enforcing 0 is what switches off
+    if wanted:
         count.value = wanted
     enforced.value = 100 if wanted else 0

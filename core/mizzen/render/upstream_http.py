@@ -20,17 +20,20 @@ HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 def needs_http_options(upstream: Upstream) -> bool:
-    """Tell whether a cluster of a TCP port has to say anything about HTTP.
+    """Tell whether a cluster has anything to say about HTTP: not HTTP/1.1, or how long, or whose name.
 
-    HTTP routes may lead to such a port (TLS origination towards an HTTPS port), so what its
-    DestinationRule says of HTTP counts.
+    It may have on a TCP port too, for HTTP routes may lead there (TLS origination).
     """
-    pool = upstream.connection_pool
-    tls = upstream.tls
+    pool, tls = upstream.connection_pool, upstream.tls
+    lifetimes = (
+        pool.http_idle_timeout,
+        pool.tcp_idle_timeout,
+        pool.max_connection_duration,
+        pool.max_requests_per_connection,
+    )
     return (
         upstream.http is not UpstreamHttp.HTTP1
-        or pool.http_idle_timeout is not None
-        or pool.max_requests_per_connection is not None
+        or any(lifetime is not None for lifetime in lifetimes)
         or (isinstance(tls, SimpleTls) and not tls.sni)
     )
 
