@@ -1,0 +1,118 @@
+"""The proxies of one class that speak one dialect: what they are to have, and what they refused.
+
+A resource that one of them refuses is *quarantined* for all of them: it goes back to the version that
+the class accepted last, which is also what new proxies get, or is withheld where there was none. The
+quarantine of a resource ends when the compiler gives it another version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mizzen.wire import TypeUrl
+from mizzen_xds.change import View
+from mizzen_xds.stream import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mizzen.bundle import Bundle, Entry
+    from mizzen_xds.stream import Rejection
+
+Place = tuple[TypeUrl, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """A refused entry, what stands in its place (``None``: it is withheld), and the proxy's words."""
+
+    guilty: Entry
+    instead: Entry | None
+    text: str
+
+
+class Audience:
+    """What a class is to have, in the form of one dialect."""
+
+    def __init__(self) -> None:
+        self.target: Target | None = None
+        self.quarantine: dict[Place, Quarantined] = {}
+        self._accepted: dict[TypeUrl, View] = {}
+        self._bundle: Bundle | None = None
+
+    def offer(self, bundle: Bundle) -> Target:
+        """Take in a new bundle and return what the proxies are to have."""
+        self._bundle = bundle
+        self.quarantine = {
+            place: held for place, held in self.quarantine.items() if _is_same(bundle, place, held)
+        }
+        return self._aim(bundle)
+
+    def withdraw(self) -> None:
+        """Have nothing to offer until there is a new bundle."""
+        self.target = None
+        self._bundle = None
+
+    def accept(self, type_url: TypeUrl, view: View) -> None:
+        """Take note that a proxy has acknowledged everything of a view."""
+        self._accepted[type_url] = view
+
+    def refuse(self, rejection: Rejection) -> Target | None:
+        """Quarantine what is guilty; return what the proxies are to have instead, if it differs."""
+        bundle = self._bundle
+        if bundle is None:
+            return None
+        found = dict(self._found(bundle, rejection))
+        if not found:
+            return None
+        self.quarantine |= found
+        return self._aim(bundle)
+
+    def _found(self, bundle: Bundle, rejection: Rejection) -> Iterator[tuple[Place, Quarantined]]:
+        """Yield what is to be quarantined: what was superseded meanwhile is not."""
+        for entry, before in rejection.guilty:
+            place = rejection.type, entry.resource.name
+            offered = bundle.get(*place)
+            if offered is not None and offered.resource == entry.resource:
+                instead = self._instead(entry, before)
+                yield place, Quarantined(guilty=entry, instead=instead, text=rejection.text)
+
+    def _instead(self, guilty: Entry, before: Entry | None) -> Entry | None:
+        """Return the version last accepted by the class, or else by the proxy that refused."""
+        resource = guilty.resource
+        view = self._accepted.get(resource.type)
+        accepted = None if view is None else view.get(resource.name)
+        for entry in (accepted, before):
+            if entry is not None and entry.resource.version != resource.version:
+                return entry
+        return None
+
+    def _aim(self, bundle: Bundle) -> Target:
+        before: Mapping[TypeUrl, View] = {} if self.target is None else self.target.views
+        views = {of: self._view(bundle, of, before.get(of)) for of in TypeUrl}
+        self.target = Target(revision=bundle.revision, views=views)
+        return self.target
+
+    def _view(self, bundle: Bundle, type_url: TypeUrl, before: View | None) -> View:
+        """Return the view of a type: the same object as before where nothing of it has changed."""
+        layers = bundle.layers(type_url)
+        overrides = {
+            name: held.instead for (of, name), held in self.quarantine.items() if of is type_url
+        }
+        if before is not None and before.overrides == overrides and _same(before.layers, layers):
+            return before
+        return View(layers, overrides)
+
+
+def _same(older: tuple[object, ...], newer: tuple[object, ...]) -> bool:
+    return len(older) == len(newer) and all(map(_is, older, newer))
+
+
+def _is(one: object, other: object) -> bool:
+    return one is other
+
+
+def _is_same(bundle: Bundle, place: Place, held: Quarantined) -> bool:
+    entry = bundle.get(*place)
+    return entry is not None and entry.resource.version == held.guilty.resource.version

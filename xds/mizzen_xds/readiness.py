@@ -1,0 +1,92 @@
+"""What has to wait for what: the rule of make before break, for one stream at one moment.
+
+A listener, route configuration or virtual host may be sent once the clusters that it requires are
+acknowledged (in whichever version: a changed cluster serves until its successor is warm) and their
+endpoints are sent. A virtual host moreover needs its route configuration to be there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mizzen.names import route_configuration_of
+from mizzen.wire import TypeUrl
+from mizzen_xds.channel import NO_NAMES
+from mizzen_xds.subscription import Subscription
+
+if TYPE_CHECKING:
+    from mizzen_xds.change import Change, View
+    from mizzen_xds.channel import Channel
+    from mizzen_xds.shared import Shared
+    from mizzen_xds.stream import Stream
+
+
+def waiting(stream: Stream, shared: Shared, change: Change) -> frozenset[str]:
+    """Return the names of a change that have to wait."""
+    missing = _missing(stream, shared, change.requires) if change.requires else NO_NAMES
+    homeless = _homeless(stream, change)
+    if not missing and not homeless:
+        return NO_NAMES
+    return frozenset(
+        entry.resource.name
+        for entry in change.entries
+        if not entry.requires.isdisjoint(missing)
+        or (homeless and route_configuration_of(entry.resource.name) in homeless)
+    )
+
+
+def _homeless(stream: Stream, change: Change) -> frozenset[str]:
+    """Return the route configurations whose hosts are about to be sent and that the client lacks."""
+    routes = stream.channel(TypeUrl.ROUTE)
+    if change.type is not TypeUrl.VIRTUAL_HOST or routes is None:
+        return NO_NAMES
+    return frozenset(name for name in change.routes if routes.had.get(name) is None)
+
+
+def _missing(stream: Stream, shared: Shared, required: frozenset[str]) -> frozenset[str]:
+    """Return those of the required clusters that cannot be routed to yet.
+
+    A client that names its clusters learns the names from its routes, so nothing waits for those; nor
+    does anything wait for a cluster that there is not.
+    """
+    channel, view = stream.channel(TypeUrl.CLUSTER), stream.view(TypeUrl.CLUSTER)
+    if channel is None or view is None or not channel.subscription.wildcard:
+        return NO_NAMES
+    missing = _unacknowledged(channel, view, shared, required)
+    missing |= _without_endpoints(stream, shared, required)
+    return frozenset(name for name in missing if view.get(name) is not None)
+
+
+def _unacknowledged(
+    channel: Channel, view: View, shared: Shared, required: frozenset[str]
+) -> frozenset[str]:
+    missing = _unsent(channel, view, shared, required)
+    unanswered = channel.unanswered
+    if unanswered is None:
+        return missing
+    sent = required & unanswered.part.names
+    if unanswered.before.is_blank:
+        return missing | sent
+    return missing | frozenset(name for name in sent if unanswered.before.get(name) is None)
+
+
+def _unsent(
+    channel: Channel, view: View, shared: Shared, required: frozenset[str]
+) -> frozenset[str]:
+    """Return what the client does not have even once it has taken in what is on its way."""
+    had = channel.had
+    change = shared.difference(channel.type, had.view.layers, view.layers, had.subscription)
+    open_names = required.intersection({*had.apart, *had.owed, *change.names, *view.overrides})
+    return frozenset(name for name in open_names if had.get(name) is None)
+
+
+def _without_endpoints(stream: Stream, shared: Shared, required: frozenset[str]) -> frozenset[str]:
+    """Return the clusters that have endpoints which were not sent on this stream."""
+    view, channel = stream.view(TypeUrl.ENDPOINT), stream.channel(TypeUrl.ENDPOINT)
+    if view is None:
+        return NO_NAMES
+    if channel is None:
+        return required & shared.uncovered(view.layers, Subscription())
+    missing = required & shared.uncovered(view.layers, channel.subscription)
+    unsent = _unsent(channel, view, shared, required)
+    return missing | frozenset(name for name in unsent if view.get(name) is not None)

@@ -1,0 +1,354 @@
+"""All types of one stream, without I/O: requests, targets and the time go in, responses come out.
+
+:meth:`Stream.receive` takes a request in, :meth:`Stream.offer` what the proxy is to have, and
+:meth:`Stream.advance` returns what may be sent now. What decides that:
+
+- One response of a type is unanswered at a time, and a change is always made from what the client has to
+  the newest target, so what is superseded meanwhile is never sent.
+- Types are visited in the order clusters, endpoints, secrets, listeners, routes, virtual hosts.
+- *Make before break*: a listener or virtual host waits while a cluster that it requires is not
+  acknowledged or its endpoints are not sent. Hosts that exchange domains wait together, because Envoy
+  refuses a host whose domain another one has. What is not in the target holds nothing up, nor do
+  clusters hold up a client that asks for them by name: it learns their names from its routes.
+- Removed clusters, endpoints, secrets, route configurations and the hosts of removed route
+  configurations *linger* until everything else is acknowledged and some time has passed.
+- A changed cluster warms again and waits for its endpoints: they are sent again.
+- A route configuration that is new to the client is followed by all its hosts; hosts that would come
+  before their route configuration would be dropped by Envoy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mizzen.names import route_configuration_of
+from mizzen.wire import TypeUrl
+from mizzen_xds.change import NO_VIEW, Change, Part, View
+from mizzen_xds.channel import NO_NAMES, Channel, Had, Unanswered, known_only
+from mizzen_xds.domains import exchanging, units
+from mizzen_xds.readiness import waiting
+from mizzen_xds.subscription import first, hosts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mizzen.bundle import Entry
+    from mizzen.render.discovery import Request
+    from mizzen_xds.change import Response
+    from mizzen_xds.dialect import Dialect
+    from mizzen_xds.settings import XdsSettings
+    from mizzen_xds.shared import Shared
+    from mizzen_xds.subscription import Subscription
+
+_ORDER: Final = tuple(TypeUrl)
+_REMOVAL_ORDER: Final = (TypeUrl.VIRTUAL_HOST, TypeUrl.ROUTE, TypeUrl.SECRET, TypeUrl.CLUSTER)
+_ROUTING: Final = frozenset((TypeUrl.LISTENER, TypeUrl.ROUTE, TypeUrl.VIRTUAL_HOST))
+_NOTHING: Final = Part((), (), ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a proxy is to have of each type but secrets, at one revision."""
+
+    revision: int
+    views: Mapping[TypeUrl, View]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A NACK.
+
+    Attributes:
+        names: All that the response carried.
+        guilty: What was at fault, each with the entry that the client accepted before, if any; empty
+            while it is being looked for.
+    """
+
+    type: TypeUrl
+    text: str
+    names: frozenset[str]
+    guilty: tuple[tuple[Entry, Entry | None], ...] = ()
+
+
+class Stream:
+    """One proxy's stream."""
+
+    __slots__ = (
+        "_channels",
+        "_dialect",
+        "_due_s",
+        "_held_since_s",
+        "_is_holding",
+        "_secrets",
+        "_settings",
+        "_shared",
+        "_target",
+        "is_settled",
+    )
+
+    def __init__(self, dialect: Dialect, shared: Shared, settings: XdsSettings) -> None:
+        self._dialect = dialect
+        self._shared = shared
+        self._settings = settings
+        self._channels: dict[TypeUrl, Channel] = {}
+        self._target: Target | None = None
+        self._secrets: View | None = None
+        self._due_s: float | None = None
+        self._held_since_s: float | None = None
+        self._is_holding = False
+        self.is_settled = False
+
+    @property
+    def target(self) -> Target | None:
+        """What was last offered."""
+        return self._target
+
+    @property
+    def wake_s(self) -> float | None:
+        """When :meth:`advance` may have something to send though nothing else happened."""
+        held = self._held_since_s
+        limit = None if held is None else held + self._settings.hold_limit.total_seconds()
+        times = [time for time in (self._due_s, limit) if time is not None]
+        return min(times, default=None)
+
+    def channel(self, type_url: TypeUrl) -> Channel | None:
+        """Return the state of a type, ``None`` where it was not asked for."""
+        return self._channels.get(type_url)
+
+    def view(self, type_url: TypeUrl) -> View | None:
+        """Return what the proxy is to have of a type, ``None`` where that is not known yet."""
+        if type_url is TypeUrl.SECRET:
+            return self._secrets
+        return None if self._target is None else self._target.views[type_url]
+
+    def has_acknowledged(self, type_url: TypeUrl, name: str) -> bool:
+        """Tell whether the proxy has acknowledged what it is to have under a name, if it asks for it."""
+        channel, view = self._channels.get(type_url), self.view(type_url)
+        if channel is None or view is None or not channel.had.subscription.matches(name):
+            return True
+        entry, had = view.get(name), channel.acknowledged(name)
+        if entry is None or had is None:
+            return entry is None and had is None
+        return entry.resource.version == had.version
+
+    # What comes in
+
+    def offer(self, target: Target) -> None:
+        """Have the proxy brought to a target; what was not sent of an earlier one never is."""
+        self._target = target
+
+    def offer_secrets(self, view: View) -> None:
+        """Have the proxy brought to these secrets."""
+        self._secrets = view
+
+    def receive(self, request: Request) -> Rejection | None:
+        """Take a request in; return the rejection that it brings."""
+        if request.type is None or request.type not in self._dialect.types:
+            return None
+        channel = self._channels.get(request.type)
+        if channel is None:
+            self._open(request.type, request)
+            return None
+        rejection = self._answer(channel, request) if request.nonce else None
+        if self._dialect.is_current(channel, request):
+            step = self._dialect.step(channel.subscription, request)
+            if step is not None:
+                self._subscribe(channel, self._shared.intern(step), step.asked)
+        return rejection
+
+    def _open(self, type_url: TypeUrl, request: Request) -> None:
+        step = first(request, type_url)
+        subscription = self._shared.intern(step)
+        apart = known_only(type_url, request.versions)
+        had = Had(NO_VIEW, subscription, apart, step.asked.difference(apart))
+        channel = Channel(type_url, subscription, had)
+        channel.initial = request.versions or None
+        channel.claimed = request.version
+        self._channels[type_url] = channel
+        if type_url in (TypeUrl.ROUTE, TypeUrl.VIRTUAL_HOST):
+            self._follow_routes()
+
+    def _subscribe(
+        self, channel: Channel, subscription: Subscription, asked: frozenset[str]
+    ) -> None:
+        channel.subscription = subscription
+        channel.resubscribe(subscription, asked)
+        if channel.type in (TypeUrl.ROUTE, TypeUrl.VIRTUAL_HOST):
+            self._follow_routes()
+
+    def _follow_routes(self) -> None:
+        """Have the virtual hosts of the route configurations that are asked for."""
+        hosts = self._channels.get(TypeUrl.VIRTUAL_HOST)
+        routes = self._channels.get(TypeUrl.ROUTE)
+        if hosts is not None and routes is not None:
+            wanted = hosts_of(hosts.subscription, routes.subscription)
+            if wanted != hosts.had.subscription:
+                hosts.resubscribe(wanted, NO_NAMES)
+
+    def _answer(self, channel: Channel, request: Request) -> Rejection | None:
+        unanswered = channel.unanswered
+        if unanswered is None or unanswered.nonce != request.nonce:
+            return None
+        if request.error is None:
+            channel.acknowledge()
+            return None
+        part, before = unanswered.part, unanswered.before
+        guilty = channel.refuse(request.error, units(channel.type, part, before))
+        found = [
+            (entry, before.entry(entry.resource.name))
+            for entry in part.entries
+            if entry.resource.name in guilty
+        ]
+        if channel.type is TypeUrl.SECRET and self._secrets is not None:
+            withheld = dict.fromkeys(guilty)
+            self._secrets = View(self._secrets.layers, {**self._secrets.overrides, **withheld})
+        return Rejection(
+            type=channel.type, text=request.error, names=part.names, guilty=tuple(found)
+        )
+
+    # What goes out
+
+    def advance(self, now_s: float) -> list[Response]:
+        """Return what may be sent now. A target that is not known yet gives nothing."""
+        responses = []
+        self._is_holding = False
+        is_settled = True
+        for type_url in _ORDER:
+            channel = self._channels.get(type_url)
+            view = None if channel is None else self.view(type_url)
+            if channel is None or view is None:
+                continue
+            if channel.unanswered is None:
+                response = self._turn(channel, view, now_s)
+                if response is not None:
+                    responses.append(response)
+            is_settled = is_settled and channel.is_settled(view)
+        self.is_settled = is_settled and self._target is not None
+        if not self._is_holding:
+            self._held_since_s = None
+        elif self._held_since_s is None:
+            self._held_since_s = now_s
+        return responses or self._clean_up(now_s)
+
+    def _turn(self, channel: Channel, view: View, now_s: float) -> Response | None:
+        """Return the next response of a type that has none unanswered."""
+        if channel.is_clean(view) or self._is_early(channel):
+            return None
+        if channel.queue and channel.had.view is view:
+            before = channel.had
+            return self._sent(channel, channel.send_next(), before)
+        change = channel.pending(self._shared, view)
+        if not change:
+            channel.settle(view)
+            return self._first_answer(channel)
+        before = channel.had
+        held = self._held(channel, change, now_s)
+        lingering = self._lingering(channel, change)
+        parts = self._shared.parts(change.without(held | lingering))
+        part = channel.send(view, parts, held, lingering)
+        if lingering:
+            self._due_s = None
+        return None if part is None else self._sent(channel, part, before)
+
+    def _is_early(self, channel: Channel) -> bool:
+        """Which virtual hosts are meant is known only when the route configurations are asked for."""
+        return (
+            channel.type is TypeUrl.VIRTUAL_HOST
+            and channel.subscription.wildcard
+            and TypeUrl.ROUTE not in self._channels
+        )
+
+    def _first_answer(self, channel: Channel) -> Response | None:
+        """A client that asks for everything waits for an answer, even if there is nothing."""
+        if channel.answered or not channel.subscription.wildcard:
+            return None
+        return self._sent(channel, _NOTHING, channel.had)
+
+    def _sent(self, channel: Channel, part: Part, before: Had) -> Response | None:
+        channel.answered = True
+        response = self._dialect.response(channel, part, self._shared)
+        if response is not None:
+            channel.unanswered = Unanswered(response.nonce, part, before)
+            channel.nonce = response.nonce
+        if channel.type is TypeUrl.CLUSTER:
+            self._after_clusters(part, before)
+        elif channel.type is TypeUrl.ROUTE:
+            self._after_routes(part, before)
+        return response
+
+    def _after_clusters(self, part: Part, before: Had) -> None:
+        """A cluster that changed warms again, for which it needs its endpoints again."""
+        endpoints, view = self._channels.get(TypeUrl.ENDPOINT), self.view(TypeUrl.ENDPOINT)
+        if endpoints is None or view is None or before.is_blank:
+            return
+        changed = frozenset(
+            name
+            for name in part.names
+            if before.get(name) is not None and endpoints.had.get(name) is not None
+        )
+        endpoints.owe(frozenset(name for name in changed if view.get(name) is not None))
+
+    def _after_routes(self, part: Part, before: Had) -> None:
+        """A route configuration that is new to the client has none of its hosts."""
+        hosts, view = self._channels.get(TypeUrl.VIRTUAL_HOST), self.view(TypeUrl.VIRTUAL_HOST)
+        if hosts is None or view is None or hosts.had.is_blank:
+            return
+        names = (entry.resource.name for entry in part.entries)
+        new = frozenset(name for name in names if before.get(name) is None)
+        hosts.owe(self._shared.hosts(view.layers, new))
+
+    # What waits
+
+    def _held(self, channel: Channel, change: Change, now_s: float) -> frozenset[str]:
+        held = channel.suspected(change)
+        if channel.type not in _ROUTING or self._is_patience_over(now_s):
+            return held
+        names = waiting(self, self._shared, change)
+        if not names:
+            return held
+        self._is_holding = True
+        if channel.type is TypeUrl.VIRTUAL_HOST:
+            names = exchanging(change, channel.had, names)
+        return held | names
+
+    def _is_patience_over(self, now_s: float) -> bool:
+        since = self._held_since_s
+        return since is not None and now_s >= since + self._settings.hold_limit.total_seconds()
+
+    def _lingering(self, channel: Channel, change: Change) -> frozenset[str]:
+        """Return what is to be removed, but later: all but listeners and hosts of living routes."""
+        if not change.removed or channel.type is TypeUrl.LISTENER:
+            return NO_NAMES
+        routes = self.view(TypeUrl.ROUTE)
+        if channel.type is TypeUrl.VIRTUAL_HOST and routes is not None:
+            names = tuple(n for n in change.removed if not routes.get(route_configuration_of(n)))
+        else:
+            names = change.removed
+        return frozenset(name for name in names if channel.had.get(name) is not None)
+
+    def _clean_up(self, now_s: float) -> list[Response]:
+        """Return the removals of what has lingered long enough."""
+        lingering = [channel for channel in self._channels.values() if channel.had.lingering]
+        if not lingering:
+            self._due_s = None
+        if not lingering or not self.is_settled:
+            return []
+        if self._due_s is None:
+            self._due_s = now_s + self._settings.linger.total_seconds()
+        if now_s < self._due_s:
+            return []
+        # A client unsubscribes from the endpoints of a cluster that it loses; what it is still
+        # subscribed to after that goes last.
+        first_out = [channel for channel in lingering if channel.type is not TypeUrl.ENDPOINT]
+        first_out.sort(key=lambda channel: _REMOVAL_ORDER.index(channel.type))
+        removals = [self._remove(channel) for channel in first_out or lingering]
+        self.is_settled = all(channel.unanswered is None for channel in lingering)
+        return [response for response in removals if response is not None]
+
+    def _remove(self, channel: Channel) -> Response | None:
+        before = channel.had
+        change = self._shared.exactly(channel.type, (), tuple(sorted(before.lingering)))
+        part = self._shared.parts(change)[0]
+        channel.remove(part.names)
+        return self._sent(channel, part, before)
