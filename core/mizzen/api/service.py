@@ -71,7 +71,7 @@ class ServiceSpec(OpenModel):
     )
     internal_traffic_policy: Annotated[
         str,
-        NotTranslated("traffic is not kept on the client's node", only=("Local",)),
+        NotTranslated("traffic is not kept on the client's node", unless=("Cluster",)),
     ] = Field(default="Cluster", description="Whether clients stay on their node.")
     traffic_distribution: Annotated[
         str, NotTranslated("locality comes with locality load balancing")

@@ -35,7 +35,7 @@ def _reviews() -> DestinationRule:
 def test_a_policy_has_four_blocks() -> None:
     """Durations are durations, and what is not written is None."""
     found = _reviews()
-    assert (found.host, found.export_to) == ("reviews", ("*",))
+    assert (found.host, found.export_to) == ("reviews", (".",))
     assert found.policy is not None
     assert found.policy.base == PortPolicy(
         load_balancer=LoadBalancer(
