@@ -206,10 +206,12 @@ class Database:
     # Setting and marking
 
     def _set(self, source: Input[Any, Any], key: Hashable, value: object) -> None:
-        node = self._node(source, key)
-        if node.value is value or node.value == value:
+        known = self.peek(source, key)
+        if known is value or known == value:
             return
-        node.value = value
+        node = self._node(source, key)
+        # A cell is given up by identity with the default, so an equal value becomes that very one.
+        node.value = source.default if value == source.default else value
         node.changed_at = self.revision
         self._mark_readers(node)
         if self._is_unread(node):
@@ -285,6 +287,7 @@ class Database:
     def _refresh_fold(self, node: _Node, fold: Fold[Any, Any, Any, Any]) -> None:
         first = node.value is _UNSET
         keys = self._node(fold.members, node.key)
+        keys.readers.add(node)
         if keys.dirty:
             self._refresh(keys)
         known = node.members
@@ -292,7 +295,8 @@ class Database:
         fresh: set[Hashable] = set()
         if first or keys.changed_at > node.checked_at:
             gone, fresh = set(known) - keys.value, keys.value - known.keys()
-        touched = {d.member_key for d in node.dirty_deps if d.source is fold.member} - gone
+        dirty = {d.member_key for d in node.dirty_deps if d.source is fold.member}
+        touched = (dirty & known.keys()) - gone
         nodes = {key: self._member(node, fold, key) for key in fresh | touched}
         changes = {key: (known[key][1], None) for key in gone}
         for key, member in nodes.items():
@@ -308,6 +312,8 @@ class Database:
 
     def _member(self, node: _Node, fold: Fold[Any, Any, Any, Any], key: Hashable) -> _Node:
         member = self._node(fold.member, (node.key, key))
+        # From here on, so that it is not dropped when another member stops reading it meanwhile.
+        member.readers.add(node)
         if member.dirty:
             self._refresh(member)
         return member
@@ -317,9 +323,7 @@ class Database:
     ) -> None:
         """Make the graph say what a refreshed fold now consists of."""
         for dep in (keys, *nodes.values()):
-            if dep not in node.deps:
-                node.deps[dep] = len(node.deps)
-                dep.readers.add(node)
+            node.deps.setdefault(dep, len(node.deps))
         for key, member in nodes.items():
             node.members[key] = (member, member.value)
         lost = [node.members.pop(key)[0] for key in gone]

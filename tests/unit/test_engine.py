@@ -146,6 +146,27 @@ def test_a_cell_set_back_to_its_default_goes() -> None:
     assert len(db) == 0
 
 
+def test_unsetting_what_was_never_set_leaves_nothing() -> None:
+    """A cell that gets its default, or something equal to it, is not kept."""
+    db = Database()
+    db.commit([(NUMBER, "a", 0), (NAMES, "b", frozenset(set[str]()))])
+    assert len(db) == 0
+    db.commit([(NAMES, "b", frozenset("x"))])
+    db.commit([(NAMES, "b", frozenset(set[str]()))])
+    assert len(db) == 0
+
+
+def test_a_cell_that_is_read_outlives_its_default() -> None:
+    """A reader keeps its cell, so that it learns when the cell is set again."""
+    db = Database()
+    assert double(db, "a") == 0
+    db.commit([(NUMBER, "a", 1)])
+    db.commit([(NUMBER, "a", 0)])
+    assert double(db, "a") == 0
+    db.commit([(NUMBER, "a", 4)])
+    assert double(db, "a") == 8
+
+
 @query
 def chicken(db: Database, key: str) -> int:
     return egg(db, key)
@@ -189,6 +210,17 @@ def test_the_inputs_of_a_value_are_known() -> None:
     """Provenance by reading: every cell that a value was made from."""
     db = Database()
     assert db.inputs_of(report, "a") == {("number", "a")}
+
+
+@query
+def difference(db: Database, key: str) -> int:
+    return double(db, key) - is_large(db, key) - NUMBER(db, key)
+
+
+def test_an_input_that_is_read_by_two_ways_is_named_once() -> None:
+    """Provenance is a set, however many queries stand between."""
+    db = Database()
+    assert db.inputs_of(difference, "a") == {("number", "a")}
 
 
 @query
@@ -264,6 +296,71 @@ def test_an_empty_fold_is_its_start() -> None:
     """No members, no steps."""
     assert TOTAL(Database(), "none") == 0
     assert STEPS == []
+
+
+def test_a_member_that_goes_keeps_what_others_read() -> None:
+    """A lost member's own dependencies stay where another member reads them too."""
+    db = _three()
+    double(db, "a")
+    db.commit([(NAMES, "all", frozenset("bc"))])
+    assert doubled_total(db, "all") == 2 * (2 + 3)
+    db.commit([(NUMBER, "a", 50)])
+    assert double(db, "a") == 100
+
+
+FOLLOWED: Input[str, str] = Input("followed", "")
+
+
+@query
+def following(db: Database, key: tuple[str, str]) -> int:
+    followed = FOLLOWED(db, key[1])
+    return following(db, (key[0], followed)) if followed else NUMBER(db, key[1])
+
+
+FOLLOWING: Fold[str, str, int, int] = Fold("following", names, following, 0, _step)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_member_that_another_one_read_before_joins_for_good(seed: int) -> None:
+    """A value that was read by a member, and becomes one while that one stops reading it, is followed."""
+    db = Database()
+    others = [f"{seed}-{number}" for number in range(4)]
+    db.commit([(FOLLOWED, o, "x") for o in others])
+    db.commit([(NUMBER, "x", 1), (NAMES, "all", frozenset(others))])
+    assert FOLLOWING(db, "all") == 4
+    db.commit([(FOLLOWED, o, "") for o in others])
+    db.commit([(NAMES, "all", frozenset([*others, "x"]))])
+    assert FOLLOWING(db, "all") == 1
+    db.commit([(NUMBER, "x", 5)])
+    assert FOLLOWING(db, "all") == 5
+
+
+BAD: Input[str, bool] = Input("bad", default=False)
+
+
+@query
+def fussy(db: Database, key: tuple[str, str]) -> int:
+    if BAD(db, key[1]):
+        raise ValueError(key[1])
+    return NUMBER(db, key[1])
+
+
+FUSSY: Fold[str, str, int, int] = Fold("fussy", names, fussy, 0, _step)
+
+
+def test_a_fold_recovers_from_a_failing_member() -> None:
+    """A member that failed when it came, and is gone by the next pull, leaves no trace in the sum."""
+    db = Database()
+    db.commit([(NUMBER, "a", 1), (NUMBER, "b", 2), (BAD, "b", True)])
+    db.commit([(NAMES, "all", frozenset("a"))])
+    assert FUSSY(db, "all") == 1
+    db.commit([(NAMES, "all", frozenset("ab"))])
+    with pytest.raises(ValueError, match="b"):
+        FUSSY(db, "all")
+    db.commit([(NAMES, "all", frozenset("a")), (BAD, "b", False), (NUMBER, "a", 3)])
+    assert FUSSY(db, "all") == 3
+    db.commit([(NAMES, "all", frozenset("ab"))])
+    assert FUSSY(db, "all") == 5
 
 
 def test_a_fold_can_be_forgotten() -> None:
