@@ -13,18 +13,25 @@ from typing import TYPE_CHECKING
 
 from mizzen.engine import query
 from mizzen.ir import Forward, Route, VirtualHost
-from mizzen.model.kube import Protocol
+from mizzen.model.kube import Protocol, Service
 from mizzen.model.meta import NO_LABELS, visible_from
 from mizzen.model.proxy import Scope
-from mizzen.model.traffic import VirtualService
+from mizzen.model.traffic import ServiceEntry, VirtualService
 from mizzen.names import covering_hosts, is_wildcard, resolve_host
 from mizzen.resolve.matching import Place, default_route, routes_of
 from mizzen.resolve.rules import has_own_rules, rule_for
 from mizzen.resolve.services import MeshService, candidates, is_public, service_at
-from mizzen.resolve.world import OBJECT, ROUTES_AT_HOST, SERVICES_AT_HOST, settings
+from mizzen.resolve.world import (
+    OBJECT,
+    ROUTES_AT_HOST,
+    SERVICES_AT_ADDRESS,
+    SERVICES_AT_HOST,
+    settings,
+)
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
+    from mizzen.names import ObjectKey
 
 # Istio's port for virtual hosts of VirtualServices that no service stands behind.
 _DEFAULT_HTTP_PORT = 80
@@ -106,6 +113,9 @@ def route_viewer(db: Database, key: tuple[Scope, str]) -> Scope:
 def virtual_hosts(db: Database, key: tuple[Scope, str]) -> tuple[VirtualHost, ...]:
     """Return a host's virtual hosts, one for each HTTP port, or for each sniffed one."""
     scope, host = key
+    if host == "*":
+        # The route configuration's own catch-all has this name, and Envoy takes each once.
+        return ()
     service = service_at(db, scope, host)
     if service is None:
         return _without_service(db, scope, host)
@@ -140,7 +150,7 @@ def _without_service(db: Database, scope: Scope, host: str) -> tuple[VirtualHost
     if SERVICES_AT_HOST(db, host):
         return ()
     item = virtual_service_for(db, scope, host)
-    if item is None or not item.http or host == "*":
+    if item is None or not item.http:
         return ()
     return (
         VirtualHost(
@@ -169,8 +179,31 @@ def domains(db: Database, scope: Scope, service: MeshService) -> tuple[str, ...]
             names.append(service.meta.name)
     if service.headless:
         names += [f"*.{name}" for name in names if not name.endswith(".")]
-    names += [_literal(address) for address in service.addresses if "/" not in address]
-    return tuple(dict.fromkeys(name.lower() for name in names))
+    free = [name for name in names if name == host or not _is_taken(db, name)]
+    free += [_literal(address) for address in _own_addresses(db, service)]
+    return tuple(dict.fromkeys(name.lower() for name in free))
+
+
+def _is_taken(db: Database, name: str) -> bool:
+    """Tell whether somebody has a short form as a full host: it is theirs (Envoy takes each name once)."""
+    return bool(SERVICES_AT_HOST(db, name) or ROUTES_AT_HOST(db, name))
+
+
+def _own_addresses(db: Database, service: MeshService) -> list[str]:
+    """Return the addresses of a service that no older one has."""
+    return [
+        address
+        for address in service.addresses
+        if "/" not in address and _oldest_at(db, address) in (None, service.key)
+    ]
+
+
+@query
+def _oldest_at(db: Database, address: str) -> ObjectKey | None:
+    """Return the oldest object that has a virtual address."""
+    items = (OBJECT(db, key) for key in SERVICES_AT_ADDRESS(db, address))
+    found = [item for item in items if isinstance(item, Service | ServiceEntry)]
+    return min(found, key=lambda item: item.meta.age_rank).meta.key if found else None
 
 
 def _literal(address: str) -> str:

@@ -104,6 +104,10 @@ def _own_namespace(item: Object, _mesh: MeshSettings) -> tuple[str, ...]:
     return (item.meta.namespace,)
 
 
+def _addresses(item: Service | ServiceEntry, _mesh: MeshSettings) -> tuple[str, ...]:
+    return item.cluster_ips if isinstance(item, Service) else item.addresses
+
+
 def _selecting(
     item: Service | ServiceEntry, _mesh: MeshSettings
 ) -> tuple[tuple[str, tuple[str, str]], ...]:
@@ -162,6 +166,9 @@ def _everywhere(_item: Object, _mesh: MeshSettings) -> tuple[str, ...]:
 
 
 SERVICES_AT_HOST: Final[Index[str]] = Index("services at host", (Service, ServiceEntry), hosts_of)
+SERVICES_AT_ADDRESS: Final[Index[str]] = Index(
+    "services at address", (Service, ServiceEntry), _addresses
+)
 SERVICES_SELECTING: Final[Index[tuple[str, tuple[str, str]]]] = Index(
     "services selecting", (Service, ServiceEntry), _selecting
 )
@@ -206,6 +213,7 @@ ANALYSED: Final[Index[ObjectKey]] = Index(
 
 _INDEXES: Final[tuple[Index[Any], ...]] = (
     SERVICES_AT_HOST,
+    SERVICES_AT_ADDRESS,
     SERVICES_SELECTING,
     SLICES_OF,
     PODS_AT,
