@@ -88,10 +88,12 @@ class Table(Mapping[str, Entry]):
             return self
         table = object.__new__(Table)
         table._entries = _merged(self._entries, real)
-        if self._step == self._lineage.next:
+        if self._entries and self._step == self._lineage.next:
             self._lineage.record(frozenset(real))
             table._lineage, table._step = self._lineage, self._step + 1
-        else:  # a second branch from an old table: it starts a lineage of its own
+        else:
+            # A second branch from an old table starts a lineage of its own, and so does whatever comes
+            # of an empty one: strangers have it in common, and there is nothing to compare with.
             table._lineage, table._step = _Lineage(), 0
         return table
 
