@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import click
-from typing_extensions import Unpack, override
+from typing_extensions import Unpack
 
 if TYPE_CHECKING:
     from mizzen_operator.address import Address
@@ -27,45 +27,38 @@ class _Options(TypedDict):
     log_level: str
 
 
-class _AddressType(click.ParamType):
-    """HOST:PORT."""
+def _address(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Address | None:
+    """Read HOST:PORT; what is none is an error of the command line."""
+    from mizzen_operator.address import Address  # noqa: PLC0415
 
-    name = "HOST:PORT"
-
-    @override
-    def convert(
-        self,
-        value: Any,  # click's own word for what may be text or converted already
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Address:
-        from mizzen_operator.address import Address  # noqa: PLC0415
-
-        if isinstance(value, Address):
-            return value
-        try:
-            return Address.parse(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+    if text is None:
+        return None
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command()
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--xds",
-    type=_AddressType(),
+    callback=_address,
+    metavar="HOST:PORT",
     default="127.0.0.1:15012",
     show_default=True,
     help="For proxies, over TLS.",
 )
 @click.option(
     "--insecure-xds",
-    type=_AddressType(),
+    callback=_address,
+    metavar="HOST:PORT",
     help="For development: no TLS, no identities; loopback only.",
 )
 @click.option(
     "--http",
-    type=_AddressType(),
+    callback=_address,
+    metavar="HOST:PORT",
     default="127.0.0.1:15014",
     show_default=True,
     help="Metrics, health, status.",

@@ -61,16 +61,20 @@ class Round:
     """What one round changed.
 
     Attributes:
+        batch: The changes that were compiled, if there were any.
         classes: The proxies that are new or changed their class.
         bundles: The classes that are new or whose configuration changed.
         gone: The classes that no proxy has any more.
-        seconds: From the moment the round began.
+        is_complete: The sources have told everything; nothing is handed over before.
+        seconds: How long it took.
     """
 
     revision: int
+    batch: Batch | None
     classes: Mapping[str, ProxyClass]
     bundles: Mapping[ProxyClass, Bundle]
     gone: frozenset[ProxyClass]
+    is_complete: bool
     seconds: float
 
 
@@ -163,41 +167,54 @@ class CompilerThread:
 
     def _round(self, waiting: _Waiting) -> Round:
         began = time.perf_counter()
+        live = self._live
+        proxies = live.proxies if waiting.proxies is None else waiting.proxies
+        is_new = waiting.changes is not None
         if waiting.changes is not None:
             self._revision = self._compiler.commit(waiting.changes)
             self._is_complete |= waiting.changes.complete
-        if waiting.proxies is not None:
-            self._forget_nodes(waiting.proxies)
-            self._live.proxies = waiting.proxies
         # Until a source has told everything, what a proxy would get is not yet its configuration.
-        classes = self._classify() if self._is_complete else {}
-        bundles = {of: self._compiler.bundle(of) for of in dict.fromkeys(classes.values())}
-        return self._hand_over(classes, bundles, began)
-
-    def _classify(self) -> dict[str, ProxyClass]:
-        return {name: self._compiler.classify(node) for name, node in self._live.proxies.items()}
-
-    def _forget_nodes(self, proxies: Mapping[str, NodeInfo]) -> None:
-        for node in set(self._live.proxies.values()) - set(proxies.values()):
-            self._compiler.forget_node(node)
-
-    def _hand_over(
-        self, classes: dict[str, ProxyClass], bundles: dict[ProxyClass, Bundle], began: float
-    ) -> Round:
-        before = self._live
-        gone = frozenset(before.bundles.keys() - bundles.keys())
-        for of in gone:
-            self._compiler.forget(of)
-        self._live = _Live(proxies=before.proxies, classes=classes, bundles=bundles)
+        classes = self._classes(proxies, anew=is_new) if self._is_complete else {}
+        bundles = self._bundles(classes, anew=is_new)
+        gone = frozenset(live.bundles.keys() - bundles.keys())
+        self._forget(proxies, gone)
+        self._live = _Live(proxies=proxies, classes=classes, bundles=bundles)
         return Round(
             revision=self._revision,
-            classes={name: of for name, of in classes.items() if before.classes.get(name) != of},
-            bundles={
-                of: bundle for of, bundle in bundles.items() if before.bundles.get(of) is not bundle
-            },
+            batch=waiting.changes,
+            classes={name: of for name, of in classes.items() if live.classes.get(name) != of},
+            bundles={of: new for of, new in bundles.items() if live.bundles.get(of) is not new},
             gone=gone,
+            is_complete=self._is_complete,
             seconds=time.perf_counter() - began,
         )
+
+    def _classes(self, proxies: Mapping[str, NodeInfo], *, anew: bool) -> dict[str, ProxyClass]:
+        """Return the class of each proxy; without a change only new proxies are asked for."""
+        live = self._live
+        return {
+            name: live.classes[name]
+            if not anew and name in live.classes and live.proxies[name] is node
+            else self._compiler.classify(node)
+            for name, node in proxies.items()
+        }
+
+    def _bundles(
+        self, classes: Mapping[str, ProxyClass], *, anew: bool
+    ) -> dict[ProxyClass, Bundle]:
+        known = self._live.bundles
+        return {
+            of: known[of] if not anew and of in known else self._compiler.bundle(of)
+            for of in dict.fromkeys(classes.values())
+        }
+
+    def _forget(self, proxies: Mapping[str, NodeInfo], gone: frozenset[ProxyClass]) -> None:
+        """Let the compiler go of what no proxy has any more."""
+        for name, node in self._live.proxies.items():
+            if proxies.get(name) != node:
+                self._compiler.forget_node(node)
+        for of in gone:
+            self._compiler.forget(of)
 
 
 def merge(first: Batch | None, second: Batch) -> Batch:

@@ -41,9 +41,11 @@ class MeshSecrets:
         authority: Authority,
         renewer: Renewer,
         kept: SvidFolder,
+        clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
         self._authority = authority
+        self._clock = clock
         self._renewer = renewer
         self._kept = kept
         self._log = log
@@ -55,6 +57,11 @@ class MeshSecrets:
     def roots(self) -> bytes:
         """The roots that everybody believes, in PEM."""
         return self._authority.bundle().roots_pem
+
+    @property
+    def identities(self) -> frozenset[SpiffeId]:
+        """Whose secrets were asked for."""
+        return frozenset(self._given)
 
     def secrets(self, identity: SpiffeId) -> Table:
         """Return what SDS gives an identity; nothing where the authority refuses it a certificate."""
@@ -73,8 +80,15 @@ class MeshSecrets:
         self._given[identity] = (svid, roots, table)
         return table
 
-    def renew(self) -> frozenset[SpiffeId]:
-        """Do what is due by now; return whose secrets are new."""
+    def renew(self, in_use: frozenset[SpiffeId]) -> frozenset[SpiffeId]:
+        """Do what is due by now; return whose secrets are new.
+
+        An identity that no proxy uses any more is not renewed but forgotten.
+        """
+        now = self._clock.now()
+        for identity, (svid, _, _) in list(self._given.items()):
+            if identity not in in_use and svid.renew_at <= now:
+                self._forget(identity)
         events = self._authority.tick()
         renewed = self._renewer.renew_due()
         if events.steps:
@@ -92,16 +106,16 @@ class MeshSecrets:
         tick = self._authority.next_tick()
         return tick if due is None else min(due, tick)
 
-    def forget(self, identity: SpiffeId) -> None:
-        """Renew no longer for an identity that has no proxy left."""
-        self._given.pop(identity, None)
+    def _forget(self, identity: SpiffeId) -> None:
+        del self._given[identity]
         self._renewer.forget(identity)
 
 
 class Renewal:
     """Renews for as long as it runs, and at once when asked to.
 
-    ``on_changed`` is called with the identities whose secrets are new.
+    ``in_use`` says which identities have proxies. ``on_renewed`` is called after each renewal with the
+    identities whose secrets are new, be it none.
     """
 
     def __init__(
@@ -111,13 +125,15 @@ class Renewal:
         log: FilteringBoundLogger,
         *,
         roots_file: Path,
-        on_changed: Callable[[frozenset[SpiffeId]], None],
+        in_use: Callable[[], frozenset[SpiffeId]],
+        on_renewed: Callable[[frozenset[SpiffeId]], None],
     ) -> None:
         self._secrets = secrets
         self._clock = clock
         self._log = log
         self._roots_file = roots_file
-        self._on_changed = on_changed
+        self._in_use = in_use
+        self._on_renewed = on_renewed
         self._roots = b""
         self._write_roots()
 
@@ -127,7 +143,7 @@ class Renewal:
             left = (self._secrets.next_due() - self._clock.now()).total_seconds()
             await asyncio.sleep(min(max(left, 0.0), _LONGEST_SLEEP_SECONDS))
             try:
-                self._announce(self._secrets.renew())
+                self._announce(self._secrets.renew(self._in_use()))
             except CertsError as error:
                 self._log.error("renewal failed", reason=str(error), retry_seconds=_RETRY_SECONDS)
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -141,8 +157,7 @@ class Renewal:
 
     def _announce(self, identities: frozenset[SpiffeId]) -> None:
         self._write_roots()
-        if identities:
-            self._on_changed(identities)
+        self._on_renewed(identities)
 
     def _write_roots(self) -> None:
         """Put the roots where the bootstraps of proxies find them."""

@@ -25,6 +25,7 @@ TD = TrustDomain("cluster.local")
 CART = SpiffeId(trust_domain=TD, namespace="shop", service_account="cart")
 STOCK = SpiffeId(trust_domain=TD, namespace="shop", service_account="stock.v2")
 STRANGER = SpiffeId(trust_domain=TrustDomain("other"), namespace="shop", service_account="cart")
+ALL = frozenset({CART, STOCK})
 HOUR = timedelta(hours=1)
 
 
@@ -46,7 +47,8 @@ def start(state: StateFolder, clock: ManualClock) -> MeshSecrets:
     """The secrets of a control plane that starts on a state folder."""
     authority = Authority.open(FileStore(state.authority), TD, clock)
     renewer = Renewer(authority, clock, Random(7))
-    return MeshSecrets(authority, renewer, SvidFolder(state.svids), make_logger(io.StringIO()))
+    log = make_logger(io.StringIO())
+    return MeshSecrets(authority, renewer, SvidFolder(state.svids), clock, log)
 
 
 def test_a_workload_gets_its_certificate_and_the_roots(
@@ -91,9 +93,9 @@ def test_renewal_changes_the_certificate_and_not_the_roots(
 ) -> None:
     secrets = start(state, clock)
     before = secrets.secrets(CART)
-    assert secrets.renew() == frozenset()
+    assert secrets.renew(ALL) == frozenset()
     clock.move_to(secrets.next_due())
-    assert secrets.renew() == {CART}
+    assert secrets.renew(ALL) == {CART}
     assert secrets.secrets(CART).changed_since(before) == {"default"}
 
 
@@ -102,7 +104,7 @@ def test_new_roots_concern_everybody(state: StateFolder, clock: ManualClock) -> 
     secrets = start(state, clock)
     before = secrets.secrets(CART)
     authority.rotate_root()
-    assert secrets.renew() == {CART}
+    assert secrets.renew(ALL) == {CART}
     assert secrets.secrets(CART).changed_since(before) == {"ROOTCA"}
 
 
@@ -110,14 +112,15 @@ def test_a_foreign_identity_gets_nothing(state: StateFolder, clock: ManualClock)
     assert not start(state, clock).secrets(STRANGER)
 
 
-def test_an_identity_that_is_forgotten_is_not_renewed(
+def test_an_identity_that_no_proxy_uses_is_not_renewed(
     state: StateFolder, clock: ManualClock
 ) -> None:
     secrets = start(state, clock)
     secrets.secrets(CART)
-    secrets.forget(CART)
+    secrets.secrets(STOCK)
     clock.advance(13 * HOUR)
-    assert secrets.renew() == frozenset()
+    assert secrets.renew(frozenset({STOCK})) == {STOCK}
+    assert secrets.renew(ALL) == frozenset()
 
 
 def test_replacing_everything_is_announced_and_the_roots_are_written(
@@ -130,7 +133,8 @@ def test_replacing_everything_is_announced_and_the_roots_are_written(
         clock,
         make_logger(io.StringIO()),
         roots_file=state.roots,
-        on_changed=announced.append,
+        in_use=lambda: ALL,
+        on_renewed=announced.append,
     )
     assert state.roots.read_bytes() == secrets.roots
     before = secrets.secrets(CART)
