@@ -182,6 +182,12 @@ def _check_blocks(path: Path, blocks: Sequence[str]) -> Iterator[Finding]:
             yield invalid((*path, index), f"{block!r} is not an IP address or CIDR")
 
 
+def _check_ports(path: Path, ports: Sequence[str]) -> Iterator[Finding]:
+    for index, port in enumerate(ports):
+        if not (port.isdecimal() and 1 <= int(port) <= _HIGHEST_PORT):
+            yield invalid((*path, index), f"{port!r} is not a port's number")
+
+
 def _check_values(part: Source | Operation) -> Iterator[Finding]:
     for name, info in type(part).model_fields.items():
         values: Sequence[str] = getattr(part, name)
@@ -196,9 +202,7 @@ def _check_operation(operation: Operation | None) -> Iterator[Finding]:
         return
     yield from _check_values(operation)
     for name, ports in (("ports", operation.ports), ("notPorts", operation.not_ports)):
-        for index, port in enumerate(ports):
-            if not (port.isdecimal() and 1 <= int(port) <= _HIGHEST_PORT):
-                yield invalid((name, index), f"{port!r} is not a port's number")
+        yield from _check_ports((name,), ports)
     for name, paths in (("paths", operation.paths), ("notPaths", operation.not_paths)):
         for index, path in enumerate(paths):
             yield from _check_path((name, index), path)
@@ -228,9 +232,8 @@ def _check_condition(condition: Condition) -> Iterator[Finding]:
         yield from _check_blocks(("values",), condition.values)
         yield from _check_blocks(("notValues",), condition.not_values)
     if key == "destination.port":
-        for index, port in enumerate((*condition.values, *condition.not_values)):
-            if not (port.isdecimal() and 1 <= int(port) <= _HIGHEST_PORT):
-                yield invalid(("values", index), f"{port!r} is not a port's number")
+        yield from _check_ports(("values",), condition.values)
+        yield from _check_ports(("notValues",), condition.not_values)
 
 
 def value_of(rule: Rule) -> security.Rule:

@@ -88,21 +88,29 @@ def _finding(detail: ErrorDetails) -> Finding:
 
 
 def _message(detail: ErrorDetails) -> tuple[str, str]:
-    kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
+    """Return message and remedy in words of YAML, where pydantic's are Python's."""
+    kind, value = detail["type"], detail["input"]
     if kind in _TYPES:
         remedy = f'Write it in quotes: "{value}".' if kind == "string_type" else ""
         return f"must be {_TYPES[kind]}, not {shown(value)}", remedy
+    if kind == "literal_error":
+        return _choice(value, str(detail["ctx"]["expected"]))
+    if kind == "value_error":
+        return str(detail["ctx"]["error"]), ""
+    return _limit(detail), ""
+
+
+def _limit(detail: ErrorDetails) -> str:
+    kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
-        return f"must be {words} {_number(context[bound])}, not {shown(value)}", ""
+        return f"must be {words} {_number(context[bound])}, not {shown(value)}"
     if kind in _LENGTHS:
         words, bound, unit = _LENGTHS[kind]
-        return f"must have {words} {context[bound]} {unit}", ""
-    if kind == "literal_error":
-        return _choice(value, str(context["expected"]))
-    if kind == "value_error":
-        return str(context["error"]), ""
-    return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}", ""
+        return f"must have {words} {context[bound]} {unit}"
+    if kind == "string_pattern_mismatch":
+        return f"must match {context['pattern']}, not {shown(value)}"
+    return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
 def _choice(value: object, expected: str) -> tuple[str, str]:

@@ -15,11 +15,11 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Union, get_args, get_origin
 
 from mizzen.api.base import ApiModel, NotTranslated
-from mizzen.api.findings import Finding, Path, render_path, untranslated
+from mizzen.api.findings import Finding, Path, untranslated
 from mizzen.diagnostics import UNKNOWN_FIELD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic.fields import FieldInfo
 
@@ -106,31 +106,23 @@ def walk(
         if told and slot.marker is not None:
             yield untranslated(here, f"{_subject(here, value, slot.marker)}: {slot.marker.reason}")
         if slot.child is not None:
-            yield from _below(value, slot, here, marked=marked or told)
+            for step, part in _parts(value, slot.holds):
+                if isinstance(part, dict):
+                    yield from walk(part, slot.child, here + step, marked=marked or told)
 
 
 def _subject(path: Path, value: object, marker: NotTranslated) -> str:
     written = f" {value}" if marker.only else ""
-    return f"{render_path(path)}{written} is not translated yet"
+    return f"{path[-1]}{written} is not translated yet"
 
 
-def _below(value: object, slot: Slot, path: Path, *, marked: bool) -> Iterator[Finding]:
-    if slot.child is None:
-        return
-    for step, part in _parts(value, slot.holds):
-        if isinstance(part, dict):
-            yield from walk(part, slot.child, path + step, marked=marked)
-
-
-def _parts(value: object, holds: _Holds) -> Iterator[tuple[Path, object]]:
+def _parts(value: object, holds: _Holds) -> Iterable[tuple[Path, object]]:
+    """Return what a field holds, with the step to each; nothing where pydantic will refuse it."""
     if holds is _Holds.LIST and isinstance(value, list):
-        for index, item in enumerate(value):
-            yield (index,), item
-    elif holds is _Holds.MAP and isinstance(value, dict):
-        for key, item in value.items():
-            yield (key,), item
-    elif holds is _Holds.ONE:
-        yield (), value
+        return (((index,), item) for index, item in enumerate(value))
+    if holds is _Holds.MAP and isinstance(value, dict):
+        return (((key,), item) for key, item in value.items())
+    return (((), value),) if holds is _Holds.ONE else ()
 
 
 def _unknown(key: str, shape: Shape, path: Path) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from textwrap import dedent
 
 import pytest
@@ -257,6 +258,16 @@ def test_creation_decides_age() -> None:
     assert service.meta.created_s == 1_769_860_800.0
     for wrong in ("yesterday", "2026-01-31T12:00:00", "7"):
         assert told(read_one(text % wrong)) == [("MZ0103", "metadata.creationTimestamp", 1)]
+
+
+def test_a_time_may_come_as_one() -> None:
+    """From a client that has parsed it already."""
+    moment = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    metadata = {"name": "a", "creationTimestamp": moment}
+    parsed = parse_object({"apiVersion": "v1", "kind": "Service", "metadata": metadata})
+    assert isinstance(parsed, Parsed)
+    assert parsed.object is not None
+    assert parsed.object.meta.created_s == moment.timestamp()
 
 
 @pytest.mark.parametrize(

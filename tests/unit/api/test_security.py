@@ -274,6 +274,12 @@ def test_a_deny_rule_that_is_not_translated_denies_more() -> None:
             "rules[0].when[0].values[0]",
         ),
         (
+            "rules: [{when: [{key: destination.port, values: ['80'], notValues: ['0']}]}]",
+            "MZ0103",
+            "rules[0].when[0].notValues[0]",
+        ),
+        ("targetRefs: [{kind: '7', name: a}]", "MZ0103", "targetRefs[0].kind"),
+        (
             "rules: [{when: [{key: destination.labels, values: [x]}]}]",
             "MZ0103",
             "rules[0].when[0].key",

@@ -159,6 +159,14 @@ def test_what_is_not_translated_is_told_of_and_never_widens_a_rule() -> None:
     assert len(parsed.object.http) == 3
 
 
+def test_the_authority_may_be_set_as_a_header() -> None:
+    """It is the one pseudo-header that may."""
+    rule = _rule(f"{_ROUTE}\n  headers: {{request: {{set: {{':authority': b}}}}}}")
+    found = value(read_spec("VirtualService", rule))
+    assert isinstance(found, VirtualService)
+    assert found.http[0].headers.request.set == ((":authority", "b"),)
+
+
 def test_without_hosts_it_is_a_delegate_which_comes_later() -> None:
     """Not an error: Istio has it."""
     parsed = read_spec("VirtualService", "http: [{route: [{destination: {host: a}}]}]")
@@ -383,6 +391,7 @@ def test_mistakes_are_errors_at_their_field(spec: str, code: str, path: str, lin
         ("mirror: {host: '*'}", "MZ0103", "mirror.host"),
         ("mirrors: [{destination: {host: '*'}}]", "MZ0103", "mirrors[0].destination.host"),
         ("mirrorPercent: 101", "MZ0103", "mirrorPercent"),
+        ("fault: {}", "MZ0104", "fault"),
         ("fault: {delay: {}}", "MZ0104", "fault.delay.fixedDelay"),
         ("fault: {abort: {httpStatus: 500, grpcStatus: OK}}", "MZ0202", "fault.abort"),
         ("fault: {abort: {httpStatus: 99}}", "MZ0103", "fault.abort.httpStatus"),
