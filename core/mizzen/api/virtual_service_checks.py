@@ -59,8 +59,15 @@ def live_matches(rule: HttpRule) -> tuple[HttpMatchRequest, ...]:
     return tuple(match for match in rule.match if not _claims(match))
 
 
-def _claims(match: HttpMatchRequest) -> tuple[str, ...]:
-    return tuple(name for name in match.headers if name.lower().startswith(_CLAIMS))
+def _claims(match: HttpMatchRequest) -> tuple[Path, ...]:
+    """Return the paths of the conditions on a token's claims, which are written as headers."""
+    written = (("headers", match.headers), ("withoutHeaders", match.without_headers))
+    return tuple(
+        (field, name)
+        for field, headers in written
+        for name in headers
+        if name.lower().startswith(_CLAIMS)
+    )
 
 
 def check(manifest: VirtualServiceManifest) -> Iterator[Finding]:
@@ -134,11 +141,9 @@ def _match(match: HttpMatchRequest) -> Iterator[Finding]:
                 yield from check_header_name((field, name), name)
     yield from check_gateways(("gateways",), match.gateways)
     yield from check_labels(("sourceLabels",), match.source_labels)
-    for name in _claims(match):
-        message = (
-            f"matching on {name} comes with RequestAuthentication; the alternative never holds"
-        )
-        yield untranslated(("headers", name), message)
+    for path in _claims(match):
+        message = f"{path[-1]} comes with RequestAuthentication; the alternative never holds"
+        yield untranslated(path, message)
 
 
 def check_string(path: Path, match: StringMatch) -> Iterator[Finding]:
