@@ -54,11 +54,11 @@ NO_VIEW: Final = View()
 
 
 class Response(NamedTuple):
-    """An encoded response."""
+    """An encoded response, in parts that may belong to other responses too."""
 
     type: TypeUrl
     nonce: str
-    body: bytes
+    parts: tuple[bytes, ...]
 
 
 class Part:

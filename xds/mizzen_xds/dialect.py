@@ -100,7 +100,7 @@ class StateOfTheWorld:
             return None
         nonce = shared.nonce()
         trailer = state_of_the_world_trailer(channel.type, nonce, joint_version(resources))
-        return Response(channel.type, nonce, splice_state_of_the_world(resources) + trailer)
+        return Response(channel.type, nonce, (splice_state_of_the_world(resources), trailer))
 
 
 DELTA: Final[Dialect] = Delta()

@@ -1,8 +1,8 @@
-"""Carries streams over gRPC; the one file that imports it.
+"""Carries streams over the network: gRPC on HTTP/2, in the event loop, without a task for each stream.
 
-Handlers take and give raw bytes. Reading a stream is a task of its own for as long as the stream lives;
-writing is a task only while there is something to write, so that a fan-out starts every stream's write
-before the first answer is read. gRPC copies what it is given, so large responses take turns.
+What a read brings is dealt with at once and answered in one write. What the publisher sends is written
+at once, as far as the peer's windows and its socket take it; the rest waits by reference, so that a
+thousand proxies that connect at once share the bytes of their first configuration.
 
 Two ports: one with TLS, on which every client proves who it is, and a plaintext one for development,
 which refuses to be bound to anything but loopback.
@@ -11,56 +11,45 @@ which refuses to be bound to anything but loopback.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from dataclasses import dataclass
-from datetime import timedelta
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final
-
-import grpc
+from typing import TYPE_CHECKING, Final, Self, assert_never
 
 from mizzen.render.discovery import BadRequestError, parse_node
 from mizzen_xds.authn import Credentials
 from mizzen_xds.dialect import DELTA, STATE_OF_THE_WORLD
 from mizzen_xds.errors import ForbiddenError, ListenError, RefusedError
+from mizzen_xds.http2 import Ended, Http2, Http2Error, Message, Opened, Status
+from mizzen_xds.tls import Contexts, spiffe_uris
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from mizzen_xds.authn import Authenticator
     from mizzen_xds.change import Response
     from mizzen_xds.dialect import Dialect
-    from mizzen_xds.publisher import Publisher
-    from mizzen_xds.settings import XdsSettings
-
-    Context = grpc.aio.ServicerContext[bytes, bytes]
+    from mizzen_xds.http2 import Event
+    from mizzen_xds.publisher import Connection, Publisher
+    from mizzen_xds.tls import ServerIdentity
 
 _SERVICE: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 _DIALECTS: Final = {
     _SERVICE + "DeltaAggregatedResources": DELTA,
     _SERVICE + "StreamAggregatedResources": STATE_OF_THE_WORLD,
 }
-_BEARER: Final = "bearer "
-_SUBJECT_NAMES: Final = "x509_subject_alternative_name"
+_LAST_PORT: Final = 65_535
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerIdentity:
-    """What the TLS port is served with, in PEM."""
-
-    key_pem: bytes
-    chain_pem: bytes
-    roots_pem: bytes
-
-    def __repr__(self) -> str:
-        return "ServerIdentity(<private>)"
+# How much is handed to a socket at a time; as much again may wait in the transport. A thousand proxies
+# that all stop reading hold twice this each.
+_ROOM_BYTES: Final = 64 * 1024
+_BACKLOG: Final = 4096
+_HANDSHAKE_S: Final = 10.0
 
 
 class XdsServer:
     """The discovery service on its ports.
 
-    ``identity`` is asked for at each handshake that finds the last answer outdated, so that a renewed
-    certificate is used without a restart. With ``secure_address`` it must be given.
+    ``identity`` is asked for at each handshake, so that a renewed certificate is used without a restart;
+    it must be given with ``secure_address``. A port of 0 is chosen by the system.
     """
 
     def __init__(
@@ -77,9 +66,11 @@ class XdsServer:
         self._secure_address = secure_address
         self._insecure_address = insecure_address
         self._identity = identity
-        self._writes = _Writes(publisher.settings)
-        self._servers: list[grpc.aio.Server] = []
-        self._ticker: asyncio.Task[None] | None = None
+        self._servers: list[asyncio.Server] = []
+        self._wires: set[_Wire] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._deserted = asyncio.Event()
+        self.message_limit_bytes = publisher.settings.receive_limit_bytes
         self.secure_port: int | None = None
         self.insecure_port: int | None = None
 
@@ -95,169 +86,311 @@ class XdsServer:
         if self._secure_address is not None:
             if self._identity is None:
                 raise ListenError("a TLS port needs a server identity")
-            self.secure_port = await self._listen(self._secure_address, self._identity)
-        self._ticker = self._writes.start(self._tick())
+            self.secure_port = await self._listen(self._secure_address, Contexts(self._identity))
+        self._begin(self._tick())
+        self._begin(self._keep_alive())
 
     async def stop(self) -> None:
-        """Close all streams and stop listening."""
+        """Stop listening and end all streams; proxies connect again by themselves."""
+        for server in self._servers:
+            server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for wire in tuple(self._wires):
+            wire.end()
         grace_s = self._publisher.settings.stop_grace.total_seconds()
-        if self._ticker is not None:
-            self._ticker.cancel()
-        await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
-        await self._writes.stop()
+        if self._wires:
+            await asyncio.wait([asyncio.ensure_future(self._deserted.wait())], timeout=grace_s)
+        for wire in tuple(self._wires):
+            wire.abort()
 
-    async def _listen(self, address: str, identity: Callable[[], ServerIdentity] | None) -> int:
-        server = grpc.aio.server(options=_options(self._publisher.settings))
-        server.add_generic_rpc_handlers((_Handlers(self, is_local=identity is None),))
+    async def _listen(self, address: str, contexts: Contexts | None) -> int:
+        host, port = split_address(address)
         try:
-            if identity is None:
-                port = server.add_insecure_port(address)
-            else:
-                port = server.add_secure_port(address, _credentials(identity))
-        except RuntimeError as error:
+            server = await asyncio.get_running_loop().create_server(
+                lambda: _Wire(self, is_local=contexts is None),
+                host,
+                port,
+                backlog=_BACKLOG,
+                ssl=None if contexts is None else contexts.current(),
+                ssl_handshake_timeout=None if contexts is None else _HANDSHAKE_S,
+            )
+        except OSError as error:
             raise ListenError(f"cannot listen on {address}: {error}") from error
-        await server.start()
         self._servers.append(server)
-        return port
+        bound: int = server.sockets[0].getsockname()[1]
+        return bound
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        """Run something until it is done or the server stops."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(self._publisher.settings.tick.total_seconds())
             self._publisher.tick()
 
-    async def serve(self, dialect: Dialect, context: Context, *, is_local: bool) -> None:
-        """Carry one stream until its client ends it."""
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(self._publisher.settings.keepalive.total_seconds())
+            for wire in tuple(self._wires):
+                wire.check()
+
+    # For the wires
+
+    def joined(self, wire: _Wire) -> None:
+        """Take note of a connection."""
+        self._wires.add(wire)
+
+    def left(self, wire: _Wire) -> None:
+        """Take note that a connection is over."""
+        self._wires.discard(wire)
+        if not self._wires:
+            self._deserted.set()
+
+    def admit(self, carrier: _Carrier, first: bytes) -> None:
+        """Find out who is on a stream, and take it into service or end it."""
+        self._begin(self._admit(carrier, first))
+
+    async def _admit(self, carrier: _Carrier, first: bytes) -> None:
         try:
-            await self._carry(dialect, context, is_local=is_local)
+            connection = await self._connect(carrier, first)
         except BadRequestError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            carrier.finish(Status.INVALID_ARGUMENT, str(error))
         except RefusedError as error:
             self._publisher.counters.refused_streams_total += 1
-            await context.abort(_code(error), str(error))
+            is_known = isinstance(error, ForbiddenError)
+            status = Status.PERMISSION_DENIED if is_known else Status.UNAUTHENTICATED
+            carrier.finish(status, str(error))
+        else:
+            carrier.attach(connection)
 
-    async def _carry(self, dialect: Dialect, context: Context, *, is_local: bool) -> None:
-        proven = await self._authenticator.identify(_shown(context, is_local=is_local))
-        raw = await _read(context)
-        if raw is None:
-            return
-        node = parse_node(raw)
+    async def _connect(self, carrier: _Carrier, first: bytes) -> Connection:
+        proven = await self._authenticator.identify(carrier.credentials)
+        node = parse_node(first)
         identity = self._authenticator.authorise(proven, node)
-        outlet = _Outlet(context, self._writes)
-        connection = await self._publisher.connect(
-            node=node, identity=identity, dialect=dialect, send=outlet.send
+        return await self._publisher.connect(
+            node=node, identity=identity, dialect=carrier.dialect, send=carrier.send
         )
-        try:
-            while raw is not None:
-                connection.receive(raw)
-                raw = await _read(context)
-        finally:
+
+
+class _Carrier:
+    """One stream of a connection: it waits to be admitted, then carries requests and responses."""
+
+    __slots__ = ("_connection", "_early", "_is_over", "_number", "_wire", "credentials", "dialect")
+
+    def __init__(
+        self, wire: _Wire, number: int, dialect: Dialect, credentials: Credentials
+    ) -> None:
+        self.dialect = dialect
+        self.credentials = credentials
+        self._wire = wire
+        self._number = number
+        self._connection: Connection | None = None
+        # What has come since the first request, until the stream is admitted; its windows bound it.
+        self._early: list[bytes] | None = None
+        self._is_over = False
+
+    def receive(self, raw: bytes) -> None:
+        """Take in a request."""
+        if self._connection is not None:
+            self._deliver(self._connection, raw)
+        elif self._early is not None:
+            self._early.append(raw)
+        else:
+            self._early = [raw]
+            self._wire.server.admit(self, raw)
+
+    def attach(self, connection: Connection) -> None:
+        """Take in what has come meanwhile, the first request included."""
+        if self._is_over:
+            connection.close()
+            return
+        self._connection = connection
+        early, self._early = self._early or [], None
+        with self._wire:
+            for raw in early:
+                self._deliver(connection, raw)
+
+    def send(self, responses: Sequence[Response]) -> None:
+        """Send responses."""
+        for response in responses:
+            self._wire.http2.send(self._number, response.parts)
+        self._wire.flush()
+
+    def finish(self, status: Status, message: str = "") -> None:
+        """End the stream from our side."""
+        self._wire.http2.finish(self._number, status, message)
+        self._wire.flush()
+        self.close()
+
+    def close(self) -> None:
+        """Take the stream out of service."""
+        self._is_over = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
             connection.close()
 
-
-class _Outlet:
-    """What waits to be written to one stream."""
-
-    __slots__ = ("_context", "_is_writing", "_waiting", "_writes")
-
-    def __init__(self, context: Context, writes: _Writes) -> None:
-        self._context = context
-        self._writes = writes
-        self._waiting: deque[bytes] = deque()
-        self._is_writing = False
-
-    def send(self, responses: list[Response]) -> None:
-        """Have responses written; there is at most one of each type waiting."""
-        self._waiting.extend(response.body for response in responses)
-        if not self._is_writing:
-            self._is_writing = True
-            self._writes.start(self._drain())
-
-    async def _drain(self) -> None:
-        try:
-            while self._waiting:
-                await self._writes.write(self._context, self._waiting.popleft())
-        except (grpc.aio.BaseError, asyncio.InvalidStateError):
-            # The stream has ended; the task that reads it learns that too and cleans up.
-            self._waiting.clear()
-        finally:
-            self._is_writing = False
-
-
-class _Writes:
-    """Writes that are going on, with a limit to the large ones, each of which gRPC copies."""
-
-    def __init__(self, settings: XdsSettings) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._large_bytes = settings.large_write_bytes
-        self._patience_s = settings.large_write_patience.total_seconds()
-        self._places = asyncio.Semaphore(settings.large_writes)
-
-    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Run something until it is done or the server stops."""
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def stop(self) -> None:
-        """End what is still going on."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def write(self, context: Context, body: bytes) -> None:
-        """Write a response, a large one when it is its turn."""
-        if len(body) < self._large_bytes:
-            await context.write(body)
+    def _deliver(self, connection: Connection, raw: bytes) -> None:
+        if self._is_over:
             return
-        await self._places.acquire()
-        place = _Place(self._places)
-        timer = asyncio.get_running_loop().call_later(self._patience_s, place.give_back)
         try:
-            await context.write(body)
-        finally:
-            timer.cancel()
-            place.give_back()
+            connection.receive(raw)
+        except BadRequestError as error:
+            self.finish(Status.INVALID_ARGUMENT, str(error))
 
 
-class _Place:
-    """A large write's place: given back when it is done, or when its proxy reads too slowly."""
-
-    __slots__ = ("_places",)
-
-    def __init__(self, places: asyncio.Semaphore) -> None:
-        self._places: asyncio.Semaphore | None = places
-
-    def give_back(self) -> None:
-        """Give the place back, if that was not done yet."""
-        places, self._places = self._places, None
-        if places is not None:
-            places.release()
-
-
-class _Handlers(grpc.GenericRpcHandler):
-    """The two methods of the service, over raw bytes."""
+class _Wire(asyncio.Protocol):
+    """One connection: bytes to events, events to carriers, and what they send back to bytes."""
 
     def __init__(self, server: XdsServer, *, is_local: bool) -> None:
-        self._server = server
+        self.server = server
+        self.http2 = Http2(message_limit_bytes=server.message_limit_bytes)
         self._is_local = is_local
+        self._carriers: dict[int, _Carrier] = {}
+        self._transport: asyncio.Transport | None = None
+        self._uris: tuple[str, ...] = ()
+        self._is_full = False
+        self._corks = 0
+        self._is_alive = True
 
-    def service(
-        self, details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        dialect = _DIALECTS.get(details.method)
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("streams need a byte stream")
+        self._transport = transport
+        self._uris = spiffe_uris(transport.get_extra_info("peercert"))
+        self.server.joined(self)
+        self.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        for carrier in self._carriers.values():
+            carrier.close()
+        self._carriers.clear()
+        self.server.left(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._is_alive = True
+        try:
+            with self:
+                for event in self.http2.receive(data):
+                    self._handle(event)
+        except Http2Error as error:
+            self.http2.shut(error.code)
+            self.flush()
+            self._close()
+
+    def pause_writing(self) -> None:
+        """The peer does not read: nothing more is written, and so that it can't fill us, read."""
+        self._is_full = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        if self._transport is not None:
+            self._transport.resume_reading()
+        self.flush()
+
+    # Within
+
+    def __enter__(self) -> Self:
+        """Gather what is sent until the end of the block into one write."""
+        self._corks += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._corks -= 1
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what may be written now."""
+        while not (self._is_full or self._corks) and self._transport is not None:
+            data = self.http2.output(_ROOM_BYTES)
+            if not data:
+                return
+            self._transport.write(data)
+
+    def check(self) -> None:
+        """Give a silent connection up, or ask whether it is still there."""
+        if self._transport is None:
+            return
+        if not self._is_alive:
+            self._transport.abort()
+            return
+        self._is_alive = False
+        self.http2.ping()
+        self.flush()
+
+    def end(self) -> None:
+        """End all streams and then the connection."""
+        with self:
+            for carrier in tuple(self._carriers.values()):
+                carrier.finish(Status.UNAVAILABLE, "the control plane is stopping")
+            self._carriers.clear()
+            self.http2.shut()
+        self._close()
+
+    def abort(self) -> None:
+        """Give the connection up."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Message(number, body):
+                carrier = self._carriers.get(number)
+                if carrier is not None:
+                    carrier.receive(body)
+            case Opened(number, headers):
+                self._open(number, headers)
+            case Ended(number):
+                carrier = self._carriers.pop(number, None)
+                if carrier is not None:
+                    carrier.finish(Status.OK)
+            case _:
+                assert_never(event)
+
+    def _open(self, number: int, headers: Mapping[str, str]) -> None:
+        dialect = _DIALECTS.get(headers.get(":path", ""))
         if dialect is None:
-            return None
+            self.http2.finish(number, Status.UNIMPLEMENTED, "only aggregated discovery is served")
+            return
+        credentials = Credentials(
+            token=_bearer(headers.get("authorization", "")),
+            uris=self._uris,
+            is_local=self._is_local,
+        )
+        self._carriers[number] = _Carrier(self, number, dialect, credentials)
 
-        async def serve(_requests: object, context: Context) -> None:
-            await self._server.serve(dialect, context, is_local=self._is_local)
 
-        return grpc.stream_stream_rpc_method_handler(serve)
+def _bearer(header: str) -> str:
+    """Return the token of an ``authorization`` header, empty where it holds none."""
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of ``host:port`` or ``[v6]:port``; ``ListenError`` when it is neither."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > _LAST_PORT:
+        raise ListenError(f"{address!r} is not <host>:<port>")
+    return host.strip("[]"), int(port)
 
 
 def refuse_public(address: str) -> None:
     """Refuse an address that more than this machine can reach; ``ListenError`` says why."""
-    if not _is_loopback(address.rpartition(":")[0].strip("[]")):
+    host, _ = split_address(address)
+    if not _is_loopback(host):
         raise ListenError(
             f"plaintext xDS gives private keys to whoever asks, so it listens on loopback only,"
             f" not on {address}: use 127.0.0.1:<port>, or the TLS port"
@@ -269,58 +402,3 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-async def _read(context: Context) -> bytes | None:
-    """Return the next message, ``None`` at the end."""
-    raw: object = await context.read()
-    return raw if isinstance(raw, bytes) else None
-
-
-def _code(error: RefusedError) -> grpc.StatusCode:
-    is_known = isinstance(error, ForbiddenError)
-    return grpc.StatusCode.PERMISSION_DENIED if is_known else grpc.StatusCode.UNAUTHENTICATED
-
-
-def _shown(context: Context, *, is_local: bool) -> Credentials:
-    """Return what a client has shown: certificate names that gRPC verified, and the bearer token."""
-    names = (context.auth_context() or {}).get(_SUBJECT_NAMES, ())
-    uris = tuple(name.decode() for name in names if name.startswith(b"spiffe://"))
-    header = next((v for k, v in context.invocation_metadata() or () if k == "authorization"), "")
-    text = header.decode(errors="replace") if isinstance(header, bytes) else header
-    is_bearer = text.lower().startswith(_BEARER)
-    token = text[len(_BEARER) :].strip() if is_bearer else ""
-    return Credentials(token=token, uris=uris, is_local=is_local)
-
-
-def _credentials(identity: Callable[[], ServerIdentity]) -> grpc.ServerCredentials:
-    """Return credentials that ask for the server's certificate again at each handshake."""
-
-    def fetch() -> grpc.ServerCertificateConfiguration:
-        return _configuration(identity())
-
-    return grpc.dynamic_ssl_server_credentials(
-        _configuration(identity()), fetch, require_client_authentication=False
-    )
-
-
-def _configuration(identity: ServerIdentity) -> grpc.ServerCertificateConfiguration:
-    pair = (identity.key_pem, identity.chain_pem)
-    return grpc.ssl_server_certificate_configuration([pair], identity.roots_pem)
-
-
-def _options(settings: XdsSettings) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", settings.receive_limit_bytes),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.keepalive_time_ms", _ms(settings.keepalive)),
-        ("grpc.keepalive_timeout_ms", _ms(settings.keepalive_timeout)),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.max_pings_without_data", 0),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
-        ("grpc.so_reuseport", 0),
-    ]
-
-
-def _ms(span: timedelta) -> int:
-    return span // timedelta(milliseconds=1)

@@ -32,22 +32,10 @@ class XdsSettings:
     """How many classes without a proxy are remembered, so that one that comes back is spared what it
     rejected and given what it last accepted. Zero forgets at once; each costs some kilobytes."""
 
-    large_write_bytes: int = 64 * 1024
-    """Size from which a response counts against ``large_writes``."""
-
-    large_writes: int = 48
-    """How many large responses are handed to the network at a time; gRPC copies each. 48 of 1 MiB keep
-    a thousand proxies that connect at once within 50 MB. One serialises first configurations."""
-
-    large_write_patience: timedelta = timedelta(seconds=1)
-    """How long a proxy that reads slowly may occupy one of the large writes."""
-
     keepalive: timedelta = timedelta(seconds=30)
-    """How often an idle connection is probed (Istio: 30 s). Shorter finds dead peers sooner and costs
-    a packet a connection; beyond minutes, middle boxes drop idle connections."""
-
-    keepalive_timeout: timedelta = timedelta(seconds=10)
-    """How long a probe may stay unanswered before the connection is closed (Istio: 10 s)."""
+    """How often a connection that was silent is probed, and how long the probe may stay unanswered
+    (Istio: 30 s, 10 s). Shorter finds dead peers sooner and costs a packet a connection; beyond
+    minutes, middle boxes drop idle connections."""
 
     receive_limit_bytes: int = 16 * 1024 * 1024
     """Largest request. A proxy that reconnects names every resource it has with its version, some

@@ -107,9 +107,7 @@ class Shared:
         if part.response is not None:
             return part.response
         nonce = self.nonce()
-        response = Response(
-            type_url, nonce, b"".join((*part.payloads, delta_trailer(type_url, nonce)))
-        )
+        response = Response(type_url, nonce, (*part.payloads, delta_trailer(type_url, nonce)))
         # A private key is not kept longer than it takes to send it.
         if type_url is not TypeUrl.SECRET and len(part.payloads) == 1:
             part.response = response
