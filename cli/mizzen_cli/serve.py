@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 if TYPE_CHECKING:
     from mizzen_operator.address import Address
+    from mizzen_operator.logs import Level
 
 # Hidden, so that nothing in it is taken for a manifest.
 _STATE_NAME: Final = ".mizzen"
@@ -24,7 +25,7 @@ class _Options(TypedDict):
     http: Address
     state: Path | None
     trust_domain: str
-    log_level: str
+    log_level: Level
 
 
 def _address(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Address | None:

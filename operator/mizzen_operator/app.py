@@ -28,7 +28,7 @@ from mizzen.model.traffic import WorkloadEntry
 from mizzen_certs import SystemClock
 from mizzen_operator.compiler import CompilerThread
 from mizzen_operator.http import HttpServer, Pages
-from mizzen_operator.logs import make_logger
+from mizzen_operator.logs import Log
 from mizzen_operator.metrics import OperatorMetrics, exposition
 from mizzen_operator.report import Reporter
 from mizzen_operator.secrets import Renewal
@@ -43,10 +43,8 @@ from mizzen_xds.server import XdsServer
 from mizzen_xds.settings import XdsSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
-
-    from structlog.typing import FilteringBoundLogger
 
     from mizzen.clock import Clock
     from mizzen.diagnostics import Diagnostic
@@ -55,6 +53,7 @@ if TYPE_CHECKING:
     from mizzen.names import ObjectKey
     from mizzen_operator.address import Address
     from mizzen_operator.compiler import Round
+    from mizzen_operator.logs import Level
 
 # How long the compiler may keep the event loop from running: a fifth of Python's default, because a change
 # has to reach hundreds of proxies within a few milliseconds.
@@ -84,7 +83,7 @@ class AppSettings:
     xds: Address | None
     insecure_xds: Address | None = None
     trust_domain: str = "cluster.local"
-    log_level: str = "info"
+    log_level: Level = "info"
     settle_seconds: float = SETTLE_SECONDS
 
 
@@ -104,8 +103,8 @@ def run(settings: AppSettings) -> None:
 
 
 async def _run(settings: AppSettings) -> None:
-    log = make_logger(level=settings.log_level)
-    plane = ControlPlane(settings, SystemClock(), log)
+    log = Log(level=settings.log_level)
+    plane = ControlPlane(settings, SystemClock(), log, on_complete=_settle_memory)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -114,13 +113,31 @@ async def _run(settings: AppSettings) -> None:
     await plane.run(stop)
 
 
-class ControlPlane:
-    """A control plane on a folder. Raises :class:`StartError` where its state cannot be used."""
+def _settle_memory() -> None:
+    """Exempt what is there now from collections: most of it stays for as long as the process."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
 
-    def __init__(self, settings: AppSettings, clock: Clock, log: FilteringBoundLogger) -> None:
+
+class ControlPlane:
+    """A control plane on a folder. Raises :class:`StartError` where its state cannot be used.
+
+    ``on_complete`` is called once the folder has been read and compiled.
+    """
+
+    def __init__(
+        self,
+        settings: AppSettings,
+        clock: Clock,
+        log: Log,
+        *,
+        on_complete: Callable[[], None] | None = None,
+    ) -> None:
         self._settings = settings
         self._log = log
         self._clock = clock
+        self._on_complete = on_complete
         self._is_complete = False
         self._metrics = OperatorMetrics()
         state = StateFolder(settings.state)
@@ -185,6 +202,7 @@ class ControlPlane:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(part) for part in parts]
             await stop.wait()
+            await self._reporter.write()
             for task in tasks:
                 task.cancel()
 
@@ -192,10 +210,9 @@ class ControlPlane:
 
     def _submit(self, batch: Batch) -> None:
         """Hand changes to the compiler; called in the source's thread."""
+        for namespace, account in sorted(set(_accounts(batch.changes.values()))):
+            self._trust.tokens.ensure(namespace, account)
         self._compiler.submit(batch)
-        for item in batch.changes.values():
-            if (account := _account(item)) is not None:
-                self._trust.tokens.ensure(*account)
 
     def _take_round(self, made: Round) -> None:
         """Hand bundles to the proxies, the bundle of a class before the proxies that move to it."""
@@ -216,12 +233,11 @@ class ControlPlane:
         self._count_findings()
 
     def _complete(self) -> None:
-        """The folder has been read: from now on proxies are served, and most of memory stays."""
+        """The folder has been read: from now on proxies are served."""
         self._is_complete = True
         self._log.info("folder read", objects=self._status.objects)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
+        if self._on_complete is not None:
+            self._on_complete()
 
     def _renewed(self, identities: frozenset[SpiffeId]) -> None:
         self._trust.refresh()
@@ -284,26 +300,25 @@ class ControlPlane:
         return Ports(http=port, xds=xds.secure_port, insecure_xds=xds.insecure_port)
 
 
-def _open_trust(
-    settings: AppSettings, state: StateFolder, clock: Clock, log: FilteringBoundLogger
-) -> Trust:
+def _open_trust(settings: AppSettings, state: StateFolder, clock: Clock, log: Log) -> Trust:
     try:
         return Trust.open(state, TrustDomain(settings.trust_domain), clock, log)
     except TrustError as error:
         raise StartError(str(error)) from error
 
 
-def _account(item: Object | None) -> tuple[str, str] | None:
-    """Return namespace and service account of an object that proxies may run as."""
-    match item:
-        case Pod():
-            return item.meta.namespace, item.service_account
-        case ServiceAccount():
-            return item.meta.namespace, item.meta.name
-        case WorkloadEntry():
-            return item.meta.namespace, item.endpoint.service_account or "default"
-        case _:
-            return None
+def _accounts(items: Iterable[Object | None]) -> Iterator[tuple[str, str]]:
+    """Yield namespace and service account of the objects that proxies may run as."""
+    for item in items:
+        match item:
+            case Pod():
+                yield item.meta.namespace, item.service_account
+            case ServiceAccount():
+                yield item.meta.namespace, item.meta.name
+            case WorkloadEntry():
+                yield item.meta.namespace, item.endpoint.service_account or "default"
+            case _:
+                pass
 
 
 def _named(ports: Ports) -> dict[str, int]:

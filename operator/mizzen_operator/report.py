@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from structlog.typing import FilteringBoundLogger
-
     from mizzen.diagnostics import Diagnostic
+    from mizzen_operator.logs import Log
     from mizzen_operator.metrics import OperatorMetrics
     from mizzen_operator.status import Document
     from mizzen_xds.ledger import Ledger
@@ -37,7 +36,7 @@ class Reporter:
     def __init__(
         self,
         ledger: Ledger,
-        log: FilteringBoundLogger,
+        log: Log,
         metrics: OperatorMetrics,
         *,
         file: Path,

@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from structlog.typing import FilteringBoundLogger
-
     from mizzen.clock import Clock
     from mizzen.identity import SpiffeId
     from mizzen_certs import Authority, Renewer, Svid
+    from mizzen_operator.logs import Log
     from mizzen_operator.svids import SvidFolder
 
 # Timers stand still while a machine sleeps, certificates do not; so nobody sleeps longer than this.
@@ -42,7 +41,7 @@ class MeshSecrets:
         renewer: Renewer,
         kept: SvidFolder,
         clock: Clock,
-        log: FilteringBoundLogger,
+        log: Log,
     ) -> None:
         self._authority = authority
         self._clock = clock
@@ -122,7 +121,7 @@ class Renewal:
         self,
         secrets: MeshSecrets,
         clock: Clock,
-        log: FilteringBoundLogger,
+        log: Log,
         *,
         roots_file: Path,
         in_use: Callable[[], frozenset[SpiffeId]],

@@ -12,15 +12,14 @@ from mizzen_operator.state import StateError
 from mizzen_operator.svids import SvidFolder
 from mizzen_operator.tokens import TokenFolder
 from mizzen_xds.metrics import Sample
-from mizzen_xds.server import ServerIdentity
+from mizzen_xds.tls import ServerIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from structlog.typing import FilteringBoundLogger
-
     from mizzen.clock import Clock
     from mizzen.identity import TrustDomain
+    from mizzen_operator.logs import Log
     from mizzen_operator.state import StateFolder
 
 # Who the control plane is, and the names by which proxies find it.
@@ -47,7 +46,7 @@ class Trust:
         authority: Authority,
         state: StateFolder,
         clock: Clock,
-        log: FilteringBoundLogger,
+        log: Log,
     ) -> None:
         self.authority = authority
         self.tokens = TokenFolder(state.tokens, authority.trust_domain)
@@ -61,9 +60,7 @@ class Trust:
         self._server_identity = self._make_server_identity()
 
     @classmethod
-    def open(
-        cls, state: StateFolder, trust_domain: TrustDomain, clock: Clock, log: FilteringBoundLogger
-    ) -> Self:
+    def open(cls, state: StateFolder, trust_domain: TrustDomain, clock: Clock, log: Log) -> Self:
         """Return the trust that a state folder holds, a new one where it is empty.
 
         Raises :class:`TrustError`.

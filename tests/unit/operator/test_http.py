@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
-import aiohttp
 import pytest
 
 from mizzen_operator.address import Address
@@ -28,7 +28,7 @@ class Port:
             rotate=self._rotate,
         )
         self.server = HttpServer(pages)
-        self.url = ""
+        self.number = 0
 
     def _rotate(self) -> int:
         self.rotations += 1
@@ -36,24 +36,30 @@ class Port:
 
     async def get(self, path: str) -> tuple[int, str]:
         """Status and body of a GET."""
-        async with aiohttp.ClientSession() as session, session.get(self.url + path) as answer:
-            return answer.status, await answer.text()
+        return await self.ask(f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n")
 
-    async def post(self, path: str, **headers: str) -> tuple[int, str]:
+    async def post(self, path: str, *headers: str, body: str = "") -> tuple[int, str]:
         """Status and body of a POST."""
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(self.url + path, headers=headers) as answer,
-        ):
-            return answer.status, await answer.text()
+        lines = [f"POST {path} HTTP/1.1", "Host: here", f"Content-Length: {len(body)}", *headers]
+        return await self.ask("\r\n".join(lines) + f"\r\n\r\n{body}")
+
+    async def ask(self, request: str) -> tuple[int, str]:
+        """Status and body of what comes back for some bytes."""
+        async with asyncio.timeout(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.number)
+            writer.write(request.encode())
+            answer = (await reader.read()).decode()
+            writer.close()
+            await writer.wait_closed()
+        head, _, body = answer.partition("\r\n\r\n")
+        return int(head.split(" ")[1]), body
 
 
 @pytest.fixture
 async def port() -> AsyncIterator[Port]:
     """A server that listens."""
     port = Port()
-    number = await port.server.start(Address("127.0.0.1", 0))
-    port.url = f"http://127.0.0.1:{number}"
+    port.number = await port.server.start(Address("127.0.0.1", 0))
     yield port
     await port.server.stop()
 
@@ -74,9 +80,26 @@ async def test_metrics_and_status_are_what_the_pages_say(port: Port) -> None:
 
 
 async def test_this_machine_may_rotate_but_no_page_in_its_browser(port: Port) -> None:
-    assert await port.post("/rotate") == (200, '{"replaced": 3}')
-    assert (await port.post("/rotate", Origin="https://example.org"))[0] == 403
+    code, body = await port.post("/rotate", body="{}")
+    assert (code, json.loads(body)) == (200, {"replaced": 3})
+    assert (await port.post("/rotate", "Origin: https://example.org"))[0] == 403
     assert port.rotations == 1
+
+
+async def test_what_is_not_there_or_no_request_is_refused(port: Port) -> None:
+    assert (await port.get("/"))[0] == 404
+    assert (await port.get("/rotate"))[0] == 405
+    assert (await port.post("/status?x=y"))[0] == 405
+    assert (await port.ask("nonsense\r\n\r\n"))[0] == 400
+    assert (await port.ask("GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n"))[0] == 400
+
+
+async def test_a_client_that_goes_away_does_no_harm(port: Port) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", port.number)
+    writer.write(b"GET /hea")
+    writer.close()
+    await writer.wait_closed()
+    assert await port.get("/healthz") == (200, "ok\n")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from mizzen.identity import SpiffeId, TrustDomain
 from mizzen_certs import Authority, FileStore, Renewer
-from mizzen_operator.logs import make_logger
+from mizzen_operator.logs import Log
 from mizzen_operator.secrets import MeshSecrets, Renewal
 from mizzen_operator.state import StateFolder
 from mizzen_operator.svids import SvidFolder
@@ -47,7 +47,7 @@ def start(state: StateFolder, clock: ManualClock) -> MeshSecrets:
     """The secrets of a control plane that starts on a state folder."""
     authority = Authority.open(FileStore(state.authority), TD, clock)
     renewer = Renewer(authority, clock, Random(7))
-    log = make_logger(io.StringIO())
+    log = Log(io.StringIO())
     return MeshSecrets(authority, renewer, SvidFolder(state.svids), clock, log)
 
 
@@ -131,7 +131,7 @@ def test_replacing_everything_is_announced_and_the_roots_are_written(
     renewal = Renewal(
         secrets,
         clock,
-        make_logger(io.StringIO()),
+        Log(io.StringIO()),
         roots_file=state.roots,
         in_use=lambda: ALL,
         on_renewed=announced.append,
