@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 K = TypeVar("K", bound=Hashable)
 M = TypeVar("M", bound=Hashable)
@@ -100,7 +100,11 @@ _Source = Input[Any, Any] | Query[Any, Any] | Fold[Any, Any, Any, Any]
 
 
 class _Node:
-    """One memoised value, or one input cell, with its place in the graph."""
+    """One memoised value, or one input cell, with its place in the graph.
+
+    There are tens of them for each service of a mesh, most with one reader and few dependencies, which is
+    why tuples stand here where sets would be handier.
+    """
 
     __slots__ = (
         "changed_at",
@@ -109,7 +113,6 @@ class _Node:
         "dirty",
         "dirty_deps",
         "key",
-        "members",
         "pinned",
         "readers",
         "running",
@@ -126,12 +129,10 @@ class _Node:
         self.dirty = not isinstance(source, Input)
         self.running = False
         self.pinned = False
-        # Dependencies in the order of reading; the number is the place in that order.
-        self.deps: dict[_Node, int] = {}
-        self.dirty_deps: set[_Node] = set()
-        self.readers: set[_Node] = set()
-        # Of a fold: member key -> its node, and the value that is in the aggregate.
-        self.members: dict[Hashable, tuple[_Node, _Value]] = {}
+        # Dependencies in the order of reading.
+        self.deps: tuple[_Node, ...] = ()
+        self.dirty_deps: set[_Node] | None = None
+        self.readers: tuple[_Node, ...] | set[_Node] = ()
 
     @property
     def member_key(self) -> Hashable:
@@ -139,7 +140,45 @@ class _Node:
         _of_fold, key = cast("tuple[Hashable, Hashable]", self.key)
         return key
 
+    def add_reader(self, reader: _Node) -> None:
+        """Note that another node reads this one."""
+        readers = self.readers
+        if isinstance(readers, set):
+            readers.add(reader)
+        elif reader not in readers:
+            many = len(readers) >= _FEW_READERS
+            self.readers = {*readers, reader} if many else (*readers, reader)
 
+    def drop_reader(self, reader: _Node) -> None:
+        """Note that another node does not read this one any more."""
+        if isinstance(self.readers, set):
+            self.readers.discard(reader)
+        else:
+            self.readers = tuple(one for one in self.readers if one is not reader)
+
+    def mark(self, dep: _Node) -> bool:
+        """Note that a dependency may have changed; tell whether nothing was dirty before."""
+        if self.dirty_deps is None:
+            self.dirty_deps = set()
+        self.dirty_deps.add(dep)
+        was_clean, self.dirty = not self.dirty, True
+        return was_clean
+
+
+class _FoldNode(_Node):
+    """The node of a fold: its dependencies are the set of keys and the members."""
+
+    __slots__ = ("keys", "members")
+
+    def __init__(self, source: _Source, key: Hashable, value: _Value, revision: int) -> None:
+        super().__init__(source, key, value, revision)
+        self.keys: _Node | None = None
+        # Member key -> its node, and the value that is in the aggregate.
+        self.members: dict[Hashable, tuple[_Node, _Value]] = {}
+
+
+# Up to here readers are kept in a tuple: a set takes four times the memory.
+_FEW_READERS: Final = 4
 _UNSET = object()
 
 
@@ -149,7 +188,8 @@ class Database:
     def __init__(self) -> None:
         self.revision = 0
         self._nodes: dict[tuple[_Source, Hashable], _Node] = {}
-        self._reading: list[_Node] = []
+        # Who is being computed, and what it has read so far.
+        self._reading: list[tuple[_Node, dict[_Node, None]]] = []
 
     def __len__(self) -> int:
         """Return how many cells and values are kept."""
@@ -171,10 +211,10 @@ class Database:
         if node.dirty:
             self._refresh(node)
         if self._reading:
-            reader = self._reading[-1]
-            if node not in reader.deps:
-                reader.deps[node] = len(reader.deps)
-                node.readers.add(reader)
+            reader, deps = self._reading[-1]
+            if node not in deps:
+                deps[node] = None
+                node.add_reader(reader)
         else:
             node.pinned = True
         return node.value
@@ -200,7 +240,7 @@ class Database:
             node = stack.pop()
             if node not in seen:
                 seen.add(node)
-                stack.extend(node.deps)
+                stack.extend(_dependencies(node))
         return frozenset((n.source.name, n.key) for n in seen if isinstance(n.source, Input))
 
     # Setting and marking
@@ -221,11 +261,7 @@ class Database:
         stack = [changed]
         while stack:
             node = stack.pop()
-            for reader in node.readers:
-                reader.dirty_deps.add(node)
-                if not reader.dirty:
-                    reader.dirty = True
-                    stack.append(reader)
+            stack.extend(reader for reader in node.readers if reader.mark(node))
 
     # Pulling
 
@@ -234,7 +270,8 @@ class Database:
         if node is None:
             initial = source.default if isinstance(source, Input) else _UNSET
             # An unset cell has been what it is since before anything was read.
-            node = _Node(source, key, initial, 0)
+            kind = _FoldNode if isinstance(source, Fold) else _Node
+            node = kind(source, key, initial, 0)
             self._nodes[source, key] = node
         return node
 
@@ -243,20 +280,21 @@ class Database:
             raise CycleError(f"{node.source.name}({node.key!r}) asks for itself")
         node.running = True
         try:
-            if isinstance(node.source, Fold):
-                self._refresh_fold(node, node.source)
+            if isinstance(node, _FoldNode):
+                self._refresh_fold(node, cast("Fold[Any, Any, Any, Any]", node.source))
             elif isinstance(node.source, Query) and self._is_outdated(node):
                 self._recompute(node, node.source)
         finally:
             node.running = False
         node.dirty = False
-        node.dirty_deps.clear()
+        node.dirty_deps = None
         node.checked_at = self.revision
 
     def _is_outdated(self, node: _Node) -> bool:
         if node.value is _UNSET:
             return True
-        for dep in sorted(node.dirty_deps, key=node.deps.__getitem__):
+        dirty = node.dirty_deps or ()
+        for dep in dirty if len(dirty) == 1 else [d for d in node.deps if d in dirty]:
             if dep.dirty:
                 self._refresh(dep)
             if dep.changed_at > node.checked_at:
@@ -272,22 +310,23 @@ class Database:
     def _run(self, node: _Node, function: Callable[[Database, Any], _Value]) -> _Value:
         """Run a function in the name of a node, whose dependencies become what it reads."""
         before = node.deps
-        node.deps = {}
-        self._reading.append(node)
+        deps: dict[_Node, None] = {}
+        self._reading.append((node, deps))
         try:
             return function(self, node.key)
         except BaseException:
             # Nothing is known about the value: what was read before still leads here.
-            node.deps = before | node.deps
+            deps.update(dict.fromkeys(before))
             raise
         finally:
             self._reading.pop()
-            self._unread(node, [dep for dep in before if dep not in node.deps])
+            node.deps = tuple(deps)
+            self._unread(node, [dep for dep in before if dep not in deps])
 
-    def _refresh_fold(self, node: _Node, fold: Fold[Any, Any, Any, Any]) -> None:
+    def _refresh_fold(self, node: _FoldNode, fold: Fold[Any, Any, Any, Any]) -> None:
         first = node.value is _UNSET
         keys = self._node(fold.members, node.key)
-        keys.readers.add(node)
+        keys.add_reader(node)
         if keys.dirty:
             self._refresh(keys)
         known = node.members
@@ -295,7 +334,7 @@ class Database:
         fresh: set[Hashable] = set()
         if first or keys.changed_at > node.checked_at:
             gone, fresh = set(known) - keys.value, keys.value - known.keys()
-        dirty = {d.member_key for d in node.dirty_deps if d.source is fold.member}
+        dirty = {d.member_key for d in node.dirty_deps or () if d.source is fold.member}
         touched = (dirty & known.keys()) - gone
         nodes = {key: self._member(node, fold, key) for key in fresh | touched}
         changes = {key: (known[key][1], None) for key in gone}
@@ -313,23 +352,19 @@ class Database:
     def _member(self, node: _Node, fold: Fold[Any, Any, Any, Any], key: Hashable) -> _Node:
         member = self._node(fold.member, (node.key, key))
         # From here on, so that it is not dropped when another member stops reading it meanwhile.
-        member.readers.add(node)
+        member.add_reader(node)
         if member.dirty:
             self._refresh(member)
         return member
 
     def _adopt(
-        self, node: _Node, keys: _Node, nodes: dict[Hashable, _Node], gone: set[Hashable]
+        self, node: _FoldNode, keys: _Node, nodes: dict[Hashable, _Node], gone: set[Hashable]
     ) -> None:
         """Make the graph say what a refreshed fold now consists of."""
-        for dep in (keys, *nodes.values()):
-            node.deps.setdefault(dep, len(node.deps))
+        node.keys = keys
         for key, member in nodes.items():
             node.members[key] = (member, member.value)
-        lost = [node.members.pop(key)[0] for key in gone]
-        for dep in lost:
-            del node.deps[dep]
-        self._unread(node, lost)
+        self._unread(node, [node.members.pop(key)[0] for key in gone])
 
     # Letting go
 
@@ -338,13 +373,21 @@ class Database:
         stack = [(reader, dep) for dep in deps]
         while stack:
             who, dep = stack.pop()
-            dep.readers.discard(who)
+            dep.drop_reader(who)
             if self._is_unread(dep):
                 del self._nodes[dep.source, dep.key]
-                stack.extend((dep, below) for below in dep.deps)
+                stack.extend((dep, below) for below in _dependencies(dep))
 
     def _is_unread(self, node: _Node) -> bool:
         if node.readers or node.pinned:
             return False
         # A cell that is set is the world itself; one that reads as its default needs no keeping.
         return not isinstance(node.source, Input) or node.value is node.source.default
+
+
+def _dependencies(node: _Node) -> Iterable[_Node]:
+    """Return what a node has read."""
+    if not isinstance(node, _FoldNode):
+        return node.deps
+    keys = () if node.keys is None else (node.keys,)
+    return (*keys, *(member for member, _ in node.members.values()))

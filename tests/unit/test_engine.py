@@ -376,3 +376,22 @@ def test_queries_know_their_names() -> None:
     """The name is for messages."""
     assert isinstance(report, Query)
     assert report.name == "report"
+
+
+@query
+def one_of_many(db: Database, key: tuple[str, int]) -> int:
+    name, number = key
+    return double(db, name) + number
+
+
+def test_a_value_with_many_readers_reaches_them_all_and_lets_go_of_each() -> None:
+    """However many read a value, each sees its changes, and it goes with the last of them."""
+    db = Database()
+    keys = [("a", number) for number in range(9)]
+    for key in keys:
+        one_of_many(db, key)
+    db.commit([(NUMBER, "a", 5)])
+    assert [one_of_many(db, key) for key in keys] == [10 + number for number in range(9)]
+    for key in keys:
+        db.forget(one_of_many, key)
+    assert len(db) == 1
