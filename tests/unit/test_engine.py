@@ -395,3 +395,16 @@ def test_a_value_with_many_readers_reaches_them_all_and_lets_go_of_each() -> Non
     for key in keys:
         db.forget(one_of_many, key)
     assert len(db) == 1
+
+
+@query
+def squared(db: Database, key: str) -> int:
+    return double(db, key) * double(db, key)
+
+
+def test_what_is_read_twice_is_one_dependency() -> None:
+    """Reading a value again in the same run costs and records nothing."""
+    db = Database()
+    db.commit([(NUMBER, "a", 2)])
+    assert squared(db, "a") == 16
+    assert RUNS == ["double a"]
