@@ -35,6 +35,10 @@ class MeshCompiler(Protocol):
         """Take a batch in and return the revision."""
         ...
 
+    def warm(self) -> None:
+        """Make what the first proxies will ask for."""
+        ...
+
     def classify(self, node: NodeInfo) -> ProxyClass:
         """Return the class of a proxy."""
         ...
@@ -171,8 +175,7 @@ class CompilerThread:
         proxies = live.proxies if waiting.proxies is None else waiting.proxies
         is_new = waiting.changes is not None
         if waiting.changes is not None:
-            self._revision = self._compiler.commit(waiting.changes)
-            self._is_complete |= waiting.changes.complete
+            self._commit(waiting.changes)
         # Until a source has told everything, what a proxy would get is not yet its configuration.
         classes = self._classes(proxies, anew=is_new) if self._is_complete else {}
         bundles = self._bundles(classes, anew=is_new)
@@ -188,6 +191,13 @@ class CompilerThread:
             is_complete=self._is_complete,
             seconds=time.perf_counter() - began,
         )
+
+    def _commit(self, changes: Batch) -> None:
+        self._revision = self._compiler.commit(changes)
+        if changes.complete and not self._is_complete:
+            self._is_complete = True
+            # The first proxies are to find their tables made, and not to wait for them all at once.
+            self._compiler.warm()
 
     def _classes(self, proxies: Mapping[str, NodeInfo], *, anew: bool) -> dict[str, ProxyClass]:
         """Return the class of each proxy; without a change only new proxies are asked for."""
