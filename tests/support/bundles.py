@@ -115,7 +115,9 @@ def table(*entries: Entry) -> Table:
 
 def bundle(revision: int, *entries: Entry, layers: Mapping[TypeUrl, Table] | None = None) -> Bundle:
     """Return a bundle with one layer of each type, and further ones where they are given."""
-    tables = {of: (table(*(one for one in entries if one.resource.type is of)),) for of in TypeUrl}
+    tables: dict[TypeUrl, tuple[Table, ...]] = {
+        of: (table(*(one for one in entries if one.resource.type is of)),) for of in TypeUrl
+    }
     for of, layer in (layers or {}).items():
         tables[of] = (*tables[of], layer)
     return Bundle(revision=revision, tables=tables)

@@ -12,7 +12,7 @@ from itertools import count, zip_longest
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from mizzen.bundle import EMPTY_TABLE
-from mizzen.names import route_configuration_of
+from mizzen.names import route_configuration_of, virtual_host_name
 from mizzen.render.discovery import delta_trailer, joint_version
 from mizzen.wire import TypeUrl
 from mizzen_xds.change import NO_CHANGE, Change, Part, Response, find
@@ -76,6 +76,7 @@ class Shared:
         self._versions: _Memo[tuple[Layers, Subscription], Mapping[str, str]] = _Memo()
         self._uncovered: _Memo[tuple[Layers, Subscription], frozenset[str]] = _Memo()
         self._hosts: _Memo[tuple[Layers, frozenset[str]], frozenset[str]] = _Memo()
+        self._hostless: _Memo[tuple[Layers, frozenset[str]], frozenset[str]] = _Memo()
 
     def next_generation(self) -> None:
         """Forget what was used neither in this generation nor in the one before."""
@@ -87,6 +88,7 @@ class Shared:
         self._versions.next_generation()
         self._uncovered.next_generation()
         self._hosts.next_generation()
+        self._hostless.next_generation()
 
     def intern(self, step: Step) -> Subscription:
         """Return the one object that stands for equal subscriptions."""
@@ -226,6 +228,16 @@ class Shared:
             names = (name for table in layers for name in table)
             mine = frozenset(name for name in names if route_configuration_of(name) in routes)
             known = self._hosts.put(key, mine)
+        return known
+
+    def hostless(self, layers: Layers, routes: frozenset[str]) -> frozenset[str]:
+        """Return a name within each of the route configurations that have no virtual host."""
+        key = (layers, routes)
+        known = self._hostless.get(key)
+        if known is None:
+            peopled = {route_configuration_of(name) for name in self.hosts(layers, routes)}
+            names = (virtual_host_name(route, "") for route in routes - peopled)
+            known = self._hostless.put(key, frozenset(names))
         return known
 
 

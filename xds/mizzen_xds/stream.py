@@ -14,7 +14,8 @@
   configurations *linger* until everything else is acknowledged and some time has passed.
 - A changed cluster warms again and waits for its endpoints: they are sent again.
 - A route configuration that is new to the client is followed by all its hosts; hosts that would come
-  before their route configuration would be dropped by Envoy.
+  before their route configuration would be dropped by Envoy. One that has no hosts is followed by the
+  removal of a host that never was, because Envoy opens no listener before it has heard of hosts.
 """
 
 from __future__ import annotations
@@ -238,6 +239,8 @@ class Stream:
         if channel.queue and channel.had.view is view:
             before = channel.had
             return self._sent(channel, channel.send_next(), before)
+        if channel.type is TypeUrl.VIRTUAL_HOST and channel.had.is_blank:
+            self._name_hostless(channel, view)
         change = channel.pending(self._shared, view)
         if not change:
             channel.settle(view)
@@ -296,7 +299,12 @@ class Stream:
             return
         names = (entry.resource.name for entry in part.entries)
         new = frozenset(name for name in names if before.get(name) is None)
-        hosts.owe(self._shared.hosts(view.layers, new))
+        hosts.owe(self._shared.hosts(view.layers, new) | self._shared.hostless(view.layers, new))
+
+    def _name_hostless(self, hosts: Channel, view: View) -> None:
+        """Have route configurations without hosts mentioned in the first answer about hosts."""
+        if not hosts.had.owed:
+            hosts.owe(self._shared.hostless(view.layers, hosts.had.subscription.names))
 
     # What waits
 
