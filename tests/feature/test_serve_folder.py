@@ -64,7 +64,7 @@ def timeout_of(client: AdsClient) -> int:
     got = client.has[TypeUrl.VIRTUAL_HOST].get(HOST)
     if got is None:
         return 0
-    return VirtualHost.FromString(got.body).routes[0].route.timeout.seconds
+    return int(VirtualHost.FromString(got.body).routes[0].route.timeout.seconds)
 
 
 async def until_timeout(client: AdsClient, seconds: int) -> None:
