@@ -1,0 +1,544 @@
+"""A whole live mesh for tests: manifests in, a real control plane, stock Envoys and captured pods out.
+
+What a test edits is in force when :meth:`LiveMesh.apply` returns: a last object, which concerns no proxy,
+marks the end of an edit, and then every proxy has acknowledged what it is to have. So nothing here sleeps
+and hopes; what a proxy does later by itself (draining, ejecting) is waited for with :func:`eventually`.
+
+Clients live in the test's process. Their sockets are made inside the pods' networks, where capture takes
+them for the application's.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlsplit
+
+from mizzen_cli.demo.mesh import Mesh, Sources
+from mizzen_cli.demo.proxies import AskError, admin, stats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+
+    from mizzen_cli.demo.manifests import PodSpec
+
+NAMESPACE: Final = "test"
+HUB: Final = ""
+
+_APPS: Final = Path(__file__).parent
+_PATIENCE_S: Final = 20.0
+_POLL_S: Final = 0.02
+_SOCKET_S: Final = 10.0
+_READ_BYTES: Final = 65_536
+_MARK_FILE: Final = "zz-mark.yaml"
+_MARK_NAMESPACE: Final = "mark"
+
+# JSON as the control plane or an Envoy says it.
+Document = dict[str, Any]
+
+
+# --- Manifests --------------------------------------------------------------------------------------
+
+
+def pod(
+    name: str,
+    number: int,
+    *,
+    app: str = "",
+    version: str = "v1",
+    namespace: str = NAMESPACE,
+    sidecar: bool = True,
+    more_labels: str = "",
+) -> str:
+    """Return a pod with the application of :mod:`tests.support.live_app` on its usual ports.
+
+    Its address ends in ``number``, and its service account is called as its app is.
+    """
+    app = app or name
+    of = f"app: {app}, version: {version}"
+    labels = f"{of}, security.istio.io/tlsMode: istio" if sidecar else of
+    words = [f"--name={app}", f"--version={version}", *_port_words()]
+    return f"""
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+  namespace: {namespace}
+  labels: {{{labels}{more_labels}}}
+  annotations: {{sidecar.istio.io/inject: "{str(sidecar).lower()}"}}
+spec:
+  serviceAccountName: {app}
+  containers:
+    - name: app
+      image: app
+      command: [python, /app/live_app.py]
+      args: {json.dumps(words)}
+status: {{podIP: {pod_ip(number)}}}
+---"""
+
+
+def router(name: str, number: int, *, namespace: str = NAMESPACE) -> str:
+    """Return a pod that is an Envoy alone, with the labels ``app`` and ``istio`` of its name."""
+    return f"""
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+  namespace: {namespace}
+  labels: {{app: {name}, istio: {name}, security.istio.io/tlsMode: istio}}
+spec:
+  serviceAccountName: {name}
+  containers:
+    - name: istio-proxy
+      image: envoy
+      args: [proxy, router]
+status: {{podIP: {pod_ip(number)}}}
+---"""
+
+
+HTTP_PORT: Final = 8080
+TCP_PORT: Final = 9000
+GREETING_PORT: Final = 9001
+ANY_PORT: Final = 7000
+UNDECLARED_PORT: Final = 5555
+# What a service has unless it says otherwise: name, its port, the pods' port.
+PORTS: Final = (
+    f"http:80:{HTTP_PORT} tcp:{TCP_PORT}:{TCP_PORT} "
+    f"tcp-greeting:{GREETING_PORT}:{GREETING_PORT} any:{ANY_PORT}:{ANY_PORT}"
+)
+
+
+def service(
+    name: str,
+    number: int,
+    *pods: tuple[str, int],
+    ports: str = PORTS,
+    namespace: str = NAMESPACE,
+    export_to: str = "",
+    headless: bool = False,
+) -> str:
+    """Return a Service and its EndpointSlice; its address ends in ``number``, its pods' in theirs."""
+    triples = [text.split(":") for text in ports.split()]
+    listed = ", ".join(f"{{name: {n}, port: {p}, targetPort: {t}}}" for n, p, t in triples)
+    targets = ", ".join(f"{{name: {n}, port: {t}, protocol: TCP}}" for n, _p, t in triples)
+    endpoints = "".join(
+        f"\n  - addresses: [{pod_ip(at)}]\n    conditions: {{ready: true}}"
+        f"\n    targetRef: {{kind: Pod, name: {of}, namespace: {namespace}}}"
+        for of, at in pods
+    )
+    annotations = f"networking.istio.io/exportTo: '{export_to}'" if export_to else ""
+    return f"""
+apiVersion: v1
+kind: Service
+metadata:
+  name: {name}
+  namespace: {namespace}
+  annotations: {{{annotations}}}
+spec:
+  clusterIP: {"None" if headless else service_ip(number)}
+  selector: {{app: {name}}}
+  ports: [{listed}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: {name}-1
+  namespace: {namespace}
+  labels: {{kubernetes.io/service-name: {name}}}
+addressType: IPv4
+ports: [{targets}]
+endpoints:{endpoints or " []"}
+---"""
+
+
+def pod_ip(number: int) -> str:
+    """Return a pod's address."""
+    return f"10.44.0.{number}"
+
+
+def service_ip(number: int) -> str:
+    """Return a service's address."""
+    return f"10.96.0.{number}"
+
+
+def _port_words() -> list[str]:
+    words = [f"--port={port}" for port in (HTTP_PORT, TCP_PORT, ANY_PORT, UNDECLARED_PORT)]
+    return [*words, f"--greeting-port={GREETING_PORT}"]
+
+
+def _mark(number: int) -> str:
+    return f"""
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {{name: "{number}", namespace: {_MARK_NAMESPACE}}}
+spec: {{mtls: {{mode: STRICT}}}}
+"""
+
+
+# --- What clients get -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back; status 0 and the reason where nothing did. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    failure: str = ""
+
+    @property
+    def seen(self) -> Document:
+        """The request as the application saw it; empty where something else answered."""
+        with suppress(ValueError):
+            found = json.loads(self.body)
+            return found if isinstance(found, dict) else {}
+        return {}
+
+    @property
+    def pod(self) -> str:
+        """The pod that answered."""
+        return str(self.seen.get("pod", ""))
+
+    @property
+    def caller(self) -> str:
+        """Who called, as a certificate proved it to the server's Envoy; empty where none did."""
+        said = str(self.seen.get("headers", {}).get("x-forwarded-client-cert", ""))
+        found = [part[4:] for part in said.split(";") if part.startswith("URI=")]
+        return found[-1].strip('"') if found else ""
+
+
+@dataclass(slots=True)
+class Load:
+    """What a background load has met so far."""
+
+    requests: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    pods: Counter[str] = field(default_factory=Counter)
+
+    def record(self, reply: Reply) -> None:
+        """Count one request."""
+        self.requests += 1
+        self.pods[reply.pod] += 1
+        if reply.status != 200:
+            what = reply.failure or f"{reply.status} {reply.body.decode(errors='replace').strip()}"
+            self.failures[what] += 1
+
+
+class Client:
+    """Speaks HTTP/1.1 from a pod's network, on one connection for as long as that lasts."""
+
+    def __init__(self, mesh: LiveMesh, of: str) -> None:
+        self._mesh = mesh
+        self._of = of
+        self._connection: HTTPConnection | None = None
+        self._address = ("", 0)
+
+    def call(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        at: str = "",
+        body: bytes = b"",
+    ) -> Reply:
+        """Make one request; nothing is raised for what a network does.
+
+        ``at`` is the address to go to where it is not the one that the URL's host has.
+        """
+        parts = urlsplit(url)
+        address = (at or self._mesh.address(parts.hostname or ""), parts.port or 80)
+        target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+        all_headers = {"Host": parts.netloc, **(headers or {})}
+        try:
+            connection = self._connect(address)
+            connection.request(method, target, body=body or None, headers=all_headers)
+            answer = connection.getresponse()
+            return self._reply(answer)
+        except (OSError, HTTPException) as failed:
+            self.close()
+            return Reply(status=0, failure=f"{type(failed).__name__} {failed}".strip())
+
+    def _reply(self, answer: HTTPResponse) -> Reply:
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        reply = Reply(status=answer.status, headers=found, body=answer.read())
+        if answer.will_close:
+            self.close()
+        return reply
+
+    def _connect(self, address: tuple[str, int]) -> HTTPConnection:
+        if self._connection is None or address != self._address:
+            self.close()
+            made = HTTPConnection(*address, timeout=_SOCKET_S)
+            made.sock = self._mesh.connect(self._of, address)
+            made.auto_open = 0  # it would connect from out here
+            self._connection, self._address = made, address
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection; the next call makes another one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+# --- The mesh ---------------------------------------------------------------------------------------
+
+
+class LiveMesh:
+    """A running mesh; use as a context manager.
+
+    ``files`` are manifests by file name. Pods are those that they name at the start.
+    """
+
+    def __init__(self, folder: Path, files: Mapping[str, str]) -> None:
+        for name, text in (*files.items(), (_MARK_FILE, _mark(0))):
+            (folder / name).write_text(text, encoding="utf-8")
+        self.mesh = Mesh(Sources(manifests=folder, apps=_APPS))
+        self._marks = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.mesh.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.mesh.close()
+
+    def start(self) -> None:
+        """Start everything, and wait until it is there."""
+        self.mesh.start_networks()
+        self.mesh.start_apps()
+        self.mesh.start_control_plane()
+        self.mesh.start_proxies()
+        eventually(self._apps_answer, "every application answers")
+        self.settle()
+
+    def _apps_answer(self) -> bool:
+        try:
+            for spec in self.mesh.cast.pods:
+                if spec.command:
+                    self.connect(spec.name, ("127.0.0.1", HTTP_PORT)).close()
+        except OSError:
+            return False
+        return True
+
+    # Edits
+
+    def write(self, name: str, text: str) -> None:
+        """Save a manifest whole, as editors do; nothing is waited for."""
+        path = self.mesh.folder / name
+        draft = path.with_name(f".{name}.draft")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+
+    def remove(self, name: str) -> None:
+        """Delete a manifest; nothing is waited for."""
+        (self.mesh.folder / name).unlink(missing_ok=True)
+
+    def apply(self, name: str, text: str) -> None:
+        """Save a manifest and wait until it is in force on every proxy."""
+        self.write(name, text)
+        self.settle()
+
+    @contextmanager
+    def having(self, *texts: str) -> Iterator[None]:
+        """Have these manifests in force for as long as the block lasts."""
+        names = [f"having-{number}.yaml" for number in range(len(texts))]
+        for name, text in zip(names, texts, strict=True):
+            assert not (self.mesh.folder / name).exists(), "having() is not nested"
+            self.write(name, text)
+        self.settle()
+        try:
+            self._assert_read()
+            yield
+        finally:
+            for name in names:
+                self.remove(name)
+            self.settle()
+
+    def _assert_read(self) -> None:
+        """A mistake in a test's own manifest is not to be looked for in the mesh."""
+        said = self.status()
+        found = [one for entry in (said, *said["objects"]) for one in entry["diagnostics"]]
+        unread = [one for one in found if one["code"].startswith("MZ01")]
+        assert not unread, unread
+
+    def settle(self) -> None:
+        """Wait until all that was saved and deleted is in force on every proxy.
+
+        The mark is saved last, and the one before it is taken away last: removals wait for a moment
+        in which the missing object might turn up in another file.
+        """
+        self._marks += 1
+        self.write(_MARK_FILE, _mark(self._marks))
+        eventually(self._is_settled, "every proxy has what it is to have")
+
+    def _is_settled(self) -> bool:
+        said = self.status()
+        marks = [o["name"] for o in said["objects"] if o["namespace"] == _MARK_NAMESPACE]
+        proxies = said["proxies"]
+        return (
+            marks == [str(self._marks)]
+            and len(proxies) == len(self.mesh.proxied)
+            and all(proxy["upToDate"] for proxy in proxies)
+        )
+
+    # What the control plane says
+
+    def status(self) -> Document:
+        """Return what ``/status`` says."""
+        code, body = self.mesh.ask_control_plane("/status")
+        assert code == 200, body
+        found: Document = json.loads(body)
+        return found
+
+    def object(self, kind: str, name: str) -> Document:
+        """Return what ``/status`` says of an object, by ``namespace/name``; empty where nothing."""
+        for found in self.status()["objects"]:
+            if (found["kind"], f"{found['namespace']}/{found['name']}") == (kind, name):
+                return dict(found)
+        return {}
+
+    def counter(self, name: str, **labels: str) -> int:
+        """Return the sum of the control plane's samples that have this name and these labels."""
+        _code, body = self.mesh.ask_control_plane("/metrics")
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        lines = (line.rpartition(" ") for line in body.splitlines() if not line.startswith("#"))
+        return sum(
+            int(float(value))
+            for sample, _space, value in lines
+            if sample.partition("{")[0] == name and all(one in sample for one in wanted)
+        )
+
+    # What proxies say
+
+    def pod(self, name: str) -> PodSpec:
+        """Return a pod by its name."""
+        return self.mesh.pod(name)
+
+    def stats(self, of: str, pattern: str) -> dict[str, int]:
+        """Return an Envoy's counters and gauges whose names match a regex."""
+        return stats(self.mesh.realm, self.pod(of), pattern)
+
+    def admin(self, of: str, path: str) -> str:
+        """Return what an Envoy's admin interface answers."""
+        return admin(self.mesh.realm, self.pod(of), path)
+
+    # Clients
+
+    def address(self, host: str) -> str:
+        """Return the address of a service or pod by any name that it had at the start."""
+        with suppress(KeyError):
+            return self.mesh.cast.address(host)
+        return host
+
+    def connect(self, of: str, address: tuple[str, int]) -> socket.socket:
+        """Return a connection made from a pod's network, or from the hub's."""
+        network = self.pod(of).network if of else HUB
+        return self.mesh.realm.connect(address, network=network, timeout=_SOCKET_S)
+
+    def call(
+        self,
+        of: str,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        at: str = "",
+    ) -> Reply:
+        """Make one request on a connection of its own."""
+        client = Client(self, of)
+        try:
+            return client.call(url, method=method, headers=headers, at=at)
+        finally:
+            client.close()
+
+    def calls(
+        self, of: str, url: str, count: int, *, headers: Mapping[str, str] | None = None
+    ) -> list[Reply]:
+        """Make many requests, one after the other."""
+        client = Client(self, of)
+        try:
+            return [client.call(url, headers=headers) for _ in range(count)]
+        finally:
+            client.close()
+
+    def at_once(self, of: str, url: str, count: int) -> list[Reply]:
+        """Make many requests at the same time, each on a connection of its own."""
+        replies: list[Reply] = []
+        threads = [
+            threading.Thread(target=lambda: replies.append(self.call(of, url)))
+            for _ in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return replies
+
+    def tcp(self, of: str, host: str, port: int, data: bytes = b"hello\n") -> bytes:
+        """Return the first bytes of the answer to these; empty where the connection is refused or cut."""
+        try:
+            with self.connect(of, (self.address(host), port)) as made:
+                if data:
+                    made.sendall(data)
+                return made.recv(_READ_BYTES)
+        except ConnectionError:
+            return b""
+
+    @contextmanager
+    def load(self, of: str, *urls: str, workers: int = 2) -> Iterator[Load]:
+        """Keep calling URLs for as long as the block lasts; the last requests are waited for."""
+        load, over, lock = Load(), threading.Event(), threading.Lock()
+
+        def work(number: int) -> None:
+            client = Client(self, of)
+            turn = number
+            while not over.is_set():
+                reply = client.call(urls[turn % len(urls)])
+                turn += 1
+                with lock:
+                    load.record(reply)
+                over.wait(0.005)  # leaves the processors to what is being tested
+            client.close()
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(workers)]
+        for thread in threads:
+            thread.start()
+        try:
+            eventually(lambda: load.requests > workers, "the load has begun")
+            yield load
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+
+
+def eventually(holds: Callable[[], object], what: str, seconds: float = _PATIENCE_S) -> None:
+    """Wait until something holds that nobody announces; fails the test when it never does."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(AskError):
+            if holds():
+                return
+        assert time.monotonic() < deadline, f"never within {seconds:.0f} s: {what}"
+        time.sleep(_POLL_S)
