@@ -36,9 +36,9 @@ from mizzen.names import (
     resolve_host,
 )
 from mizzen.resolve import authorization, peers
+from mizzen.resolve.choice import contenders, virtual_service_for
 from mizzen.resolve.endpoints import instances
 from mizzen.resolve.inbound import served_ports
-from mizzen.resolve.routes import contenders, virtual_service_for
 from mizzen.resolve.rules import rule_for
 from mizzen.resolve.services import MeshService, service_at
 from mizzen.resolve.world import (

@@ -270,6 +270,18 @@ class TcpProxy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TcpChain:
+    """Bytes of some of a listener's connections: those that ask for a server name, or go to a range.
+
+    ``server_name`` is the SNI, ``cidr`` the destination; what is empty is not asked for.
+    """
+
+    server_name: str = ""
+    cidr: str = ""
+    tcp: TcpProxy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutboundListener:
     """What a sidecar does with connections to one port (of one address, or of any).
 
@@ -279,7 +291,8 @@ class OutboundListener:
         bind: The address, ``0.0.0.0`` for any.
         more_binds: Further addresses (dual stack).
         routes: Name of the route configuration for HTTP; empty where the port is TCP only.
-        tcp: Where bytes go that are not HTTP; for an HTTP port the pass-through or black hole.
+        chains: Connections that are told from the others by server name or destination.
+        tcp: Where all other bytes go; for an HTTP port the pass-through or black hole.
         sniff: True where HTTP has to be told from TCP by looking at the bytes with no declaration.
     """
 
@@ -287,6 +300,7 @@ class OutboundListener:
     port: int
     more_binds: tuple[str, ...] = ()
     routes: str = ""
+    chains: tuple[TcpChain, ...] = ()
     tcp: TcpProxy
     sniff: bool = False
     origins: Origins = ()

@@ -14,18 +14,24 @@ from typing import TYPE_CHECKING, cast
 
 from mizzen.bundle import EMPTY_TABLE, Entry, Table
 from mizzen.engine import Fold, query
-from mizzen.ir import CatchAll, OutboundListener, RouteTable
+from mizzen.ir import OutboundListener, RouteTable, TcpChain
 from mizzen.model.proxy import Scope
 from mizzen.render.cluster import render_upstream
 from mizzen.render.endpoint import render_endpoints
 from mizzen.render.listener import render_outbound
 from mizzen.render.route import render_route_table, render_virtual_host
 from mizzen.resolve.endpoints import endpoint_group
-from mizzen.resolve.listeners import http_ports, own_listeners, shared_listener
+from mizzen.resolve.listeners import (
+    http_ports,
+    own_listeners,
+    own_tables,
+    shared_listener,
+    shared_table,
+)
 from mizzen.resolve.routes import required_clusters, route_viewer, viewer, virtual_hosts
 from mizzen.resolve.services import service_at
 from mizzen.resolve.upstreams import eds_clusters, upstreams
-from mizzen.resolve.world import ROUTES_AT_HOST, SERVICES_AT_HOST, settings
+from mizzen.resolve.world import ROUTES_AT_HOST, SERVICES_AT_HOST
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -36,12 +42,14 @@ Claims = Mapping[str, Mapping[str, "Claim"]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A listener that a host wants; the oldest claim wins, apart from the ``shared`` HTTP listener's."""
+    """A listener that a host wants, alone or together with others.
+
+    ``shared`` is the route configuration of a port's HTTP listener, which all its hosts share.
+    """
 
     rank: AgeRank
-    shared: bool
     listener: OutboundListener
-    registry_only: bool
+    shared: RouteTable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +58,7 @@ class HostResources:
 
     clusters: tuple[Entry, ...] = ()
     endpoints: tuple[Entry, ...] = ()
+    routes: tuple[Entry, ...] = ()
     virtual_hosts: tuple[Entry, ...] = ()
     claims: tuple[Claim, ...] = ()
 
@@ -81,10 +90,7 @@ def host_clusters(db: Database, key: tuple[Scope, str]) -> tuple[Entry, ...]:
 @query
 def host_endpoints(db: Database, key: tuple[Scope, str]) -> tuple[Entry, ...]:
     """Return the load assignments of a host's EDS clusters, encoded."""
-    groups = (
-        endpoint_group(db, (service.key, service.host, port, subset, labels))
-        for service, port, subset, labels in eds_clusters(db, key)
-    )
+    groups = (endpoint_group(db, cluster) for cluster in eds_clusters(db, key))
     return tuple(Entry(render_endpoints(group), origins=group.origins) for group in groups)
 
 
@@ -102,22 +108,25 @@ def host_virtual_hosts(db: Database, key: tuple[Scope, str]) -> tuple[Entry, ...
 
 
 @query
+def host_route_tables(db: Database, key: tuple[Scope, str]) -> tuple[Entry, ...]:
+    """Return the route configurations that a host has for itself, encoded."""
+    tables = own_tables(db, key)
+    return tuple(Entry(render_route_table(table), origins=table.origins) for table in tables)
+
+
+@query
 def host_claims(db: Database, key: tuple[Scope, str]) -> tuple[Claim, ...]:
     """Return the listeners that a host wants."""
     service = service_at(db, *key)
     if service is None:
         return ()
-    shared = [(True, shared_listener(db, port)) for port in http_ports(db, key)]
-    own = [(False, listener) for listener in own_listeners(db, key)]
-    return tuple(
-        Claim(
-            rank=service.meta.age_rank,
-            shared=is_shared,
-            listener=listener,
-            registry_only=settings(db).registry_only,
-        )
-        for is_shared, listener in (*shared, *own)
+    rank = service.meta.age_rank
+    shared = (
+        Claim(rank=rank, listener=shared_listener(db, port), shared=shared_table(db, port))
+        for port in http_ports(db, key)
     )
+    own = (Claim(rank=rank, listener=listener) for listener in own_listeners(db, key))
+    return (*shared, *own)
 
 
 @query
@@ -133,6 +142,7 @@ def host_resources(db: Database, key: tuple[Scope, str]) -> HostResources:
     return HostResources(
         clusters=host_clusters(db, (seen_by, host)),
         endpoints=host_endpoints(db, (seen_by, host)),
+        routes=host_route_tables(db, (seen_by, host)),
         virtual_hosts=host_virtual_hosts(db, (route_viewer(db, key), host)),
         claims=host_claims(db, (seen_by, host)),
     )
@@ -152,16 +162,19 @@ def _apply(tables: ScopeTables, changes: Changes) -> ScopeTables:
     """Return the tables with the changed hosts' entries in place of their old ones."""
     clusters: dict[str, Entry | None] = {}
     endpoints: dict[str, Entry | None] = {}
+    routes: dict[str, Entry | None] = {}
     hosts: dict[str, Entry | None] = {}
     for before, after in changes.values():
         old, new = before or NOTHING, after or NOTHING
         _differ(old.clusters, new.clusters, clusters)
         _differ(old.endpoints, new.endpoints, endpoints)
+        _differ(old.routes, new.routes, routes)
         _differ(old.virtual_hosts, new.virtual_hosts, hosts)
     updated = replace(
         tables,
         clusters=tables.clusters.updated(clusters),
         endpoints=tables.endpoints.updated(endpoints),
+        routes=tables.routes.updated(routes),
         virtual_hosts=tables.virtual_hosts.updated(hosts),
     )
     return _apply_claims(updated, changes)
@@ -204,15 +217,16 @@ def _settle(tables: ScopeTables, touched: Mapping[str, Mapping[str, Claim]]) -> 
     listeners: dict[str, Entry | None] = {}
     routes: dict[str, Entry | None] = {}
     for name in sorted(touched):
-        for gone in _tables_of(tables.claims.get(name, {})):
-            routes.setdefault(gone.name, None)
-        if not claims[name]:
+        before, after = _shared(tables.claims.get(name, {})), _shared(touched[name])
+        if before is not None:
+            routes[before.name] = None
+        if after is not None:
+            routes[after.name] = Entry(render_route_table(after))
+        if touched[name]:
+            listeners[name] = _listener_entry(winner(touched[name]))
+        else:
             del claims[name]
             listeners[name] = None
-            continue
-        listeners[name] = _listener_entry(winner(claims[name]))
-        for table in _tables_of(claims[name]):
-            routes[table.name] = Entry(render_route_table(table), origins=table.origins)
     return replace(
         tables,
         claims=claims,
@@ -221,42 +235,49 @@ def _settle(tables: ScopeTables, touched: Mapping[str, Mapping[str, Claim]]) -> 
     )
 
 
+def _shared(claims: Mapping[str, Claim]) -> RouteTable | None:
+    """Return the route configuration of the HTTP listener that is among these claims."""
+    return next((claim.shared for claim in claims.values() if claim.shared), None)
+
+
 def winner(claims: Mapping[str, Claim]) -> OutboundListener:
     """Return the listener that comes of all claims on one name.
 
-    Shared HTTP listeners are one and the same. Among the others the oldest wins; where it meets the
-    shared one on a port, it gets what is not HTTP.
+    Shared HTTP listeners are one and the same. Of the others the oldest gets what is not HTTP, and each
+    adds the connections that it tells from the rest; of two that tell the same, the older gets them.
     """
     shared = next((claim.listener for claim in claims.values() if claim.shared), None)
-    own = [(claim.rank, host) for host, claim in claims.items() if not claim.shared]
+    own = sorted((claim.rank, host) for host, claim in claims.items() if not claim.shared)
     if not own:
         return cast("OutboundListener", shared)
-    oldest = claims[min(own)[1]].listener
-    return replace(shared, tcp=oldest.tcp, origins=oldest.origins) if shared else oldest
+    return _joined(shared, [claims[host].listener for _, host in own])
 
 
-def _is_shared(listener: OutboundListener) -> bool:
-    return listener.routes == str(listener.port)
+def _joined(shared: OutboundListener | None, own: list[OutboundListener]) -> OutboundListener:
+    rest = next((listener for listener in own if not listener.chains), None)
+    base = shared or rest or own[0]
+    chains: dict[tuple[str, str], TcpChain] = {}
+    in_force = [rest] if rest else []
+    for listener in own:
+        new = {(c.server_name, c.cidr): c for c in listener.chains if _is_new(c, chains)}
+        chains |= new
+        in_force += [listener] if new else []
+    return replace(
+        base,
+        chains=tuple(chains.values()),
+        tcp=(rest or base).tcp,
+        origins=tuple(dict.fromkeys(key for listener in in_force for key in listener.origins)),
+    )
+
+
+def _is_new(chain: TcpChain, known: Mapping[tuple[str, str], TcpChain]) -> bool:
+    return (chain.server_name, chain.cidr) not in known
 
 
 def _listener_entry(listener: OutboundListener) -> Entry:
-    own = listener.tcp.cluster
-    requires = frozenset({own} if own.startswith("outbound|") else ())
+    clusters = {listener.tcp.cluster, *(chain.tcp.cluster for chain in listener.chains)}
+    requires = frozenset(name for name in clusters if name.startswith("outbound|"))
     return Entry(render_outbound(listener), origins=listener.origins, requires=requires)
-
-
-def _tables_of(claims: Mapping[str, Claim]) -> list[RouteTable]:
-    """Return the route configurations that the listener of these claims refers to."""
-    if not claims:
-        return []
-    listener = winner(claims)
-    if not listener.routes:
-        return []
-    if not _is_shared(listener):
-        return [RouteTable(name=listener.routes, catch_all=CatchAll.NONE, origins=listener.origins)]
-    registry_only = next(iter(claims.values())).registry_only
-    catch_all = CatchAll.BLOCK if registry_only else CatchAll.PASSTHROUGH
-    return [RouteTable(name=listener.routes, catch_all=catch_all)]
 
 
 SCOPE_TABLES: Fold[Scope, str, HostResources, ScopeTables] = Fold(

@@ -68,6 +68,8 @@ HOSTS: Final = (
     "cart.shop.svc.cluster.local",
     "db.bank.svc.cluster.local",
     "api.example.com",
+    # Literally this, not the Service's short form: the two contend for one domain.
+    "cart.shop",
     "*.example.com",
     "*.shop.svc.cluster.local",
 )
@@ -135,7 +137,9 @@ _ports = st.lists(
         ServicePort,
         name=st.sampled_from(("http", "tcp", "any")),
         number=_port_numbers,
-        protocol=st.sampled_from((Protocol.HTTP, Protocol.GRPC, Protocol.TCP, Protocol.UNSET)),
+        protocol=st.sampled_from(
+            (Protocol.HTTP, Protocol.GRPC, Protocol.TCP, Protocol.TLS, Protocol.UNSET)
+        ),
         target=st.sampled_from((None, 8080, "main")),
     ),
     min_size=1,
@@ -246,7 +250,7 @@ _port_policies = st.builds(
         )
     ),
     connection_pool=st.sampled_from((None, ConnectionPool(max_connections=5))),
-    outlier_detection=st.sampled_from((None, OutlierDetection(consecutive_5xx_errors=2))),
+    outlier_detection=st.sampled_from((None, OutlierDetection(min_health_percent=2))),
     tls=st.sampled_from((None, None, *(ClientTls(mode=m) for m in TlsMode if m != "MUTUAL"))),
 )
 _policies = st.none() | st.builds(
@@ -305,8 +309,10 @@ _endpoints = st.builds(
 _entries = st.builds(
     ServiceEntry,
     meta=_metas("ServiceEntry"),
-    hosts=st.sampled_from((("api.example.com",), ("web.shop.svc.cluster.local", "x.example.com"))),
-    addresses=st.sampled_from(((), ("240.0.0.1",), ("10.96.0.1",))),
+    hosts=st.sampled_from(
+        (("api.example.com",), ("web.shop.svc.cluster.local", "x.example.com"), ("cart.shop",))
+    ),
+    addresses=st.sampled_from(((), ("240.0.0.1",), ("10.96.0.1",), ("10.5.0.0/16",))),
     ports=_ports,
     external=st.booleans(),
     resolution=st.sampled_from((Resolution.STATIC, Resolution.STATIC, Resolution.DNS)),

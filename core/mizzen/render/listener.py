@@ -16,10 +16,10 @@ from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 
 from mizzen import names
-from mizzen.ir import GatewayListener, OutboundListener, TcpProxy
+from mizzen.ir import GatewayListener, OutboundListener, TcpChain, TcpProxy
 from mizzen.render.alpn import PLAIN_HTTP
 from mizzen.render.chain import Chain, Side
-from mizzen.render.filters.inspectors import http_inspector
+from mizzen.render.filters.inspectors import http_inspector, tls_inspector
 from mizzen.render.filters.tcp_proxy import tcp_proxy
 from mizzen.render.http import http_base, http_by_rds
 from mizzen.render.proto import fill_address, zero
@@ -43,18 +43,30 @@ def render_outbound(listener: OutboundListener) -> Resource:
     message.bind_to_port.value = False
     for bind in listener.more_binds:
         fill_address(message.additional_addresses.add().address, bind, listener.port)
-    if not listener.routes:
+    if not listener.routes and not listener.chains:
         message.filter_chains.add(filters=[tcp_proxy(listener.tcp)])
         return encode(TypeUrl.LISTENER, listener.name, message)
-    message.listener_filters.append(http_inspector())
-    message.listener_filters_timeout.CopyFrom(zero())
-    message.continue_on_listener_filters_timeout = True
-    _fill_http_chain(message.filter_chains.add(), listener)
+    _fill_inspectors(message, listener)
+    if listener.routes:
+        _fill_http_chain(message.filter_chains.add(), listener)
+    for chain in listener.chains:
+        _fill_tcp_chain(message.filter_chains.add(), chain)
     other = message.default_filter_chain
     other.filters.append(tcp_proxy(listener.tcp))
     if not listener.sniff:
         other.name = "PassthroughFilterChain"
     return encode(TypeUrl.LISTENER, listener.name, message)
+
+
+def _fill_inspectors(message: Listener, listener: OutboundListener) -> None:
+    """Look at a connection's first bytes as far as chains are chosen by them, however late they come."""
+    if any(chain.server_name for chain in listener.chains):
+        message.listener_filters.append(tls_inspector())
+    if listener.routes:
+        message.listener_filters.append(http_inspector())
+    if message.listener_filters:
+        message.listener_filters_timeout.CopyFrom(zero())
+        message.continue_on_listener_filters_timeout = True
 
 
 def render_virtual_outbound(*, registry_only: bool) -> Resource:
@@ -97,6 +109,16 @@ def _fill_http_chain(chain: FilterChain, listener: OutboundListener) -> None:
     chain.filter_chain_match.application_protocols.extend(PLAIN_HTTP)
     stat_prefix = f"outbound_{listener.name};"
     chain.filters.append(http_by_rds(_outbound_base(), stat_prefix, listener.routes))
+
+
+def _fill_tcp_chain(message: FilterChain, chain: TcpChain) -> None:
+    match = message.filter_chain_match
+    if chain.server_name:
+        match.server_names.append(chain.server_name)
+    if chain.cidr:
+        prefix, _, length = chain.cidr.partition("/")
+        match.prefix_ranges.add(address_prefix=prefix).prefix_len.value = int(length)
+    message.filters.append(tcp_proxy(chain.tcp))
 
 
 @cache

@@ -2,7 +2,8 @@
 
 Sources are EndpointSlices with their pods, a ServiceEntry's own list, and WorkloadEntries and pods that a
 ServiceEntry selects. Terminating and addressless endpoints are left out; those that are not ready are
-sent as unhealthy, so that a panic threshold can still find them (Istio's default).
+sent as unhealthy, unless ``minHealthPercent`` allows a panic, which would give them traffic (Istio's
+default).
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from typing import TYPE_CHECKING, Final
 from mizzen.engine import query
 from mizzen.identity import SpiffeId, TrustDomain
 from mizzen.ir import Endpoint, EndpointGroup, Health, Locality, LocalityGroup
-from mizzen.model.kube import EndpointSlice, Node, Pod, Service, ServicePort, SliceEndpoint
+from mizzen.model.kube import (
+    EndpointSlice,
+    Node,
+    Pod,
+    Protocol,
+    Service,
+    ServicePort,
+    SliceEndpoint,
+)
 from mizzen.model.meta import NO_LABELS, Labels, Meta, label, selects
 from mizzen.model.traffic import ServiceEntry, WorkloadEndpoint, WorkloadEntry
 from mizzen.names import ObjectKey, outbound_cluster
@@ -197,41 +206,75 @@ def identities(db: Database, service: ObjectKey) -> tuple[str, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdsCluster:
+    """What the endpoints of a cluster are made from.
+
+    Attributes:
+        labels: Those of the subset.
+        ready_only: True leaves out endpoints that are not ready.
+    """
+
+    service: ObjectKey
+    host: str
+    port: int
+    subset: str = ""
+    labels: Labels = NO_LABELS
+    ready_only: bool = False
+
+
 @query
-def endpoint_group(db: Database, key: tuple[ObjectKey, str, int, str, Labels]) -> EndpointGroup:
-    """Return the endpoints of a cluster: (service object, host, service port, subset, its labels)."""
-    service, host, number, subset, wanted = key
-    name = port_name(OBJECT(db, service), number)
+def endpoint_group(db: Database, cluster: EdsCluster) -> EndpointGroup:
+    """Return the endpoints of a cluster."""
+    name = port_name(OBJECT(db, cluster.service), cluster.port)
     groups: dict[Locality, list[Endpoint]] = {}
-    for instance in instances(db, service):
+    for instance in instances(db, cluster.service):
         port = dict(instance.ports).get(name)
-        if port is not None and selects(wanted, instance.labels):
+        if port is not None and _belongs(cluster, instance):
             endpoint = _endpoint(db, instance, port)
             groups.setdefault(instance.locality, []).append(endpoint)
     return EndpointGroup(
-        cluster=outbound_cluster(number, subset, host),
+        cluster=outbound_cluster(cluster.port, cluster.subset, cluster.host),
         groups=tuple(
             LocalityGroup(locality=locality, endpoints=tuple(groups[locality]))
             for locality in sorted(
                 groups, key=lambda where: (where.region, where.zone, where.subzone)
             )
         ),
-        origins=(service,),
+        origins=(cluster.service,),
     )
 
 
+def _belongs(cluster: EdsCluster, instance: Instance) -> bool:
+    if cluster.ready_only and instance.health is not Health.HEALTHY:
+        return False
+    return selects(cluster.labels, instance.labels)
+
+
 def port_name(item: object, number: int) -> str:
-    """Return the name of a service's port; empty where it has none or there is no such port."""
+    """Return the name of a service's port; empty where it has none or there is no such port.
+
+    A UDP port may have the number of a TCP one (DNS).
+    """
     ports = item.ports if isinstance(item, Service | ServiceEntry) else ()
-    return next((port.name for port in ports if port.number == number), "")
+    named = (p.name for p in ports if p.number == number and p.protocol is not Protocol.UDP)
+    return next(named, "")
+
+
+def takes_mtls_on(db: Database, instance: Instance, port: str) -> bool:
+    """Tell whether a workload takes mutual TLS on what a service calls ``port``."""
+    return _takes_mtls(db, instance, dict(instance.ports).get(port, 0))
 
 
 def _endpoint(db: Database, instance: Instance, port: int) -> Endpoint:
-    mtls = instance.mtls_ready and takes_mtls(db, instance.namespace, instance.labels, port)
     return Endpoint(
         address=instance.address,
         port=port,
         weight=instance.weight,
         health=instance.health,
-        mtls=mtls,
+        mtls=_takes_mtls(db, instance, port),
     )
+
+
+def _takes_mtls(db: Database, instance: Instance, port: int) -> bool:
+    return instance.mtls_ready and takes_mtls(db, instance.namespace, instance.labels, port)

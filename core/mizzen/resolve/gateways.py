@@ -15,7 +15,6 @@ from mizzen.ir import (
     CatchAll,
     GatewayListener,
     Origins,
-    RequestMatch,
     Route,
     RouteTable,
     VirtualHost,
@@ -27,14 +26,12 @@ from mizzen.names import covering_hosts, host_matches
 from mizzen.resolve.authorization import authorization_for
 from mizzen.resolve.inbound import served_ports
 from mizzen.resolve.listeners import ANY_ADDRESS
-from mizzen.resolve.matching import Place, routes_of
+from mizzen.resolve.matching import Place, routes_of, takes_everything
 from mizzen.resolve.world import GATEWAYS, OBJECT, ROUTES_AT_GATEWAY
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
     from mizzen.names import ObjectKey
-
-_EVERYTHING = RequestMatch()
 
 
 @query
@@ -142,11 +139,9 @@ def _overlaps(server: Server, host: str) -> Iterator[str]:
             yield pattern
 
 
-def _admits(gateway: Gateway, server: Server, item: VirtualService, host: str) -> bool:
+def admits(gateway: Gateway, server: Server, item: VirtualService, host: str) -> bool:
     """Tell whether a server takes a VirtualService for one of the hosts that they have in common."""
     owner = item.meta.namespace
-    if not visible_from(gateway.meta.namespace, owner=owner, export_to=item.export_to):
-        return False
     for entry in server.hosts:
         namespace, pattern = _split(entry)
         wanted = gateway.meta.namespace if namespace == "." else namespace
@@ -161,15 +156,12 @@ def gateway_virtual_host(
 ) -> VirtualHost | None:
     """Return one virtual host of a router: (workload, (bind, port, host))."""
     workload, (bind, port, host) = key
-    scope = Scope(namespace=workload.namespace, gateway=True)
     servers = dict(servers_of(db, workload)).get((bind, port), ())
-    routed = _routed(db, servers, host)
+    routed = _routed(db, workload.namespace, servers, host)
     routes = [
         route
         for item, gateway, server in routed
-        for route in routes_of(
-            db, Place(scope=scope, port=server.port.number, gateway=_name(gateway)), item
-        )
+        for route in routes_of(db, _place(workload, gateway, server), item)
     ]
     redirected = [g for g, s in servers if s.https_redirect and _has_host(s, host)]
     if not routes and not redirected:
@@ -185,10 +177,19 @@ def gateway_virtual_host(
     )
 
 
+def _place(workload: Workload, gateway: Gateway, server: Server) -> Place:
+    return Place(
+        scope=Scope(namespace=workload.namespace, gateway=True),
+        port=server.port.number,
+        labels=workload.labels,
+        gateway=_name(gateway),
+    )
+
+
 def _routed(
-    db: Database, servers: tuple[tuple[Gateway, Server], ...], host: str
+    db: Database, seen_from: str, servers: tuple[tuple[Gateway, Server], ...], host: str
 ) -> list[tuple[VirtualService, Gateway, Server]]:
-    """Return the VirtualServices of a host, the oldest first, each once."""
+    """Return the VirtualServices of a host that a router's namespace sees, the oldest first, each once."""
     found: dict[ObjectKey, tuple[VirtualService, Gateway, Server]] = {}
     for gateway, server in servers:
         for pattern in covering_hosts(host):
@@ -196,9 +197,15 @@ def _routed(
                 continue
             for key in ROUTES_AT_GATEWAY(db, (_name(gateway), pattern)):
                 item = OBJECT(db, key)
-                if isinstance(item, VirtualService) and _admits(gateway, server, item, host):
+                if not isinstance(item, VirtualService):
+                    continue
+                if _is_visible(item, seen_from) and admits(gateway, server, item, host):
                     found.setdefault(key, (item, gateway, server))
     return sorted(found.values(), key=lambda entry: entry[0].meta.age_rank)
+
+
+def _is_visible(item: VirtualService, namespace: str) -> bool:
+    return visible_from(namespace, owner=item.meta.namespace, export_to=item.export_to)
 
 
 def _has_host(server: Server, host: str) -> bool:
@@ -207,6 +214,6 @@ def _has_host(server: Server, host: str) -> bool:
 
 def _catch_all_last(routes: list[Route]) -> tuple[Route, ...]:
     """Move the first route for every request to the end; further ones could never be reached."""
-    general = [route for route in routes if route.match == _EVERYTHING]
-    special = [route for route in routes if route.match != _EVERYTHING]
+    general = [route for route in routes if takes_everything(route.match)]
+    special = [route for route in routes if not takes_everything(route.match)]
     return (*special, *general[:1])

@@ -1,7 +1,10 @@
 """A sidecar's outbound listeners: one for each HTTP port of the mesh, one for each TCP service's address.
 
 All HTTP services of a port share ``0.0.0.0_<port>``; whatever turns out not to be HTTP there passes
-through (or not, under REGISTRY_ONLY). A TCP or undeclared port listens on the service's own address.
+through (or not, under REGISTRY_ONLY). A TCP or undeclared port listens on each address of the service;
+a headless one on its endpoints' addresses. Without an address of its own, a TCP port takes what else
+comes to the port: TLS by its server name, a range by the destination, and the oldest of the others the
+rest (Istio: ``buildSidecarOutboundListeners``).
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
-from mizzen.ir import CatchAll, OutboundListener, RouteTable, TcpProxy
+from mizzen.ir import CatchAll, Origins, OutboundListener, RouteTable, TcpChain, TcpProxy
 from mizzen.model.kube import Protocol, ServicePort
 from mizzen.model.proxy import Scope
 from mizzen.names import BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, outbound_cluster
@@ -32,12 +35,22 @@ def http_ports(db: Database, key: tuple[Scope, str]) -> tuple[int, ...]:
     service = service_at(db, scope, host)
     if service is None:
         return ()
-    return tuple(port.number for port in service.ports if _is_shared(service, port))
+    return tuple(port.number for port in service.ports if is_shared(service, port))
 
 
-def _is_shared(service: MeshService, port: ServicePort) -> bool:
-    undeclared = port.protocol is Protocol.UNSET and not service.addresses
-    return port.protocol.is_http or undeclared
+def is_shared(service: MeshService, port: ServicePort) -> bool:
+    """Tell whether a port takes part in the shared HTTP listener of its number.
+
+    An undeclared port does where it has no address at which it alone could be told from others.
+    """
+    undeclared = port.protocol is Protocol.UNSET
+    alone = service.headless or service.virtual_addresses
+    return port.protocol.is_http or (undeclared and not alone)
+
+
+def own_table(service: MeshService, port: ServicePort) -> str:
+    """Return the name of the route configuration that an undeclared port has for itself."""
+    return f"{service.host}:{port.number}"
 
 
 def shared_listener(db: Database, port: int) -> OutboundListener:
@@ -60,48 +73,66 @@ def shared_table(db: Database, port: int) -> RouteTable:
 
 @query
 def own_listeners(db: Database, key: tuple[Scope, str]) -> tuple[OutboundListener, ...]:
-    """Return the listeners that a host has for itself: those of its TCP and undeclared ports."""
+    """Return the listeners that a host wants for itself: those of its TCP and undeclared ports."""
     scope, host = key
     service = service_at(db, scope, host)
     if service is None:
         return ()
     return tuple(
         listener
-        for port in service.ports
-        if not _is_shared(service, port) and port.protocol is not Protocol.UDP
+        for port in _own_ports(service)
         for listener in _listeners(db, scope, service, port)
     )
+
+
+def _own_ports(service: MeshService) -> list[ServicePort]:
+    return [
+        port
+        for port in service.ports
+        if not is_shared(service, port) and port.protocol is not Protocol.UDP
+    ]
 
 
 def _listeners(
     db: Database, scope: Scope, service: MeshService, port: ServicePort
 ) -> Iterator[OutboundListener]:
+    tcp = _tcp_proxy(db, scope, service, port)
+    origins = (service.key, *rule_for(db, (scope, service.host)).origins)
     sniff = port.protocol is Protocol.UNSET
-    rules = rule_for(db, (scope, service.host)).origins
-    for binds in _binds(db, service, port):
+    for bind in _binds(db, service):
         yield OutboundListener(
-            bind=binds[0],
-            more_binds=binds[1:],
+            bind=bind,
             port=port.number,
-            routes=f"{service.host}:{port.number}" if sniff else "",
-            tcp=_tcp_proxy(db, scope, service, port),
+            routes=own_table(service, port) if sniff else "",
+            tcp=tcp,
             sniff=sniff,
-            origins=(service.key, *rules),
+            origins=origins,
         )
+    if not service.virtual_addresses and not service.headless:
+        yield _anywhere(db, service, port, tcp, origins)
 
 
-def _binds(db: Database, service: MeshService, port: ServicePort) -> list[tuple[str, ...]]:
-    """Return the addresses to listen on, each entry one listener.
-
-    A headless service is reached at its endpoints; one without any address at all listens on every
-    address of the port.
-    """
-    plain = tuple(address for address in service.addresses if "/" not in address)
-    if plain:
-        return [plain]
+def _binds(db: Database, service: MeshService) -> tuple[str, ...]:
+    """Return the addresses that are the service's own; a headless one is reached at its endpoints."""
     if service.headless:
-        return [(a,) for a in dict.fromkeys(i.address for i in instances(db, service.key))]
-    return [(ANY_ADDRESS,)]
+        return tuple(dict.fromkeys(i.address for i in instances(db, service.key)))
+    return service.virtual_addresses
+
+
+def _anywhere(
+    db: Database, service: MeshService, port: ServicePort, tcp: TcpProxy, origins: Origins
+) -> OutboundListener:
+    """Return the listener on every address of the port, for a service that has none of its own."""
+    name = service.host if port.protocol in (Protocol.TLS, Protocol.HTTPS) else ""
+    chains = tuple(
+        TcpChain(server_name=name, cidr=cidr, tcp=tcp)
+        for cidr in service.addresses or ("",)
+        if name or cidr
+    )
+    rest = TcpProxy(cluster=unknown_cluster(db)) if chains else tcp
+    return OutboundListener(
+        bind=ANY_ADDRESS, port=port.number, chains=chains, tcp=rest, origins=origins
+    )
 
 
 def _tcp_proxy(db: Database, scope: Scope, service: MeshService, port: ServicePort) -> TcpProxy:
@@ -119,8 +150,17 @@ def _tcp_proxy(db: Database, scope: Scope, service: MeshService, port: ServicePo
 @query
 def own_tables(db: Database, key: tuple[Scope, str]) -> tuple[RouteTable, ...]:
     """Return the route configurations that a host has for itself: those of sniffed ports."""
+    scope, host = key
+    service = service_at(db, scope, host)
+    if service is None:
+        return ()
+    rules = rule_for(db, key).origins
     return tuple(
-        RouteTable(name=listener.routes, catch_all=CatchAll.NONE, origins=listener.origins)
-        for listener in own_listeners(db, key)
-        if listener.routes
+        RouteTable(
+            name=own_table(service, port),
+            catch_all=CatchAll.NONE,
+            origins=(service.key, *rules),
+        )
+        for port in _own_ports(service)
+        if port.protocol is Protocol.UNSET
     )

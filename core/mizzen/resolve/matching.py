@@ -8,13 +8,13 @@ that matches every request ends the list, since nothing after it could ever be r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
 from mizzen.ir import Forward, RequestMatch, RetryPolicy, Route, RouteAction, WeightedTarget
-from mizzen.model.meta import selects
+from mizzen.model.meta import NO_LABELS, Labels, selects
 from mizzen.model.proxy import Scope
 from mizzen.model.traffic import (
     ConsistentHash,
@@ -23,8 +23,10 @@ from mizzen.model.traffic import (
     Headers,
     HttpMatch,
     HttpRoute,
+    MatchKind,
     Retries,
     RouteDestination,
+    StringMatch,
     VirtualService,
 )
 from mizzen.names import MESH_GATEWAY, outbound_cluster, resolve_host
@@ -44,17 +46,20 @@ _RETRY_ON: Final = (
 )
 DEFAULT_RETRY: Final = RetryPolicy(attempts=2, retry_on=_RETRY_ON)
 _EVERYTHING: Final = RequestMatch()
+_ANY_PATH: Final = (None, StringMatch(MatchKind.PREFIX, "/"), StringMatch(MatchKind.PRESENT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where routes are made for: seen from a scope, on a port of the mesh or of a gateway.
 
-    ``gateway`` is ``mesh`` or ``namespace/name``.
+    ``gateway`` is ``mesh`` or ``namespace/name``; ``labels`` are those that ``sourceLabels`` are compared
+    with, of the clients' workload or of the gateway's own.
     """
 
     scope: Scope
     port: int
+    labels: Labels = NO_LABELS
     gateway: str = MESH_GATEWAY
 
 
@@ -64,15 +69,20 @@ def routes_of(db: Database, place: Place, virtual_service: VirtualService) -> tu
     for rule in virtual_service.http:
         for route in _routes_of_rule(db, place, virtual_service, rule):
             routes.append(route)
-            if route.match == _EVERYTHING:
+            if takes_everything(route.match):
                 return tuple(routes)
     return tuple(routes)
+
+
+def takes_everything(match: RequestMatch) -> bool:
+    """Tell whether a match holds for every request: an empty one, or the path ``/`` as a prefix."""
+    return replace(match, uri=None, ignore_uri_case=False) == _EVERYTHING and match.uri in _ANY_PATH
 
 
 def _routes_of_rule(
     db: Database, place: Place, owner: VirtualService, rule: HttpRoute
 ) -> Iterator[Route]:
-    matches = [m for m in rule.match if _applies(place, owner, m)] if rule.match else [HttpMatch()]
+    matches = [m for m in rule.match or (HttpMatch(),) if _applies(place, owner, m)]
     if not matches:
         return
     action, headers = _action(db, place, owner, rule)
@@ -92,15 +102,13 @@ def _applies(place: Place, owner: VirtualService, match: HttpMatch) -> bool:
     """Tell whether what is known in advance lets an alternative match here."""
     if match.port is not None and match.port != place.port:
         return False
-    if match.source_namespace and match.source_namespace != place.scope.namespace:
-        return False
     if match.gateways:
-        # With gateways written, sourceLabels has no say (Istio, HTTPMatchRequest.sourceLabels).
+        # With gateways written, the source has no say (Istio: ``sourceMatchHTTP``).
         names = (g if g == MESH_GATEWAY else _full(g, owner) for g in match.gateways)
         return place.gateway in names
-    if place.gateway != MESH_GATEWAY:
-        return True
-    return selects(match.source_labels, place.scope.labels)
+    if match.source_namespace not in ("", place.scope.namespace):
+        return False
+    return selects(match.source_labels, place.labels)
 
 
 def _full(gateway: str, owner: VirtualService) -> str:
@@ -147,8 +155,10 @@ def _split_host(headers: Headers) -> tuple[str, Headers]:
 def _forward(
     db: Database, place: Place, owner: VirtualService, rule: HttpRoute, host: str
 ) -> Forward:
-    targets = tuple(_target(db, place, owner, d) for d in _weighted(rule.route))
-    hash_on = _hash_on(db, place, owner, rule.route[0].destination)
+    weighted = _weighted(rule.route)
+    targets = tuple(_target(db, place, owner, one) for one in weighted)
+    hashes = (h for one in weighted for h in _hash_on(db, place, owner, one.destination))
+    hash_on = tuple(dict.fromkeys(hashes))
     rewrite = rule.rewrite
     return Forward(
         targets=targets,

@@ -29,7 +29,7 @@ def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
     told_apart = Labels(tuple(pair for pair in workload.labels if pair in asked_for))
     scope = Scope(
         namespace=node.namespace,
-        # A gateway's routes ignore sourceLabels.
+        # A gateway's routes are made for its whole workload anyway.
         labels=NO_LABELS if gateway else told_apart,
         gateway=gateway,
     )

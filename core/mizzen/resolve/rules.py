@@ -1,8 +1,9 @@
 """DestinationRules: which one holds for a host, and what it says for a port and a subset.
 
 Looked up in the client's namespace, then the service's, then the root namespace; the first level that has
-any match wins, and within it the most specific host. Rules of one namespace for one host are merged: the
-subsets of all, the policy of the oldest that has one (Istio, DestinationRule).
+any match wins, and within it the most specific host. Rules of one namespace for one host that are
+exported alike are merged: the subsets of all, the policy of the oldest that has one (Istio,
+DestinationRule).
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ def _most_specific(
             and visible_from(seen_from, owner=namespace, export_to=rule.export_to)
         ]
         if rules:
-            return sorted(rules, key=lambda rule: rule.meta.age_rank)
+            rules.sort(key=lambda rule: rule.meta.age_rank)
+            return [rule for rule in rules if set(rule.export_to) >= set(rules[0].export_to)]
     return []
 
 
@@ -111,20 +113,22 @@ def _rule_keys(db: Database, namespace: str, host: str) -> list[ObjectKey]:
 def policy_for(rule: EffectiveRule, port: int, subset: Subset | None = None) -> PortPolicy:
     """Return the policy of one port, as a whole or for a subset.
 
-    A port's blocks replace the rule's blocks as a whole; a subset's blocks stand over the rule's, its own
-    port's over those.
+    What is written for a port stands alone: blocks that it leaves out have their defaults, whatever the
+    rule or the subset says for all ports. Else a subset's blocks stand over the rule's (Istio,
+    ``TrafficPolicy.portLevelSettings``).
     """
     policy = _for_port(rule.policy, port)
-    if subset is not None and subset.policy is not None:
-        policy = _over(_for_port(subset.policy, port), policy)
-    return policy
+    if subset is None or subset.policy is None:
+        return policy
+    if port in dict(subset.policy.ports):
+        return _for_port(subset.policy, port)
+    return _over(subset.policy.base, policy)
 
 
 def _for_port(policy: TrafficPolicy | None, port: int) -> PortPolicy:
     if policy is None:
         return PortPolicy()
-    own = dict(policy.ports).get(port)
-    return policy.base if own is None else _over(own, policy.base)
+    return dict(policy.ports).get(port, policy.base)
 
 
 def _over(upper: PortPolicy, lower: PortPolicy) -> PortPolicy:

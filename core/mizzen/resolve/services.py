@@ -18,6 +18,8 @@ from mizzen.model.traffic import Resolution, ServiceEntry
 from mizzen.resolve.world import OBJECT, SERVICES_AT_HOST
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mizzen.engine import Database
     from mizzen.names import ObjectKey
 
@@ -49,6 +51,11 @@ class MeshService:
     def namespace(self) -> str:
         """The namespace of the object."""
         return self.meta.namespace
+
+    @property
+    def virtual_addresses(self) -> tuple[str, ...]:
+        """The single addresses, without CIDRs: those that have listeners of their own."""
+        return tuple(address for address in self.addresses if "/" not in address)
 
     def port(self, number: int) -> ServicePort | None:
         """Return the port of a number."""
@@ -96,10 +103,16 @@ def _from_entry(item: ServiceEntry, host: str) -> MeshService:
 
 
 @query
-def candidates(db: Database, host: str) -> tuple[MeshService, ...]:
+def written(db: Database, host: str) -> tuple[MeshService, ...]:
     """Return everything that gives a host, the preferred first, wherever it may be seen from."""
     found = (from_object(OBJECT(db, key), host) for key in SERVICES_AT_HOST(db, host))
-    return tuple(sorted((s for s in found if s and s.resolved), key=_preference))
+    return tuple(sorted((service for service in found if service), key=_preference))
+
+
+@query
+def candidates(db: Database, host: str) -> tuple[MeshService, ...]:
+    """Return what of :func:`written` can be translated, and so can be what a host means."""
+    return tuple(service for service in written(db, host) if service.resolved)
 
 
 def _preference(service: MeshService) -> tuple[bool, tuple[float, str, str]]:
@@ -113,12 +126,17 @@ def is_public(db: Database, host: str) -> bool:
     return len(found) <= 1 and all(service.export_to == EXPORT_ALL for service in found)
 
 
-def service_at(db: Database, scope: Scope, host: str) -> MeshService | None:
-    """Return the service that a host is when seen from a scope, or None."""
-    visible = [
+def seen_from(scope: Scope, services: Iterable[MeshService]) -> list[MeshService]:
+    """Return the services that a scope may see."""
+    return [
         service
-        for service in candidates(db, host)
+        for service in services
         if visible_from(scope.namespace, owner=service.namespace, export_to=service.export_to)
     ]
+
+
+def service_at(db: Database, scope: Scope, host: str) -> MeshService | None:
+    """Return the service that a host is when seen from a scope, or None."""
+    visible = seen_from(scope, candidates(db, host))
     own = (service for service in visible if service.namespace == scope.namespace)
     return next(own, visible[0] if visible else None)

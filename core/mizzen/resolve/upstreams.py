@@ -22,13 +22,14 @@ from mizzen.model.traffic import (
     ClientTls,
     ConnectionPool,
     LoadBalancer,
+    OutlierDetection,
     PortPolicy,
     SimpleLb,
     Subset,
     TlsMode,
 )
-from mizzen.names import outbound_cluster, subset_sni
-from mizzen.resolve.endpoints import identities, instances
+from mizzen.names import subset_sni
+from mizzen.resolve.endpoints import EdsCluster, identities, instances, takes_mtls_on
 from mizzen.resolve.peers import namespace_mode
 from mizzen.resolve.rules import EffectiveRule, policy_for, rule_for
 from mizzen.resolve.services import MeshService, service_at
@@ -119,7 +120,7 @@ def _tls(
     if discovery is Discovery.ORIGINAL_DESTINATION:
         # No endpoint metadata to choose by: mutual TLS only where every endpoint takes it.
         known = instances(db, service.key)
-        if not known or not all(instance.mtls_ready for instance in known):
+        if not known or not all(takes_mtls_on(db, one, port.name) for one in known):
             return Plaintext()
         return MeshTls(automatic=False, identities=ids, sni=sni)
     return MeshTls(automatic=True, identities=ids, sni=sni)
@@ -141,28 +142,30 @@ def _written_tls(db: Database, service: MeshService, tls: ClientTls, sni: str) -
 
 
 @query
-def eds_clusters(
-    db: Database, key: tuple[Scope, str]
-) -> tuple[tuple[MeshService, int, str, Labels], ...]:
-    """Return service, port, subset and the subset's labels of each EDS cluster of a host."""
-    scope, host = key
-    service = service_at(db, scope, host)
+def eds_clusters(db: Database, key: tuple[Scope, str]) -> tuple[EdsCluster, ...]:
+    """Return what the endpoints of a host's clusters are made from."""
+    service = service_at(db, *key)
     if service is None:
         return ()
     rule = rule_for(db, key)
     return tuple(
-        (service, upstream.port, upstream.subset, _labels(rule, upstream.subset))
+        EdsCluster(
+            service=service.key,
+            host=service.host,
+            port=upstream.port,
+            subset=upstream.subset,
+            labels=_labels(rule, upstream.subset),
+            ready_only=_may_panic(upstream.outlier_detection),
+        )
         for upstream in upstreams(db, key)
         if upstream.discovery is Discovery.EDS
     )
 
 
+def _may_panic(detection: OutlierDetection | None) -> bool:
+    return detection is not None and detection.min_health_percent > 0
+
+
 def _labels(rule: EffectiveRule, name: str) -> Labels:
     subset = rule.subset(name)
     return subset.labels if subset else NO_LABELS
-
-
-@query
-def known_clusters(db: Database, key: tuple[Scope, str]) -> frozenset[str]:
-    """Return the names of a host's clusters."""
-    return frozenset(outbound_cluster(u.port, u.subset, u.host) for u in upstreams(db, key))

@@ -1,0 +1,79 @@
+"""Which VirtualService routes a host of the mesh.
+
+It is one alone: the one with the most specific host pattern, and of those the most private, then the
+oldest; several are never merged (Istio: ``MostSpecificHostMatch`` over the sidecar's VirtualServices).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mizzen.engine import query
+from mizzen.model.meta import visible_from
+from mizzen.model.traffic import VirtualService
+from mizzen.names import covering_hosts, resolve_host
+from mizzen.resolve.world import OBJECT, ROUTES_AT_HOST, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mizzen.engine import Database
+    from mizzen.model.proxy import Scope
+
+
+@query
+def contenders_by_pattern(db: Database, host: str) -> tuple[tuple[VirtualService, ...], ...]:
+    """Return the VirtualServices that could route a mesh host: by pattern, the most specific first.
+
+    Those of one pattern stand the oldest first.
+    """
+    levels: list[tuple[VirtualService, ...]] = []
+    for pattern in covering_hosts(host):
+        items = (OBJECT(db, key) for key in ROUTES_AT_HOST(db, pattern))
+        found = [item for item in items if isinstance(item, VirtualService)]
+        if found:
+            levels.append(tuple(sorted(found, key=lambda item: item.meta.age_rank)))
+    return tuple(levels)
+
+
+def contenders(db: Database, host: str) -> tuple[VirtualService, ...]:
+    """Return the VirtualServices that could route a mesh host, each once."""
+    levels = contenders_by_pattern(db, host)
+    return tuple({item.meta.key: item for level in levels for item in level}.values())
+
+
+def virtual_service_for(db: Database, scope: Scope, host: str) -> VirtualService | None:
+    """Return the one VirtualService that routes a mesh host when seen from a scope."""
+    for level in contenders_by_pattern(db, host):
+        visible = [item for item in level if _is_visible(item, scope)]
+        if visible:
+            return min(visible, key=lambda item: _publicity(item, scope))
+    return None
+
+
+def _is_visible(item: VirtualService, scope: Scope) -> bool:
+    return visible_from(scope.namespace, owner=item.meta.namespace, export_to=item.export_to)
+
+
+def _publicity(item: VirtualService, scope: Scope) -> int:
+    """Return how widely known a VirtualService is: in its namespace, to some others, to everyone."""
+    if "*" in item.export_to:
+        return 2
+    return 0 if item.meta.namespace == scope.namespace else 1
+
+
+@query
+def tells_apart(db: Database, host: str) -> bool:
+    """Tell whether a host's VirtualServices treat some clients differently from others."""
+    return any(
+        item.export_to != ("*",)
+        or any(m.source_labels or m.source_namespace for r in item.http for m in r.match)
+        for item in contenders(db, host)
+    )
+
+
+def destinations(db: Database, item: VirtualService) -> Iterator[str]:
+    """Return the hosts that a VirtualService sends to."""
+    for rule in item.http:
+        for weighted in rule.route:
+            yield resolve_host(weighted.destination.host, item.meta.namespace, settings(db).domain)
