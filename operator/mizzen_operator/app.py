@@ -26,7 +26,7 @@ from mizzen.model.kube import Pod, ServiceAccount
 from mizzen.model.mesh import MeshSettings
 from mizzen.model.traffic import WorkloadEntry
 from mizzen_certs import SystemClock
-from mizzen_operator.compiler import CompilerThread, typical_sidecars
+from mizzen_operator.compiler import CompilerThread
 from mizzen_operator.http import HttpServer, Pages
 from mizzen_operator.logs import Log
 from mizzen_operator.metrics import OperatorMetrics, exposition
@@ -144,7 +144,6 @@ class ControlPlane:
         self._trust = _open_trust(settings, state, clock, log)
         self._compiler = CompilerThread(
             Compiler(MeshSettings(trust_domain=TrustDomain(settings.trust_domain))),
-            typical=typical_sidecars,
             on_round=self._take_round,
             on_findings=self._take_findings,
         )

@@ -5,9 +5,6 @@ batch and one set of proxies: the first change is compiled at once, and what com
 compiled is the next round, however much it is. The thread is there because compiling takes the
 processor for milliseconds to seconds, and streams must be served meanwhile.
 
-What proxies of a namespace share is made before the first of them connects (*warming*): a fleet that
-connects at once then waits only for what is each one's own.
-
 A round is: take the batch in, ask for the class of every proxy, pull the bundles of the live classes, hand
 over what differs from the last round. Analysing the whole mesh comes after that, when no change waits.
 """
@@ -17,25 +14,18 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from mizzen.model.kube import Pod
-from mizzen.model.proxy import NodeInfo, ProxyKind
 from mizzen.model.world import Batch
-from mizzen.names import DEFAULT_DOMAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from mizzen.bundle import Bundle
     from mizzen.diagnostics import Diagnostic
-    from mizzen.model.proxy import ProxyClass
+    from mizzen.model.proxy import NodeInfo, ProxyClass
     from mizzen.names import ObjectKey
-
-# In how many namespaces proxies are expected: each warm one takes what its first proxy would take.
-_WARM_NAMESPACES: Final = 8
 
 
 class MeshCompiler(Protocol):
@@ -116,7 +106,6 @@ class _Live:
 class CompilerThread:
     """Runs a compiler. ``submit`` and ``set_proxies`` may be called from any thread.
 
-    ``typical`` names proxies like those that will connect, as far as a first batch shows them.
     ``on_round`` and ``on_findings`` are called in the event loop that :meth:`run` runs in.
     """
 
@@ -124,18 +113,15 @@ class CompilerThread:
         self,
         compiler: MeshCompiler,
         *,
-        typical: Callable[[Batch], Iterable[NodeInfo]] = lambda _: (),
         on_round: Callable[[Round], None],
         on_findings: Callable[[Mapping[ObjectKey, tuple[Diagnostic, ...]]], None],
     ) -> None:
         self._compiler = compiler
-        self._typical = typical
         self._on_round = on_round
         self._on_findings = on_findings
         self._wake = threading.Condition()
         self._waiting = _Waiting()
         self._live = _Live()
-        self._warm: dict[NodeInfo, ProxyClass] = {}
         self._is_complete = False
         self._revision = 0
 
@@ -195,7 +181,6 @@ class CompilerThread:
         bundles = self._bundles(classes, anew=is_new)
         gone = frozenset(live.bundles.keys() - bundles.keys())
         self._forget(proxies, gone)
-        self._cool(proxies, bundles)
         self._live = _Live(proxies=proxies, classes=classes, bundles=bundles)
         return Round(
             revision=self._revision,
@@ -213,26 +198,6 @@ class CompilerThread:
             self._is_complete = True
             # The first proxies are to find their tables made, and not to wait for them all at once.
             self._compiler.warm()
-
-    def _complete(self, batch: Batch) -> None:
-        """Take note that the sources have told everything, and warm what the first proxies will need."""
-        if self._is_complete or not batch.complete:
-            return
-        self._is_complete = True
-        for node in self._typical(batch):
-            self._warm[node] = self._compiler.classify(node)
-            self._compiler.bundle(self._warm[node])
-
-    def _cool(self, proxies: Mapping[str, NodeInfo], bundles: Mapping[ProxyClass, Bundle]) -> None:
-        """Let go of what was warmed as soon as real proxies keep it alive."""
-        if not bundles:
-            return
-        for node, of in self._warm.items():
-            if of not in bundles:
-                self._compiler.forget(of)
-            if proxies.get(node.id) != node:
-                self._compiler.forget_node(node)
-        self._warm.clear()
 
     def _classes(self, proxies: Mapping[str, NodeInfo], *, anew: bool) -> dict[str, ProxyClass]:
         """Return the class of each proxy; without a change only new proxies are asked for."""
@@ -270,25 +235,4 @@ def merge(first: Batch | None, second: Batch) -> Batch:
         changes={**first.changes, **second.changes},
         diagnostics={**first.diagnostics, **second.diagnostics},
         complete=first.complete or second.complete,
-    )
-
-
-def typical_sidecars(batch: Batch) -> tuple[NodeInfo, ...]:
-    """Return a sidecar of each of the namespaces that have most pods."""
-    pods = [item for item in batch.changes.values() if isinstance(item, Pod)]
-    crowded = Counter(pod.meta.namespace for pod in pods).most_common(_WARM_NAMESPACES)
-    first = {pod.meta.namespace: pod for pod in reversed(pods)}
-    return tuple(_sidecar(first[namespace]) for namespace, _ in crowded)
-
-
-def _sidecar(pod: Pod) -> NodeInfo:
-    ip = pod.ips[0] if pod.ips else ""
-    name, namespace = pod.meta.name, pod.meta.namespace
-    return NodeInfo(
-        id=f"{ProxyKind.SIDECAR}~{ip}~{name}.{namespace}~{namespace}.svc.{DEFAULT_DOMAIN}",
-        kind=ProxyKind.SIDECAR,
-        ip=ip,
-        name=name,
-        namespace=namespace,
-        labels=pod.meta.labels,
     )

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mizzen.compile import Compiler
-from mizzen.model.kube import Pod, Protocol, Service, ServicePort
+from mizzen.model.kube import Protocol, Service, ServicePort
 from mizzen.model.meta import Meta
-from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, parse_node_id
+from mizzen.model.proxy import NodeInfo, ProxyKind
 from mizzen.model.world import Batch
 from mizzen.wire import TypeUrl
-from mizzen_operator.compiler import CompilerThread, Round, merge, typical_sidecars
+from mizzen_operator.compiler import CompilerThread, Round, merge
 from tests.unit.operator.manifests import service_key
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from mizzen.diagnostics import Diagnostic
     from mizzen.names import ObjectKey
@@ -56,16 +55,11 @@ def batch(*services: Service, complete: bool = True) -> Batch:
 class Running:
     """A compiler thread and what it has handed over."""
 
-    def __init__(
-        self,
-        compiler: Compiler | None = None,
-        typical: Callable[[Batch], Iterable[NodeInfo]] = lambda _: (),
-    ) -> None:
+    def __init__(self) -> None:
         self.rounds: asyncio.Queue[Round] = asyncio.Queue()
         self.findings: asyncio.Queue[Mapping[ObjectKey, tuple[Diagnostic, ...]]] = asyncio.Queue()
         self.thread = CompilerThread(
-            compiler or Compiler(),
-            typical=typical,
+            Compiler(),
             on_round=self.rounds.put_nowait,
             on_findings=self.findings.put_nowait,
         )
@@ -153,38 +147,6 @@ async def test_a_compiler_that_fails_ends_the_run() -> None:
     with pytest.raises(ValueError, match="broken program"):
         async with asyncio.timeout(20):
             await thread.run()
-
-
-async def test_what_was_warmed_is_let_go_once_proxies_are_there() -> None:
-    released: list[object] = []
-
-    class Watched(Compiler):
-        def forget(self, proxies: ProxyClass) -> None:
-            released.append(proxies)
-            super().forget(proxies)
-
-    router = replace(WEB, id=WEB.id.replace("sidecar", "router"), kind=ProxyKind.ROUTER)
-    running = Running(Watched(), typical=lambda _: (router,))
-    task = asyncio.create_task(running.thread.run())
-    running.thread.submit(batch(service("cart")))
-    assert not (await running.round()).bundles
-    assert not released
-    running.thread.set_proxies({"p1": WEB})
-    made = await running.round()
-    assert len(made.bundles) == 1
-    assert [of.kind for of in released if isinstance(of, ProxyClass)] == [ProxyKind.ROUTER]
-    task.cancel()
-    await asyncio.wait([task])
-
-
-def test_the_typical_proxies_are_of_the_most_crowded_namespaces() -> None:
-    pods = [
-        Pod(meta=Meta(kind="Pod", namespace=namespace, name=name), ips=("10.0.0.1",))
-        for namespace, name in (("a", "1"), ("b", "1"), ("b", "2"))
-    ]
-    nodes = typical_sidecars(Batch(changes={pod.meta.key: pod for pod in pods}))
-    assert [(node.namespace, node.name) for node in nodes] == [("b", "1"), ("a", "1")]
-    assert parse_node_id(nodes[0].id)[2:] == ("1", "b")
 
 
 def test_of_two_merged_batches_the_later_one_counts() -> None:
