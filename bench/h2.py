@@ -42,13 +42,16 @@ class GrpcStream:
     """
 
     __slots__ = (
-        "_connection_window", "_incoming", "_message", "_pending", "_received_since", "_stream_window",
-        "_their_initial", "outgoing", "received_bytes",
+        "_connection_window", "_incoming", "_parts", "_pending", "_prefix", "_received_since",
+        "_stream_window", "_their_initial", "_wanted", "outgoing", "received_bytes",
     )  # fmt: skip
 
     def __init__(self, path: str, authority: str) -> None:
         self._incoming = b""
-        self._message = bytearray()
+        # The message that is being received: its prefix, its parts, and how much of it is to come.
+        self._prefix = b""
+        self._parts: list[memoryview] = []
+        self._wanted = -1
         self._pending = bytearray()
         self._connection_window = self._stream_window = self._their_initial = _DEFAULT_WINDOW
         self._received_since = 0
@@ -64,39 +67,46 @@ class GrpcStream:
         """Return the messages that these bytes complete; ``StreamEndedError`` when the call is over."""
         self.received_bytes += len(data)
         buffer = self._incoming + data if self._incoming else data
+        view = memoryview(buffer)
+        messages: list[bytes] = []
         position, end = 0, len(buffer)
         while end - position >= 9:
             high, low, kind, flags, stream = _HEAD.unpack_from(buffer, position)
-            after = position + 9 + (high << 16 | low)
-            if after > end:
+            start, position = position + 9, position + 9 + (high << 16 | low)
+            if position > end:
+                position = start - 9
                 break
             if kind == _DATA:
-                self._message += memoryview(buffer)[position + 9 : after]
-                self._received_since += after - position - 9
+                self._received_since += position - start
+                self._collect(view[start:position], messages)
             elif kind == _WINDOW_UPDATE:
-                self._window_update(stream, buffer[position + 9 : after])
+                self._window_update(stream, buffer[start:position])
             else:
-                self._control(kind, flags, buffer[position + 9 : after])
+                self._control(kind, flags, buffer[start:position])
             if flags & _END_STREAM and kind in (_DATA, _HEADERS):
                 raise StreamEndedError("the server ended the stream")
-            position = after
         self._incoming = buffer[position:]
         if self._received_since > _REPLENISH_BYTES:
             self._replenish()
-        return self._complete()
-
-    def _complete(self) -> list[bytes]:
-        messages = []
-        collected, position = self._message, 0
-        while len(collected) - position >= 5:
-            _flag, length = _PREFIX.unpack_from(collected, position)
-            if len(collected) - position - 5 < length:
-                break
-            messages.append(bytes(memoryview(collected)[position + 5 : position + 5 + length]))
-            position += 5 + length
-        if position:
-            self._message = collected[position:]
         return messages
+
+    def _collect(self, payload: memoryview, messages: list[bytes]) -> None:
+        """Add a frame's payload to the message that it belongs to, and add complete ones."""
+        while payload:
+            if self._wanted < 0:
+                taken = _PREFIX.size - len(self._prefix)
+                self._prefix += payload[:taken]
+                payload = payload[taken:]
+                if len(self._prefix) < _PREFIX.size:
+                    return
+                self._wanted = _PREFIX.unpack(self._prefix)[1]
+            part = payload[: self._wanted]
+            self._parts.append(part)
+            self._wanted -= len(part)
+            payload = payload[len(part) :]
+            if self._wanted == 0:
+                messages.append(b"".join(self._parts))
+                self._parts, self._prefix, self._wanted = [], b"", -1
 
     def _control(self, kind: int, flags: int, payload: bytes) -> None:
         if kind == _SETTINGS and not flags & _ACK:

@@ -40,7 +40,7 @@ class Awaited:
             return False
         if self.removed:
             return any(self.contains in name for name in response.removed)
-        return any(self.contains in resource.name for resource in response.resources)
+        return any(self.contains in name for name in response.names())
 
 
 class Connection:

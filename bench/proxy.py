@@ -5,19 +5,23 @@ listeners by wildcard; the route configurations that they name; virtual hosts by
 Every response is acknowledged; what a new cluster or listener names is subscribed to, what a removed one
 named is let go; a reconnecting proxy brings the versions of all that it has.
 
-A :class:`Holding` never changes: what follows from it and a response is computed for the first client
-that gets that response and found by the others, so the cost of a client does not grow with the mesh.
+A :class:`Holding` never changes. It is a run of resources that many proxies share, and the few that
+differ; what follows from it and a response is computed for the first client that gets that response and
+found by the others. So the cost of a client does not grow with the mesh.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
-from bench.responses import TYPE_URLS, Kind, Resource, Response
+from bench.responses import TYPE_URLS, Kind, Resource, Response, Run, wanted_by
 
 _NOTHING: Final[frozenset[str]] = frozenset()
+_NO_RUN: Final = Run()
+_NONE_APART: Final[Mapping[str, Resource | None]] = MappingProxyType({})
 # Which subscriptions follow from which: clusters name endpoints and secrets, and so on.
 _NAMED_BY: Final[Mapping[Kind, tuple[Kind, ...]]] = {
     Kind.ENDPOINT: (Kind.CLUSTER,),
@@ -43,54 +47,62 @@ class Holding:
     """
 
     __slots__ = (
-        "_after", "_asked", "_opening", "_resources", "answered", "kind", "missing", "names", "wanted",
+        "_after", "_apart", "_asked", "_opening", "_run", "answered", "kind", "missing", "names",
+        "wanted",
     )  # fmt: skip
 
     def __init__(
         self,
         kind: Kind,
-        names: frozenset[str],
-        resources: Mapping[str, Resource],
         *,
-        answered: bool,
+        names: frozenset[str] = _NOTHING,
+        run: Run = _NO_RUN,
+        apart: Mapping[str, Resource | None] = _NONE_APART,
+        answered: bool = False,
     ) -> None:
         self.kind = kind
         self.names = names
         self.answered = answered
-        self.missing = len(names - resources.keys()) if kind in _BY_NAME else 0
-        self._resources = resources
-        self.wanted = _wanted(resources.values()) if kind in _FOLLOWERS else {}
+        # In ``apart`` stands what is not as in the run; None is for what is not there.
+        self._run = run
+        self._apart = apart
         self._after: dict[Response, Holding] = {}
         self._asked: dict[frozenset[str], tuple[Holding, bytes]] = {}
         self._opening: bytes | None = None
+        self.missing = self._missing() if kind in _BY_NAME else 0
+        self.wanted = _wanted(run, apart) if kind in _FOLLOWERS else {}
 
     def __len__(self) -> int:
-        return len(self._resources)
+        gone = sum(1 for name, held in self._apart.items() if held is None)
+        fresh = sum(1 for name in self._apart if name not in self._run.by_name)
+        return len(self._run.by_name) + fresh - gone
+
+    def resources(self) -> dict[str, Resource]:
+        """Return everything that is held."""
+        both = {**self._run.by_name, **self._apart}
+        return {name: held for name, held in both.items() if held is not None}
 
     def matching(self, text: str) -> list[str]:
         """Return the names that contain a text."""
-        return [name for name in self._resources if text in name]
+        return [name for name in self.resources() if text in name]
 
     def after(self, response: Response) -> Holding:
         """Return what a proxy has once it took a response in."""
         if (known := self._after.get(response)) is None:
-            resources = dict(self._resources)
-            for name in response.removed:
-                resources.pop(name, None)
-            for resource in response.resources:
-                resources[resource.name] = resource
-            known = Holding(self.kind, self.names, resources, answered=True)
+            known = self._after[response] = self._taking(response)
             if known.wanted == self.wanted:  # so that clients need only look whether it is the same
                 known.wanted = self.wanted
-            self._after[response] = known
         return known
 
     def asking(self, names: frozenset[str]) -> tuple[Holding, bytes]:
         """Return the subscription to exactly these names, and the request that leads there."""
         if (known := self._asked.get(names)) is None:
             gone = self.names - names
-            resources = {k: v for k, v in self._resources.items() if k not in gone}
-            following = Holding(self.kind, names, resources, answered=self.answered)
+            apart = {**self._apart, **dict.fromkeys(gone & self._run.by_name.keys())}
+            apart = {k: v for k, v in apart.items() if k not in gone or k in self._run.by_name}
+            following = Holding(
+                self.kind, names=names, run=self._run, apart=apart, answered=self.answered
+            )
             request = _request(self.kind, subscribe=names - self.names, unsubscribe=gone)
             known = self._asked[names] = (following, request)
         return known
@@ -98,9 +110,30 @@ class Holding:
     def opening(self) -> bytes:
         """Return the first request of the type on a stream, with the versions of what is held."""
         if self._opening is None:
-            versions = {name: each.version for name, each in self._resources.items()}
+            versions = {name: each.version for name, each in self.resources().items()}
             self._opening = _request(self.kind, subscribe=self.names, versions=versions)
         return self._opening
+
+    def _taking(self, response: Response) -> Holding:
+        run, apart = self._run, dict(self._apart)
+        if response.run is not None and not run.by_name:
+            run = response.run
+            apart = {k: v for k, v in apart.items() if k not in run.by_name}
+        elif response.run is not None:
+            apart.update(response.run.by_name)
+        for name in response.removed:
+            if name in run.by_name:
+                apart[name] = None
+            else:
+                apart.pop(name, None)
+        apart.update({each.name: each for each in response.resources})
+        return Holding(self.kind, names=self.names, run=run, apart=apart, answered=True)
+
+    def _missing(self) -> int:
+        absent = self.names - self._run.by_name.keys()
+        held = self._apart.get
+        taken = sum(1 for name, each in self._apart.items() if each is None and name in self.names)
+        return sum(1 for name in absent if held(name) is None) + taken
 
 
 class Proxy:
@@ -163,12 +196,29 @@ class Proxy:
         return [] if kind is Kind.VIRTUAL_HOST else [request]
 
 
-def _wanted(resources: Iterable[Resource]) -> dict[Kind, frozenset[str]]:
-    found: defaultdict[Kind, set[str]] = defaultdict(set)
-    for wants in {resource.wants for resource in resources}:
-        for kind, name in wants:
-            found[kind].add(name)
-    return {kind: frozenset(names) for kind, names in found.items()}
+def _wanted(run: Run, apart: Mapping[str, Resource | None]) -> Mapping[Kind, frozenset[str]]:
+    """Return what a run refers to with some resources replaced.
+
+    An assignment of endpoints has the name of its one cluster, so it goes with it; all other names are
+    shared by so many that they are taken to stay.
+    """
+    own = wanted_by(each for each in apart.values() if each is not None)
+    gone = wanted_by(run.by_name[name] for name in apart if name in run.by_name)
+    unnamed = gone.get(Kind.ENDPOINT, _NOTHING) - own.get(Kind.ENDPOINT, _NOTHING)
+    return {
+        kind: _with(
+            run.wanted.get(kind, _NOTHING),
+            own.get(kind, _NOTHING),
+            unnamed if kind is Kind.ENDPOINT else _NOTHING,
+        )
+        for kind in sorted(run.wanted.keys() | own.keys())
+    }
+
+
+@lru_cache(maxsize=256)
+def _with(shared: frozenset[str], more: frozenset[str], less: frozenset[str]) -> frozenset[str]:
+    """Return names with some more and some less, as one object for all proxies."""
+    return (shared | more) - less
 
 
 def _request(
@@ -200,4 +250,4 @@ def _field(number: int, payload: bytes) -> bytes:
 
 
 _ACKS: Final = {kind: _request(kind) for kind in Kind}
-_START: Final = {kind: Holding(kind, _NOTHING, {}, answered=False) for kind in Kind}
+_START: Final = {kind: Holding(kind) for kind in Kind}

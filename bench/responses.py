@@ -1,16 +1,16 @@
 """Delta responses, parsed once for all clients of the load generator.
 
-Proxies of a mesh are sent nearly the same bytes; only the nonce differs. So what a response says is
-interned: a resource is parsed once for all responses that carry its bytes, and a response with many
-resources is recognised by comparing everything around its nonce. What is left for each client is a few
-microseconds, so that the generator is never what is measured.
+Proxies of a mesh are sent nearly the same bytes; what differs is the nonce, and the few resources that
+belong to the proxy's own workload. So what a response says is interned: a resource is parsed once for all
+responses that carry its bytes, and a long run of resources is recognised as a whole by comparing bytes.
+What is left for each client is a few microseconds, so that the generator is never what is measured.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
@@ -28,8 +28,13 @@ if TYPE_CHECKING:
     from google.protobuf.any_pb2 import Any as AnyMessage
 
 _PREFIX: Final = "type.googleapis.com/"
-# A response with more resources than this is recognised as a whole; smaller ones are cheaper to scan.
+# A run of more resources than this is recognised as a whole; shorter ones are cheaper to scan.
 _MANY: Final = 16
+# A response's first resources may be the proxy's own; the run that all proxies share starts behind them.
+_OWN_AT_MOST: Final = 12
+_RESOURCE_TAG: Final = 2 << 3 | 2
+# A resource starts with its version, which is a hash: so many bytes tell one from another.
+_MARK_BYTES: Final = 64
 
 
 class Kind(IntEnum):
@@ -63,63 +68,99 @@ class Resource:
     wants: frozenset[tuple[Kind, str]]
 
 
+class Run:
+    """Many resources that came one after the other, as all proxies get them."""
+
+    __slots__ = ("by_name", "wanted")
+
+    def __init__(self, resources: tuple[Resource, ...] = ()) -> None:
+        self.by_name: Mapping[str, Resource] = {each.name: each for each in resources}
+        self.wanted = wanted_by(resources)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Response:
     """What a response says, nonce apart; equal responses are one object."""
 
     kind: Kind
+    run: Run | None
     resources: tuple[Resource, ...]
     removed: tuple[str, ...]
 
+    def names(self) -> Iterator[str]:
+        """Give the names of all resources in it."""
+        yield from (each.name for each in self.resources)
+        if self.run is not None:
+            yield from self.run.by_name
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    head: bytes
-    tail: bytes
-    response: Response
+
+@dataclass(slots=True)
+class _Message:
+    """A response while it is being read."""
+
+    type_url: bytes = b""
+    nonce: bytes = b""
+    run: Run | None = None
+    bodies: list[bytes] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    end_of_resources: int = 0
 
 
 class Parser:
-    """Interns responses and resources."""
+    """Interns responses, runs and resources."""
 
     def __init__(self) -> None:
         self._resources: dict[tuple[Kind, bytes], Resource] = {}
         self._responses: dict[tuple[object, ...], Response] = {}
-        self._large: defaultdict[int, list[_Known]] = defaultdict(list)
+        self._runs: defaultdict[bytes, list[tuple[bytes, Run]]] = defaultdict(list)
 
     def parse(self, message: bytes) -> tuple[Response, bytes]:
         """Return what an encoded ``DeltaDiscoveryResponse`` says, and its nonce."""
-        for known in self._large.get(len(message), ()):
-            if message.startswith(known.head) and message.endswith(known.tail):
-                return known.response, message[len(known.head) : len(message) - len(known.tail)]
-        return self._scan(message)
-
-    def _scan(self, message: bytes) -> tuple[Response, bytes]:
-        type_url = b""
-        bodies: list[bytes] = []
-        removed: list[str] = []
-        nonce = slice(0, 0)
-        for number, start, end in fields(message):
-            if number == 2:
-                bodies.append(message[start:end])
-            elif number == 4:
-                type_url = message[start:end]
-            elif number == 5:
-                nonce = slice(start, end)
-            elif number == 6:
-                removed.append(message[start:end].decode())
-        response = self._intern(_KINDS[type_url], bodies, tuple(removed))
-        if len(bodies) > _MANY:
-            around = _Known(message[: nonce.start], message[nonce.stop :], response)
-            self._large[len(message)].append(around)
-        return response, message[nonce]
-
-    def _intern(self, kind: Kind, bodies: list[bytes], removed: tuple[str, ...]) -> Response:
-        resources = tuple([self._resource(kind, body) for body in bodies])
-        key = (kind, resources, removed)
+        read = self._read(message)
+        kind = _KINDS[read.type_url]
+        if len(read.bodies) > _MANY and read.run is None:
+            self._learn(kind, message, read)
+            read = self._read(message)
+        resources = tuple([self._resource(kind, body) for body in read.bodies])
+        removed = tuple(read.removed)
+        key = (kind, read.run, resources, removed)
         if (known := self._responses.get(key)) is None:
-            known = self._responses[key] = Response(kind, resources, removed)
-        return known
+            known = self._responses[key] = Response(kind, read.run, resources, removed)
+        return known, read.nonce
+
+    def _read(self, message: bytes) -> _Message:
+        read = _Message()
+        position, end = 0, len(message)
+        while position < end:
+            if message[position] == _RESOURCE_TAG and read.run is None:
+                after = self._known_run(message, position, read)
+                if after != position:
+                    position = after
+                    continue
+            number, start, stop = next_field(message, position)
+            _take(read, number, message[start:stop])
+            if number == 2:
+                read.starts.append(position)
+                read.end_of_resources = stop
+            position = stop
+        return read
+
+    def _known_run(self, message: bytes, position: int, read: _Message) -> int:
+        for wire, run in self._runs.get(message[position : position + _MARK_BYTES], ()):
+            if message.startswith(wire, position):
+                read.run = run
+                return position + len(wire)
+        return position
+
+    def _learn(self, kind: Kind, message: bytes, read: _Message) -> None:
+        """Remember the resources of a response, with and without its first ones, as runs."""
+        resources = tuple([self._resource(kind, body) for body in read.bodies])
+        for skipped, start in enumerate(read.starts[:_OWN_AT_MOST]):
+            wire = message[start : read.end_of_resources]
+            mark = wire[:_MARK_BYTES]
+            if not any(known == wire for known, _ in self._runs[mark]):
+                self._runs[mark].append((wire, Run(resources[skipped:])))
 
     def _resource(self, kind: Kind, body: bytes) -> Resource:
         if (known := self._resources.get((kind, body))) is None:
@@ -129,17 +170,33 @@ class Parser:
         return known
 
 
-def fields(message: bytes) -> Iterator[tuple[int, int, int]]:
-    """Give number, start and end of each length-delimited field of a message."""
-    position, end = 0, len(message)
-    while position < end:
-        tag, position = _varint(message, position)
-        value, position = _varint(message, position)
-        if tag & 7 == 2:
-            yield tag >> 3, position, position + value
-            position += value
-        elif tag & 7 != 0:
-            raise ValueError(f"unexpected wire type in field {tag >> 3}")
+def wanted_by(resources: Iterable[Resource]) -> dict[Kind, frozenset[str]]:
+    """Return, by type, the names that resources refer to."""
+    found: defaultdict[Kind, set[str]] = defaultdict(set)
+    for wants in {resource.wants for resource in resources}:
+        for kind, name in wants:
+            found[kind].add(name)
+    return {kind: frozenset(names) for kind, names in found.items()}
+
+
+def _take(read: _Message, number: int, payload: bytes) -> None:
+    if number == 2:
+        read.bodies.append(payload)
+    elif number == 4:
+        read.type_url = payload
+    elif number == 5:
+        read.nonce = payload
+    elif number == 6:
+        read.removed.append(payload.decode())
+
+
+def next_field(message: bytes, position: int) -> tuple[int, int, int]:
+    """Return number, start and end of the length-delimited field at a position."""
+    tag, position = _varint(message, position)
+    if tag & 7 != 2:
+        raise ValueError(f"unexpected wire type in field {tag >> 3}")
+    size, position = _varint(message, position)
+    return tag >> 3, position, position + size
 
 
 def _varint(message: bytes, position: int) -> tuple[int, int]:
