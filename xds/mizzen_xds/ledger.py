@@ -7,7 +7,7 @@ objects there are.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -177,13 +177,19 @@ class _Count:
         self._keys = keys
         self._tables: dict[Table, Mapping[ObjectKey, tuple[str, ...]]] = {}
         self._audiences: dict[int, Mapping[ObjectKey, tuple[tuple[TypeUrl, str], ...]]] = {}
-        self._live = dict.fromkeys(keys, 0)
-        self._concerned = dict.fromkeys(keys, 0)
+        self._all_of: dict[int, frozenset[ObjectKey]] = {}
+        self._live: Counter[ObjectKey] = Counter()
+        self._concerned: Counter[ObjectKey] = Counter()
 
     def add(self, member: Member) -> None:
-        """Count one proxy."""
+        """Count one proxy; one that has everything, as nearly all have, is not asked for each object."""
         audience = member.audience
         if audience is None:
+            return
+        if member.stream.is_settled and not audience.quarantine:
+            keys = self._keys_of(audience)
+            self._concerned.update(keys)
+            self._live.update(keys)
             return
         places = self._audiences.get(id(audience))
         if places is None:
@@ -199,6 +205,16 @@ class _Count:
             key: Liveness(live=self._live[key], concerned=self._concerned[key])
             for key in self._keys
         }
+
+    def _keys_of(self, audience: Audience) -> frozenset[ObjectKey]:
+        """Return the objects that something of a class was made from."""
+        known = self._all_of.get(id(audience))
+        if known is None:
+            views = {} if audience.target is None else audience.target.views
+            tables = (table for view in views.values() for table in view.layers)
+            known = frozenset().union(*(self._names(table) for table in tables))
+            self._all_of[id(audience)] = known
+        return known
 
     def _places(self, audience: Audience) -> Mapping[ObjectKey, tuple[tuple[TypeUrl, str], ...]]:
         """Return the resources of a class that were made from each of the objects."""
