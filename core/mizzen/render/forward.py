@@ -31,8 +31,9 @@ def fill_forward(message: RouteMessage, forward: Forward) -> None:
     action = message.route
     _fill_targets(message, forward)
     if forward.timeout:
+        # Nothing of max_stream_duration beside it: Envoy then takes no heed of ``timeout`` at all
+        # (router.cc, ``usingNewTimeouts``). So gRPC's own header is left to the application.
         action.timeout.CopyFrom(duration(forward.timeout))
-        action.max_stream_duration.grpc_timeout_header_max.CopyFrom(action.timeout)
     else:
         action.MergeFrom(no_timeout())
     if forward.retry is not None:

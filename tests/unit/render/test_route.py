@@ -179,11 +179,10 @@ def test_a_request_may_take_for_ever() -> None:
     assert _route()["route"] == {"cluster": "outbound|80||a", **_NO_TIMEOUT}
 
 
-def test_a_timeout_bounds_grpc_too() -> None:
-    """What a client asks for in grpc-timeout is cut to it."""
+def test_a_timeout_stands_alone() -> None:
+    """Envoy takes no heed of it beside a ``max_stream_duration``, whatever that says."""
     action = _route(replace(FORWARD, timeout=timedelta(seconds=1, milliseconds=5)))["route"]
-    assert action["timeout"] == "1.005s"
-    assert action["max_stream_duration"] == {"grpc_timeout_header_max": "1.005s"}
+    assert action == {"cluster": "outbound|80||a", "timeout": "1.005s"}
 
 
 def test_weights_share_the_requests() -> None:
