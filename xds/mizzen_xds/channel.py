@@ -201,6 +201,7 @@ class Channel:
 
     def settle(self, view: View) -> None:
         """Take note that nothing of the view is left to be sent."""
+        self.initial = None
         had = self.had
         if had.view is not view or had.apart or had.owed:
             apart = self._withheld(view)

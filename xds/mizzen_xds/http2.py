@@ -186,7 +186,9 @@ class Http2:
         self._events = []
         if self._has_preface or self._take_preface():
             self._take_frames()
-        return self._events
+        # Handed over, not kept: a first request with all its names is a hundred kilobytes.
+        events, self._events = self._events, []
+        return events
 
     def _take_preface(self) -> bool:
         head = self._incoming[: len(_PREFACE)]
