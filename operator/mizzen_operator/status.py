@@ -7,6 +7,7 @@ status that lists them all hides the one line that matters.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
@@ -87,12 +88,10 @@ class MeshStatus:
 
     def take_lint(self, findings: Mapping[ObjectKey, Findings]) -> Findings:
         """Take in the findings of the whole mesh; return those that are new, with their places."""
-        new = [
-            (key, tuple(map(self._located, found)), self._linted.get(key, ()))
-            for key, found in findings.items()
-        ]
-        self._linted = {key: found for key, found, _ in new if found}
-        return tuple(one for _, found, before in new for one in found if one not in before)
+        before = {one for found in self._linted.values() for one in found}
+        self._linted = {key: found for key, found in findings.items() if found}
+        new = (one for found in self._linted.values() for one in found if one not in before)
+        return tuple(map(self._located, new))
 
     def count(self, severity: Severity) -> int:
         """Return how many findings of a severity there are."""
@@ -146,6 +145,7 @@ class MeshStatus:
         keys |= self._linted.keys() | rejected.keys()
         keys |= {key for key, found in self._read.items() if found and found[0].object is not None}
         counted = self._ledger.liveness(keys)
+        converged = self._converged()
         return [
             self._object(
                 key,
@@ -154,13 +154,16 @@ class MeshStatus:
                     of=counted[key].concerned,
                     rejected=tuple(rejected.get(key, ())),
                 ),
+                converged,
             )
             for key in sorted(keys)
         ]
 
-    def _object(self, key: ObjectKey, liveness: Liveness) -> Document:
+    def _object(
+        self, key: ObjectKey, liveness: Liveness, converged: list[tuple[int, float]]
+    ) -> Document:
         read = (*self._read.get(key, ()), *self._linted.get(key, ()))
-        rejections = (self._located(_rejection(key, text)) for text in liveness.rejected)
+        rejections = (_rejection(key, text) for text in liveness.rejected)
         accepted, programmed = conditions(read, liveness)
         return {
             "kind": key.kind,
@@ -181,21 +184,30 @@ class MeshStatus:
                 "live": liveness.live,
                 "of": liveness.of,
                 "rejected": list(liveness.rejected),
-                **self._moment(key, liveness),
+                **self._moment(key, liveness, converged),
             },
-            "diagnostics": [finding_document(one) for one in (*read, *rejections)],
+            "diagnostics": [finding_document(self._located(one)) for one in (*read, *rejections)],
         }
 
-    def _moment(self, key: ObjectKey, liveness: Liveness) -> Document:
+    def _moment(
+        self, key: ObjectKey, liveness: Liveness, converged: list[tuple[int, float]]
+    ) -> Document:
         """Return when the object came to be live everywhere, in seconds since the epoch, if it is."""
         revision = self._changed_in.get(key)
         if revision is None or liveness.live < liveness.of:
             return {}
-        for done in self._ledger.convergences:
-            offered = self._offered.get(done.revision)
-            if done.revision >= revision and offered is not None:
-                return {"at": offered + done.took.total_seconds()}
+        place = bisect_left(converged, (revision, 0.0))
+        if place < len(converged):
+            return {"at": converged[place][1]}
         return {"at": self._offered[revision]} if revision in self._offered else {}
+
+    def _converged(self) -> list[tuple[int, float]]:
+        """Return the revisions that came to be in force everywhere, each with its moment."""
+        return [
+            (done.revision, self._offered[done.revision] + done.took.total_seconds())
+            for done in self._ledger.convergences
+            if done.revision in self._offered
+        ]
 
     def _convergence(self) -> Document:
         """Return how long the latest revisions took to be in force everywhere."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from mizzen.api.documents import split_documents
@@ -188,7 +189,7 @@ class Folder:
         for file in naming:
             block = file.place(found.object)
             if block is not None:
-                line = block.line + _line_of(block, found.path)
+                line = block.line + _line_of(block.text, found.path)
                 return replace(found, location=Location(file=file.path, line=line))
         return found
 
@@ -321,10 +322,11 @@ class Folder:
             self._readings = {block.text: block.reading for block in blocks}
 
 
-def _line_of(block: _Block, path: str) -> int:
+@lru_cache(maxsize=1_024)
+def _line_of(text: str, path: str) -> int:
     """Return the line of a field in its document, or of what is nearest to it, counted from 0."""
     try:
-        tree = read_tree(block.text)
+        tree = read_tree(text)
     except TreeError:
         return 0
     steps = (key or name or int(number) for key, name, number in _STEP.findall(path))
