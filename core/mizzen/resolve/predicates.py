@@ -108,10 +108,15 @@ def request_principal(value: str) -> Predicate:
         return AllOf((_claim("iss", "*"), _claim("sub", "*")))
     issuer, slash, subject = value.rpartition("/")
     if not slash:
-        # A wildcard without a slash covers both halves at once, which two claims cannot say: it is
-        # read on the half that it reaches.
-        return _claim("iss", value) if value.endswith("*") else _claim("sub", value)
+        return _one_half(value)
     return AllOf((_claim("iss", issuer), _claim("sub", subject)))
+
+
+def _one_half(value: str) -> Predicate:
+    """Return what a value without a slash means: its wildcard covers the slash and the other half."""
+    if value.endswith("*"):
+        return _claim("iss", value)
+    return _claim("sub", value) if value.startswith("*") else Never()
 
 
 def _claim(name: str, value: str) -> Predicate:

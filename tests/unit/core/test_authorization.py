@@ -1,0 +1,236 @@
+"""Which policies hold, in which order they are asked, and what is left of them on TCP."""
+
+from __future__ import annotations
+
+import pytest
+
+from mizzen.ir import (
+    AllOf,
+    AnyOf,
+    Anything,
+    Authorization,
+    DestinationPort,
+    Not,
+    Predicate,
+    RequestHeader,
+    RequestPath,
+    RuleSet,
+    SourceAddress,
+    Text,
+    TextKind,
+)
+from mizzen.model.meta import Labels
+from mizzen.model.proxy import Workload
+from mizzen.model.security import PolicyAction
+from mizzen.resolve.authorization import authorization_for
+from mizzen.resolve.predicates import namespace
+from tests.support.small_mesh import SmallMesh, istio, workload
+
+CART = workload("cart")
+
+
+def policy(name: str, spec: str, **meta: object) -> str:
+    return istio("AuthorizationPolicy", name, spec, **meta)  # type: ignore[arg-type]
+
+
+def held(*policies: str, of: Workload = CART) -> Authorization:
+    return authorization_for(SmallMesh(*policies).db, of)
+
+
+def get(text: str) -> Predicate:
+    return RequestHeader(":method", Text(TextKind.EXACT, text))
+
+
+def names(sets: tuple[RuleSet, ...]) -> list[tuple[str, list[str]]]:
+    return [(s.action.value, [rule.name for rule in s.rules]) for s in sets]
+
+
+def test_without_policies_everything_is_allowed() -> None:
+    """No rule sets at all."""
+    assert held() == Authorization()
+
+
+def test_deny_is_asked_before_allow() -> None:
+    """One set for each action, the rules of all its policies in it."""
+    found = held(
+        policy("b", "rules: [{}, {from: [{source: {namespaces: [x]}}]}]"),
+        policy("a", "action: ALLOW\nrules: [{}]"),
+        policy("refuse", "action: DENY\nrules: [{from: [{source: {namespaces: [y]}}]}]"),
+    )
+    expected = [
+        ("DENY", ["ns[shop]-policy[refuse]-rule[0]"]),
+        (
+            "ALLOW",
+            [
+                "ns[shop]-policy[a]-rule[0]",
+                "ns[shop]-policy[b]-rule[0]",
+                "ns[shop]-policy[b]-rule[1]",
+            ],
+        ),
+    ]
+    assert names(found.http) == names(found.tcp) == expected
+    assert [key.name for key in found.origins] == ["a", "b", "refuse"]
+
+
+def test_an_allow_policy_without_rules_allows_nothing() -> None:
+    """``spec: {}`` is a set that nothing matches."""
+    assert names(held(policy("nothing", "{}")).http) == [("ALLOW", [])]
+
+
+@pytest.mark.parametrize("action", ["AUDIT", "CUSTOM\nprovider: {name: x}"])
+def test_other_actions_have_no_effect_yet(action: str) -> None:
+    """They are told of by a diagnostic; here they are as if not written."""
+    assert held(policy("p", f"action: {action}\nrules: [{{}}]")) == Authorization()
+
+
+SELECTED = "selector: {matchLabels: {app: cart}}\nrules: [{}]"
+
+
+@pytest.mark.parametrize(
+    ("written", "holds"),
+    [
+        (policy("p", "rules: [{}]"), True),
+        (policy("p", SELECTED), True),
+        (policy("p", SELECTED.replace("cart", "web")), False),
+        (policy("p", "rules: [{}]", namespace="bank"), False),
+        (policy("p", "rules: [{}]", namespace="istio-system"), True),
+        (policy("p", SELECTED, namespace="istio-system"), True),
+        (policy("p", SELECTED.replace("cart", "web"), namespace="istio-system"), False),
+    ],
+)
+def test_a_policy_holds_for_whom_it_selects(written: str, *, holds: bool) -> None:
+    """In its namespace, or in the whole mesh where it stands in the root namespace."""
+    assert bool(held(written).http) is holds
+
+
+def test_the_mesh_comes_before_the_namespace() -> None:
+    """The order is that of names within each."""
+    found = held(
+        policy("z", "rules: [{}]", namespace="istio-system"),
+        policy("a", "rules: [{}]"),
+    )
+    assert [key.namespace for key in found.origins] == ["istio-system", "shop"]
+    inside = held(
+        policy("a", "rules: [{}]", namespace="istio-system"),
+        of=Workload(namespace="istio-system", labels=Labels(())),
+    )
+    assert len(inside.origins) == 1
+
+
+def test_a_rule_is_any_source_any_operation_and_all_conditions() -> None:
+    """Values of one field are alternatives, fields are not; ``not`` fields exclude."""
+    found = held(
+        policy(
+            "p",
+            """
+            rules:
+            - from:
+              - source: {namespaces: [a, b], notIpBlocks: [10.0.0.0/8]}
+              - source: {ipBlocks: [10.1.0.1]}
+              to:
+              - operation: {methods: [GET], ports: ["80"]}
+              - operation: {notMethods: [PUT]}
+              when:
+              - {key: destination.port, values: ["81"]}
+              - {key: source.ip, notValues: [10.2.0.0/16]}
+            """,
+        )
+    )
+    (rule,) = found.http[0].rules
+    assert rule.operation == AllOf(
+        (
+            AnyOf((AllOf((DestinationPort(80), get("GET"))), Not(get("PUT")))),
+            DestinationPort(81),
+        )
+    )
+    assert rule.source == AllOf(
+        (
+            AnyOf(
+                (
+                    AllOf(
+                        (
+                            AnyOf((namespace("a"), namespace("b"))),
+                            Not(SourceAddress("10.0.0.0/8")),
+                        )
+                    ),
+                    SourceAddress("10.1.0.1"),
+                )
+            ),
+            Not(SourceAddress("10.2.0.0/16")),
+        )
+    )
+
+
+def test_an_empty_rule_is_for_everything() -> None:
+    """Nothing asked, nothing refused."""
+    (rule,) = held(policy("p", "rules: [{}]")).http[0].rules
+    assert (rule.operation, rule.source) == (Anything(), Anything())
+
+
+def test_what_is_said_twice_counts_once() -> None:
+    """Equal values make one term."""
+    (rule,) = held(policy("p", "rules: [{to: [{operation: {ports: ['80', '80']}}]}]")).http[0].rules
+    assert rule.operation == DestinationPort(80)
+
+
+PORT = DestinationPort(80)
+
+
+@pytest.mark.parametrize(
+    ("rule", "operation", "source"),
+    [
+        # Only what TCP knows: kept as it is.
+        ("to: [{operation: {ports: ['80']}}]", PORT, Anything()),
+        # A property of requests beside one of connections: it is dropped, the rest stays.
+        ("to: [{operation: {ports: ['80'], methods: [GET]}}]", PORT, Anything()),
+        ("to: [{operation: {ports: ['80'], notPaths: [/a]}}]", PORT, Anything()),
+        ("to: [{operation: {notPorts: ['80'], hosts: [a]}}]", Not(PORT), Anything()),
+        # Nothing but properties of requests: everything is refused.
+        ("to: [{operation: {paths: [/a]}}]", Anything(), Anything()),
+        # An alternative that cannot be told makes the whole choice true.
+        (
+            "to: [{operation: {ports: ['80']}}, {operation: {methods: [GET]}}]",
+            Anything(),
+            Anything(),
+        ),
+        (
+            "from: [{source: {requestPrincipals: ['*'], ipBlocks: [10.0.0.1]}}]",
+            Anything(),
+            SourceAddress("10.0.0.1"),
+        ),
+        (
+            "to: [{operation: {ports: ['80']}}]\n  when: [{key: 'request.headers[a]', values: [b]}]",
+            PORT,
+            Anything(),
+        ),
+    ],
+)
+def test_deny_is_wider_on_tcp(rule: str, operation: Predicate, source: Predicate) -> None:
+    """What cannot be told is taken to be true: more are refused, never fewer."""
+    written = policy("p", f"action: DENY\nrules:\n- {rule}")
+    (found,) = held(written).tcp[0].rules
+    assert (found.operation, found.source) == (operation, source)
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept"),
+    [
+        ("to: [{operation: {ports: ['80']}}]", True),
+        ("from: [{source: {namespaces: [a]}}]", True),
+        ("to: [{operation: {ports: ['80'], methods: [GET]}}]", False),
+        ("from: [{source: {notRequestPrincipals: ['*']}}]", False),
+        ("when: [{key: 'request.headers[a]', values: [b]}]", False),
+    ],
+)
+def test_allow_is_narrower_on_tcp(rule: str, *, kept: bool) -> None:
+    """A rule that asks for a property of requests lets nobody in; the set itself stays."""
+    found = held(policy("p", f"rules:\n- {rule}"))
+    assert len(found.http[0].rules) == 1
+    assert [s.action for s in found.tcp] == [PolicyAction.ALLOW]
+    assert bool(found.tcp[0].rules) is kept
+
+
+def test_paths_on_http_stay() -> None:
+    """HTTP sees every property."""
+    (rule,) = held(policy("p", "rules: [{to: [{operation: {paths: [/a]}}]}]")).http[0].rules
+    assert rule.operation == RequestPath(Text(TextKind.EXACT, "/a"))

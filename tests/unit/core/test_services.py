@@ -1,0 +1,216 @@
+"""What a host means depends on who asks."""
+
+from __future__ import annotations
+
+import pytest
+
+from mizzen.model.proxy import Scope
+from mizzen.resolve.domains import hosts_at
+from mizzen.resolve.listeners import http_ports
+from mizzen.resolve.routes import route_viewer, viewer
+from mizzen.resolve.services import MeshService, candidates, service_at
+from mizzen.resolve.upstreams import eds_clusters, upstreams
+from mizzen.tables import host_clusters, host_resources
+from tests.support.small_mesh import BANK, GATEWAY, SHOP, SmallMesh, host, istio, key, service
+
+CART = host("cart")
+
+
+def entry(name: str, of: str = "api.example.com", extra: str = "", **meta: object) -> str:
+    spec = f"""
+        hosts: [{of}]
+        resolution: STATIC
+        ports: [{{number: 80, name: http, protocol: HTTP}}]
+        endpoints: [{{address: 10.1.0.1}}]
+        {extra}
+    """
+    return istio("ServiceEntry", name, spec, **meta)  # type: ignore[arg-type]
+
+
+def meant(mesh: SmallMesh, of: str, scope: Scope = SHOP) -> str:
+    found = service_at(mesh.db, scope, of)
+    return str(found.key) if found else ""
+
+
+def test_a_service_gives_its_full_host() -> None:
+    """Its ports, addresses and headlessness are those of the object."""
+    mesh = SmallMesh(service("cart", "http:80", "tcp-x:90"), service("peers", ip="None"))
+    found = service_at(mesh.db, BANK, CART)
+    assert isinstance(found, MeshService)
+    assert ([p.number for p in found.ports], found.addresses) == ([80, 90], ("10.96.0.1",))
+    assert (found.headless, found.external, found.namespace) == (False, False, "shop")
+    peers = service_at(mesh.db, BANK, host("peers"))
+    assert peers is not None
+    assert (peers.headless, peers.addresses) == (True, ())
+
+
+@pytest.mark.parametrize(("location", "external"), [("", True), ("location: MESH_INTERNAL", False)])
+def test_a_service_entry_is_outside_unless_it_says_otherwise(
+    location: str, *, external: bool
+) -> None:
+    """MESH_EXTERNAL is the default."""
+    found = service_at(SmallMesh(entry("e", extra=location)).db, SHOP, "api.example.com")
+    assert found is not None
+    assert found.external is external
+
+
+@pytest.mark.parametrize("resolution", ["DNS", "NONE", "DNS_ROUND_ROBIN"])
+def test_what_cannot_be_translated_yet_is_no_service(resolution: str) -> None:
+    """Other resolutions than STATIC mean nothing to clients for now."""
+    text = entry("e").replace("STATIC", resolution)
+    if resolution == "NONE":
+        text = text.replace("endpoints: [{address: 10.1.0.1}]", "")
+    mesh = SmallMesh(text)
+    assert meant(mesh, "api.example.com") == ""
+    assert upstreams(mesh.db, (SHOP, "api.example.com")) == ()
+    assert eds_clusters(mesh.db, (SHOP, "api.example.com")) == ()
+    assert http_ports(mesh.db, (SHOP, "api.example.com")) == ()
+    assert host_clusters(mesh.db, (SHOP, "api.example.com")) == ()
+
+
+def test_an_external_name_is_no_service_yet() -> None:
+    """An ExternalName gives no clusters."""
+    text = """
+apiVersion: v1
+kind: Service
+metadata: {name: far, namespace: shop}
+spec: {type: ExternalName, externalName: far.example.com}
+"""
+    assert meant(SmallMesh(text), host("far")) == ""
+
+
+def test_the_own_namespace_goes_first() -> None:
+    """A ServiceEntry of the viewer's namespace hides another one's Service of the same host."""
+    mesh = SmallMesh(service("cart"), entry("mine", of=CART, namespace="bank"))
+    assert meant(mesh, CART, BANK) == "ServiceEntry bank/mine"
+    assert meant(mesh, CART, SHOP) == "Service shop/cart"
+    assert meant(mesh, CART, Scope(namespace="third")) == "Service shop/cart"
+
+
+def test_a_service_goes_before_entries_and_the_oldest_entry_first() -> None:
+    """For those who have neither in their namespace."""
+    older, younger = (
+        entry("older", namespace="a", age=1),
+        entry("younger", namespace="b", age=2),
+    )
+    mesh = SmallMesh(younger, older)
+    assert meant(mesh, "api.example.com") == "ServiceEntry a/older"
+    mesh = SmallMesh(entry("e", of=CART, namespace="bank", age=0), service("cart", age=5))
+    assert meant(mesh, CART, Scope(namespace="third")) == "Service shop/cart"
+
+
+@pytest.mark.parametrize(
+    ("export_to", "seen_by"),
+    [
+        ("*", {"shop", "bank", "third"}),
+        (".", {"shop"}),
+        ("bank", {"bank"}),
+        (".,bank", {"shop", "bank"}),
+        ("~", set()),
+    ],
+)
+def test_export_to_decides_who_sees_a_service(export_to: str, seen_by: set[str]) -> None:
+    """The annotation of a Service; an entry's field is the same."""
+    mesh = SmallMesh(service("cart", extra=f"networking.istio.io/exportTo: {export_to!r}"))
+    visible = {ns for ns in ("shop", "bank", "third") if meant(mesh, CART, Scope(namespace=ns))}
+    assert visible == seen_by
+
+
+def test_a_hidden_service_leaves_its_host_to_others() -> None:
+    """What one may not see does not hide what one may."""
+    private = entry("private", age=0, namespace="a", extra="exportTo: ['.']")
+    mesh = SmallMesh(private, entry("public", age=1, namespace="b"))
+    assert meant(mesh, "api.example.com") == "ServiceEntry b/public"
+    assert meant(mesh, "api.example.com", Scope(namespace="a")) == "ServiceEntry a/private"
+    assert len(candidates(mesh.db, "api.example.com")) == 2
+
+
+def test_strangers_share_every_byte_of_a_public_host() -> None:
+    """Namespaces that have nothing of their own for a host get the very same objects."""
+    mesh = SmallMesh(service("cart"))
+    third = Scope(namespace="third")
+    assert host_resources(mesh.db, (BANK, CART)) is not host_resources(mesh.db, (SHOP, CART))
+    one, other = (host_resources(mesh.db, (scope, CART)) for scope in (BANK, third))
+    assert one.clusters is other.clusters
+    assert one.endpoints is other.endpoints
+    assert one.virtual_hosts[0] is other.virtual_hosts[0]
+    assert one.clusters[0].resource.wire is other.clusters[0].resource.wire
+    assert viewer(mesh.db, (BANK, CART)) == Scope(namespace="")
+
+
+def test_a_gateway_shares_with_gateways() -> None:
+    """Its public scope is another one than the sidecars'."""
+    mesh = SmallMesh(service("cart"))
+    assert viewer(mesh.db, (GATEWAY, CART)) == Scope(namespace="", gateway=True)
+    assert host_resources(mesh.db, (GATEWAY, CART)).virtual_hosts == ()
+
+
+RULE = "host: cart.shop.svc.cluster.local"
+
+
+@pytest.mark.parametrize(
+    ("objects", "own"),
+    [
+        ((), set()),
+        ((istio("DestinationRule", "r", RULE, namespace="bank"),), {"bank"}),
+        ((istio("DestinationRule", "r", RULE, namespace="shop"),), set()),
+        ((istio("DestinationRule", "r", f"{RULE}\nexportTo: [bank]"),), {"bank", "third"}),
+        ((istio("DestinationRule", "r", RULE, namespace="istio-system"),), set()),
+        ((entry("e", of=CART, namespace="third"),), {"bank", "third"}),
+    ],
+)
+def test_who_has_a_view_of_their_own(objects: tuple[str, ...], own: set[str]) -> None:
+    """Rules in the viewer's namespace, or not for everyone, and hosts given twice, end the sharing."""
+    mesh = SmallMesh(service("cart"), *objects)
+    found = {
+        namespace
+        for namespace in ("bank", "third")
+        if viewer(mesh.db, (Scope(namespace=namespace), CART)).namespace
+    }
+    assert found == own
+
+
+ROUTE = """
+    hosts: [cart.shop.svc.cluster.local]
+    http: [{route: [{destination: {host: other.shop.svc.cluster.local}}]}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("objects", "own"),
+    [
+        ((istio("VirtualService", "v", ROUTE),), False),
+        ((istio("VirtualService", "v", ROUTE + "    exportTo: ['.']", namespace="third"),), True),
+        (
+            (
+                istio("VirtualService", "v", ROUTE),
+                istio(
+                    "DestinationRule", "r", "host: other.shop.svc.cluster.local", namespace="bank"
+                ),
+            ),
+            True,
+        ),
+        (
+            (
+                istio("VirtualService", "v", ROUTE),
+                service("other", namespace="bank", ip="10.96.0.9"),
+            ),
+            False,
+        ),
+        ((service("other", ip="10.96.0.1", extra="networking.istio.io/exportTo: '.'"),), True),
+        ((service("other", ip="10.96.0.2", extra="networking.istio.io/exportTo: '.'"),), False),
+    ],
+)
+def test_who_has_routes_of_their_own(objects: tuple[str, ...], *, own: bool) -> None:
+    """Routes depend on the VirtualService, on what it sends to, and on who shares the host's names."""
+    mesh = SmallMesh(service("cart"), *objects)
+    assert (route_viewer(mesh.db, (BANK, CART)) == BANK) is own
+
+
+def test_hosts_are_found_by_their_addresses() -> None:
+    """Services and entries of one address, in the order of names."""
+    mesh = SmallMesh(service("cart"), service("web"), entry("e", extra="addresses: [10.96.0.1]"))
+    assert hosts_at(mesh.db, "10.96.0.1") == ("api.example.com", CART, host("web"))
+    mesh.delete("Service", "web")
+    assert hosts_at(mesh.db, "10.96.0.1") == ("api.example.com", CART)
+    assert key("Service", "web") not in mesh.world.objects
