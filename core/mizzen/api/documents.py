@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 # At the start of a line a marker ends a document whatever stands before it (YAML 1.1, section 9.2). The
@@ -15,10 +15,16 @@ _SAYS_SOMETHING: Final = re.compile(r"^[ \t]*[^ \t\r\n#%]", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document of a file; ``first_line`` is the file's line, from 1, that its text begins on."""
+    """One document of a file.
+
+    Attributes:
+        first_line: The file's line, from 1, that the text begins on.
+        start: The place that it begins at, in characters, not counting a byte order mark.
+    """
 
     text: str
     first_line: int
+    start: int = field(default=0, compare=False)
 
 
 def split_documents(text: str) -> tuple[Document, ...]:
@@ -34,7 +40,7 @@ def split_documents(text: str) -> tuple[Document, ...]:
         end = marker.start() + 1 if marker else len(text)
         part = text[start:end]
         if _SAYS_SOMETHING.search(part):
-            documents.append(Document(part, line))
+            documents.append(Document(part, line, start - 1))
         line += part.count("\n")
         start = marker.end() if marker else end
     return tuple(documents)

@@ -3,7 +3,7 @@
 What is in force after an edit:
 
 - Only documents whose text is new are parsed; a file of 5,000 documents of which one was edited costs
-  one. Documents before and after the edited stretch are recognised by comparing texts.
+  one (:mod:`mizzen_operator.sources.blocks`).
 - An object whose document has an error keeps its last good version. While some document of a file
   cannot be read at all, nobody knows which object it was: every object that the file had and that its
   readable documents do not name keeps its last good version too.
@@ -23,13 +23,13 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from mizzen.api.documents import split_documents
 from mizzen.api.parse import parse_document
 from mizzen.api.yaml_tree import TreeError, read_tree
 from mizzen.diagnostics import DUPLICATE_OBJECT, NOT_YAML, Diagnostic, Location, Severity
-from mizzen.model.world import Batch, Object, Parsed
+from mizzen.model.world import Batch, Object
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen_operator.sources.base import Unreadable
+from mizzen_operator.sources.blocks import Block, Blocks, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,54 +54,6 @@ def file_key(path: str) -> ObjectKey:
     return ObjectKey(DEFAULT_REGISTRY, "File", "", path)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What a text was parsed to, with the place where it stood at that time."""
-
-    results: tuple[Parsed | Diagnostic, ...]
-    file: str
-    line: int
-    is_noisy: bool
-    is_faulty: bool
-
-
-def _reading(document: Document, path: str) -> _Reading:
-    """Parse a document; note whether something points at its lines, and whether it is no object."""
-    results = parse_document(document, path)
-    faulty = any(isinstance(result, Diagnostic) for result in results)
-    noisy = faulty or any(isinstance(r, Parsed) and r.diagnostics for r in results)
-    return _Reading(results, path, document.first_line, noisy, faulty)
-
-
-@dataclass(slots=True)
-class _Block:
-    """A document in its place; ``line`` follows edits above it."""
-
-    text: str
-    line: int
-    reading: _Reading
-
-    @property
-    def parsed(self) -> Iterable[Parsed]:
-        """The objects in it."""
-        return (result for result in self.reading.results if isinstance(result, Parsed))
-
-    @property
-    def loose(self) -> Iterable[Diagnostic]:
-        """The findings in it that belong to no object."""
-        return (result for result in self.reading.results if isinstance(result, Diagnostic))
-
-    @property
-    def first_line(self) -> int:
-        """The line of the first thing that is said; the text begins where the marker before it ends."""
-        said = self.text.lstrip()
-        return self.line + self.text.count("\n", 0, len(self.text) - len(said))
-
-    def of(self, key: ObjectKey) -> Parsed:
-        """Return what it says of an object that stands in it."""
-        return next(parsed for parsed in self.parsed if parsed.key == key)
-
-
 @dataclass(slots=True)
 class _File:
     """A file: its documents, who stands in which, and the last good version of each object.
@@ -110,8 +62,8 @@ class _File:
     """
 
     path: str
-    blocks: list[_Block] = field(default_factory=list)
-    holders: dict[ObjectKey, list[_Block]] = field(default_factory=dict)
+    blocks: Blocks = field(default_factory=Blocks)
+    holders: dict[ObjectKey, list[Block]] = field(default_factory=dict)
     good: dict[ObjectKey, Object] = field(default_factory=dict)
     held: set[ObjectKey] = field(default_factory=set)
     unreadable: Unreadable | None = None
@@ -131,12 +83,12 @@ class _File:
             )
         return tuple(
             _located(found, self, block)
-            for block in self.blocks
+            for block in self.blocks.items
             if block.reading.is_faulty
             for found in block.loose
         )
 
-    def place(self, key: ObjectKey) -> _Block | None:
+    def place(self, key: ObjectKey) -> Block | None:
         """Return the first document with a good version of the object, else its first document."""
         blocks = self.holders.get(key, [])
         return next(
@@ -151,7 +103,7 @@ class Folder:
         self._files: dict[str, _File] = {}
         self._claimants: dict[ObjectKey, set[str]] = {}
         self._in_force: dict[ObjectKey, _Finding] = {}
-        self._readings: dict[str, _Reading] = {}
+        self._readings: dict[str, Reading] = {}
         self._unsettled: set[str] = set()
         # Objects that stand in several places: their findings name lines of other files.
         self._contested: set[ObjectKey] = set()
@@ -200,7 +152,7 @@ class Folder:
             file.unreadable = text
             touched: set[ObjectKey] = set()
         else:
-            touched = self._replace_blocks(file, split_documents(text) if text else ())
+            touched = self._replace_text(file, text or "")
         self._remember(file, touched)
         faults = file.faults()
         if faults or unreadable_before or self._in_force.get(file_key(path)):
@@ -209,33 +161,29 @@ class Folder:
         self._register(file, touched)
         return touched
 
-    def _replace_blocks(self, file: _File, documents: tuple[Document, ...]) -> set[ObjectKey]:
-        """Swap the stretch that differs; return the objects that stand in it or moved with findings."""
-        start, end = _difference(file.blocks, documents)
-        stop = len(file.blocks) - end
-        old = file.blocks[start:stop]
-        new = [self._block(d, file.path) for d in documents[start : len(documents) - end]]
-        moved = _move(file.blocks[stop:], documents[len(documents) - end :])
-        file.blocks[start:stop] = new
-        for block in old:
+    def _replace_text(self, file: _File, text: str) -> set[ObjectKey]:
+        """Take in a file's new text; return the objects of which something may be different."""
+        edit = file.blocks.replace(text, lambda document: self._reading(document, file.path))
+        for block in edit.gone:
             _remove_holder(file, block)
-        for block in new:
+        for block in edit.come:
             for key in {parsed.key for parsed in block.parsed}:
                 file.holders.setdefault(key, []).append(block)
-        touched = {parsed.key for block in (*old, *new) for parsed in block.parsed}
-        if moved:
-            noisy = {p.key for block in moved if block.reading.is_noisy for p in block.parsed}
-            touched |= noisy | {key for key in self._contested if key in file.holders}
+        touched = {parsed.key for block in (*edit.gone, *edit.come) for parsed in block.parsed}
+        if edit.moved:
+            touched |= {p.key for b in edit.moved if b.reading.is_noisy for p in b.parsed}
+            touched |= {key for key in self._contested if key in file.holders}
         for key in touched & file.holders.keys():
             file.holders[key].sort(key=lambda block: block.line)
         return touched
 
-    def _block(self, document: Document, path: str) -> _Block:
+    def _reading(self, document: Document, path: str) -> Reading:
         reading = self._readings.get(document.text)
         if reading is None:
-            reading = _reading(document, path)
+            results = parse_document(document, path)
+            reading = Reading.of(results, path, document.first_line)
             self._readings[document.text] = reading
-        return _Block(document.text, document.first_line, reading)
+        return reading
 
     def _remember(self, file: _File, keys: Iterable[ObjectKey]) -> None:
         for key in keys:
@@ -276,7 +224,7 @@ class Folder:
                 claimants.discard(file.path)
             if not claimants:
                 del self._claimants[key]
-        if not (file.blocks or file.good or file.unreadable):
+        if not (file.blocks.items or file.good or file.unreadable):
             del self._files[file.path]
 
     def _batch(self, touched: set[ObjectKey]) -> Batch:
@@ -316,9 +264,9 @@ class Folder:
         return item, winner.faults() if winner else ()
 
     def _forget_spare_texts(self) -> None:
-        in_use = sum(len(file.blocks) for file in self._files.values())
+        in_use = sum(len(file.blocks.items) for file in self._files.values())
         if len(self._readings) > 2 * in_use + _SPARE_TEXTS:
-            blocks = (block for file in self._files.values() for block in file.blocks)
+            blocks = (block for file in self._files.values() for block in file.blocks.items)
             self._readings = {block.text: block.reading for block in blocks}
 
 
@@ -338,28 +286,7 @@ def _hold(faults: tuple[Diagnostic, ...]) -> bool:
     return any(found.code.severity is Severity.ERROR for found in faults)
 
 
-def _difference(old: list[_Block], new: tuple[Document, ...]) -> tuple[int, int]:
-    """Return how many documents are the same at the front, and of the others at the back."""
-    shorter = min(len(old), len(new))
-    start = 0
-    while start < shorter and old[start].text == new[start].text:
-        start += 1
-    end = 0
-    while end < shorter - start and old[-1 - end].text == new[-1 - end].text:
-        end += 1
-    return start, end
-
-
-def _move(blocks: list[_Block], documents: tuple[Document, ...]) -> list[_Block]:
-    """Put blocks where their documents stand now; return those that moved."""
-    if not blocks or blocks[0].line == documents[0].first_line:
-        return []
-    for block, document in zip(blocks, documents, strict=True):
-        block.line = document.first_line
-    return blocks
-
-
-def _remove_holder(file: _File, block: _Block) -> None:
+def _remove_holder(file: _File, block: Block) -> None:
     for parsed in block.parsed:
         holders = [other for other in file.holders.get(parsed.key, ()) if other is not block]
         if holders:
@@ -380,7 +307,7 @@ def _findings(key: ObjectKey, naming: list[_File], winner: _File) -> tuple[Diagn
     return tuple(found)
 
 
-def _duplicate(key: ObjectKey, file: _File, block: _Block, other: str) -> Diagnostic:
+def _duplicate(key: ObjectKey, file: _File, block: Block, other: str) -> Diagnostic:
     return Diagnostic(
         code=DUPLICATE_OBJECT,
         object=key,
@@ -390,7 +317,7 @@ def _duplicate(key: ObjectKey, file: _File, block: _Block, other: str) -> Diagno
     )
 
 
-def _located(found: Diagnostic, file: _File, block: _Block) -> Diagnostic:
+def _located(found: Diagnostic, file: _File, block: Block) -> Diagnostic:
     """Return a finding with the place where its document stands now."""
     reading = block.reading
     if found.location is None or (reading.file == file.path and reading.line == block.line):
