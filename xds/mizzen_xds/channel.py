@@ -10,14 +10,16 @@ At most one response of a type is unanswered, so an answer always speaks of :att
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from mizzen.render.discovery import Versions
 from mizzen.wire import Resource, TypeUrl
 from mizzen_xds.change import NO_CHANGE, NO_VIEW, Change, Part, View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from mizzen.bundle import Entry
     from mizzen_xds.shared import Shared
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 NONE_APART: Final[Mapping[str, Resource | None]] = MappingProxyType({})
 NO_NAMES: Final[frozenset[str]] = frozenset()
+
+# How many different sets of versions, that clients came with, are kept as resources.
+_KEPT_CLAIMS: Final = 64
 
 # Of these a rejected response leaves the good resources in force (Envoy; measured); of the others none.
 _TAKEN_SINGLY: Final = frozenset((TypeUrl.CLUSTER, TypeUrl.LISTENER))
@@ -76,9 +81,9 @@ class Had(NamedTuple):
         return Had(
             self.view,
             subscription,
-            {n: r for n, r in self.apart.items() if n not in owed and subscription.matches(n)},
+            _only(self.apart, lambda name: name not in owed and subscription.matches(name)),
             frozenset(n for n in self.owed if subscription.matches(n)) | owed,
-            {n: r for n, r in self.lingering.items() if subscription.matches(n)},
+            _only(self.lingering, subscription.matches),
         )
 
     def owing(self, names: frozenset[str]) -> Had:
@@ -95,6 +100,14 @@ class Had(NamedTuple):
                 yield had
 
 
+def _only(
+    had: Mapping[str, Resource | None], is_kept: Callable[[str], bool]
+) -> Mapping[str, Resource | None]:
+    """Return some of the resources; the very same mapping where that is all of them."""
+    kept = {name: resource for name, resource in had.items() if is_kept(name)}
+    return had if len(kept) == len(had) else kept
+
+
 class Unanswered(NamedTuple):
     """A response on its way."""
 
@@ -103,9 +116,17 @@ class Unanswered(NamedTuple):
     before: Had
 
 
-def known_only(type_url: TypeUrl, versions: Mapping[str, str]) -> dict[str, Resource | None]:
-    """Return resources of which nothing but the version is known."""
-    return {name: Resource(type_url, name, version, b"", b"") for name, version in versions.items()}
+def known_only(type_url: TypeUrl, versions: Mapping[str, str]) -> Mapping[str, Resource | None]:
+    """Return resources of which nothing but the version is known; equal claims share theirs."""
+    if not isinstance(versions, Versions):
+        return NONE_APART
+    return _known_only(type_url, versions)
+
+
+@lru_cache(maxsize=_KEPT_CLAIMS)
+def _known_only(type_url: TypeUrl, versions: Versions) -> Mapping[str, Resource | None]:
+    found = {n: Resource(type_url, n, version, b"", b"") for n, version in versions.items()}
+    return MappingProxyType(found)
 
 
 class Channel:

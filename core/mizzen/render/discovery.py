@@ -77,7 +77,7 @@ def _delta(raw: bytes) -> Request:
         type=_TYPES.get(message.type_url),
         subscribe=tuple(message.resource_names_subscribe),
         unsubscribe=tuple(message.resource_names_unsubscribe),
-        versions=dict(message.initial_resource_versions) or _NOTHING,
+        versions=_shared_versions(message.initial_resource_versions),
         nonce=message.response_nonce,
         error=message.error_detail.message if message.HasField("error_detail") else None,
     )
@@ -93,6 +93,34 @@ def _sotw(raw: bytes) -> Request:
         nonce=message.response_nonce,
         error=message.error_detail.message if message.HasField("error_detail") else None,
     )
+
+
+class Versions(dict[str, str]):
+    """Versions by name, never changed, so that proxies that come with the same ones can share them."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self, claimed: Mapping[str, str]) -> None:
+        super().__init__(claimed)
+        self._hash = hash(frozenset(self.items()))
+
+    def __hash__(self) -> int:  # type: ignore[override]  # never changed, so it may be a key
+        """Return the hash of the content."""
+        return self._hash
+
+
+# A thousand proxies that come back at once bring the same few hundred kilobytes each.
+_KEPT_VERSIONS: Final = 64
+
+
+def _shared_versions(claimed: Mapping[str, str]) -> Mapping[str, str]:
+    """Return versions as the one object that stands for all equal ones."""
+    return _one_of_equals(Versions(claimed)) if claimed else _NOTHING
+
+
+@lru_cache(maxsize=_KEPT_VERSIONS)
+def _one_of_equals(versions: Versions) -> Versions:
+    return versions
 
 
 _short_delta = lru_cache(maxsize=1024)(_delta)
