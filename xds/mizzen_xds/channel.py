@@ -266,6 +266,13 @@ class Channel:
         self.had = self.had._replace(lingering=lingering)
         self._clean = self.had
 
+    def recall(self, names: Iterable[str]) -> None:
+        """Take note that these of the lingering resources are to be taken away without delay."""
+        lingering = dict(self.had.lingering)
+        due = {name: lingering.pop(name) for name in names}
+        if due:
+            self.had = self.had._replace(apart={**self.had.apart, **due}, lingering=lingering)
+
     def resubscribe(self, subscription: Subscription, asked: frozenset[str]) -> None:
         """Take note of what is asked for now, and of names that are to be sent again."""
         self.had = self.had.resubscribed(subscription, asked)

@@ -234,6 +234,7 @@ class Stream:
 
     def _turn(self, channel: Channel, view: View, now_s: float) -> Response | None:
         """Return the next response of a type that has none unanswered."""
+        self._recall_hosts(channel)
         if channel.is_clean(view) or self._is_early(channel):
             return None
         if channel.queue and channel.had.view is view:
@@ -334,6 +335,14 @@ class Stream:
         else:
             names = change.removed
         return frozenset(name for name in names if channel.had.get(name) is not None)
+
+    def _recall_hosts(self, channel: Channel) -> None:
+        """Hosts linger with their route configuration: where that has come back, those left go at once."""
+        routes = self.view(TypeUrl.ROUTE)
+        if channel.type is not TypeUrl.VIRTUAL_HOST or routes is None:
+            return
+        names = channel.had.lingering
+        channel.recall([n for n in names if routes.get(route_configuration_of(n)) is not None])
 
     def _clean_up(self, now_s: float) -> list[Response]:
         """Return the removals of what has lingered long enough."""
