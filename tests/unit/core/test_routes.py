@@ -259,7 +259,9 @@ def test_clients_with_other_labels_have_other_routes() -> None:
           route: [{destination: {host: x}}]
         - route: [{destination: {host: cart}}]
     """
-    mesh = SmallMesh(service("cart"), service("x"), istio("VirtualService", "v", text))
+    mesh = SmallMesh(
+        service("cart"), service("x", ip="10.96.0.2"), istio("VirtualService", "v", text)
+    )
     web = Scope(namespace="shop", labels=labels({"app": "web"}))
     assert clusters(by_table(mesh, CART, web)["80"]) == [f"outbound|80||{host('x')}"]
     assert clusters(by_table(mesh, CART)["80"]) == [f"outbound|80||{CART}"]
