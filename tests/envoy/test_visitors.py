@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +29,7 @@ spec:
   containers:
     - name: app
       command: [python, /app/shop.py]
-      args: [--name={name}, --port=80]
+      args: [--name={name}, --port=80, --tcp-port=81]
 status: {{podIP: {ip}}}
 """
 
@@ -64,7 +65,7 @@ async def test_a_visitor_speaks_from_its_pods_address(mesh: Mesh) -> None:
 async def test_what_a_network_does_is_an_answer(mesh: Mesh) -> None:
     """Neither a closed port nor an unknown name raises."""
     async with Visitor(mesh, "ann") as ann:
-        closed = await ann.get("http://bob:81/self")
+        closed = await ann.get("http://bob:82/self")
         unknown = await ann.get("http://nobody/")
     assert (closed.status, unknown.status) == (0, 0)
     assert closed.failure
@@ -80,12 +81,26 @@ async def test_many_requests_are_exactly_as_many(mesh: Mesh) -> None:
 
 async def test_load_counts_what_it_met(mesh: Mesh) -> None:
     """Requests go on while the block lasts, and each failure has its reason."""
-    urls = ("http://bob/self", "http://nobody/")
-    async with Visitor(mesh, "ann") as ann, under_load(ann, urls) as load:
-        answers = await ann.many("http://bob/self", 50)
-    assert all(answer.ok for answer in answers)
+    async with Visitor(mesh, "ann") as ann:
+        calls = ((ann, "http://bob/self"), (ann, "http://nobody/"))
+        async with under_load(calls) as load:
+            await load.more(50)
+    assert load.requests >= 50
     assert 0 < load.failed < load.requests
     assert all("nobody" in reason for reason in load.failures)
+
+
+async def test_a_conversation_goes_on_until_it_is_cut(mesh: Mesh) -> None:
+    """Lines are counted while they are answered; the cut is a failure like that of a request."""
+    async with Visitor(mesh, "ann") as ann:
+        with closing(await ann.talk("bob", 81)) as partner:
+            assert await partner.say("ten crowns") == "bob: ten crowns"
+            async with under_load(((ann, "http://bob/self"),), partner) as load:
+                await load.more(20)
+                partner.hang_up()
+                await load.more(20)
+    assert load.lines > 0
+    assert [reason.partition(":")[0] for reason in load.failures] == ["the open connection"]
 
 
 async def test_the_door_on_the_host_leads_inside(mesh: Mesh) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import time
@@ -15,35 +14,58 @@ from typing import TYPE_CHECKING, Final
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from mizzen_cli.demo.gate import gate
 from mizzen_cli.demo.host import ForbiddenError
 from mizzen_cli.demo.mesh import Mesh, MeshError, Sources
-from mizzen_cli.demo.stage import Stage
-from mizzen_cli.demo.tour import STEPS, take
+from mizzen_cli.demo.show import Show
+from mizzen_cli.demo.stage import Stage, start
+from mizzen_cli.demo.status import read_sent
+from mizzen_cli.demo.stay import stay
+from mizzen_cli.demo.tour import STEPS, Outcome, take
 from mizzen_cli.demo.traffic import Visitor
+from mizzen_cli.demo.wire import InsideError
 
 if TYPE_CHECKING:
-    from mizzen_cli.demo.tour import Outcome
+    from collections.abc import Coroutine
+
+    from mizzen_cli.demo.tour import Step
 
 _SHOP: Final = Path(__file__).parents[3] / "samples" / "shop"
 _GATEWAY: Final = "istio-ingressgateway-1"
 _GATEWAY_PORT: Final = 80
 _DEFAULT_PORT: Final = 8080
+# What shells say of a command that a signal has ended.
+_ENDED_BY: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Options:
     """What was asked for on the command line."""
 
+    steps: tuple[Step, ...]
     stay: bool
     port: int
     keep_logs: bool
 
 
+class _EndedError(Exception):
+    """A signal has ended the demo."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 @click.command()
 @click.option("--stay", is_flag=True, help="Leave it running after the tour, until Ctrl-C.")
+@click.option(
+    "--only",
+    "names",
+    multiple=True,
+    type=click.Choice([step.id for step in STEPS]),
+    help="Take only this step of the tour; may be given more than once.",
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -52,7 +74,14 @@ class _Options:
     help="Port of this machine for the ingress gateway; another one when it is taken.",
 )
 @click.option("--keep-logs", is_flag=True, help="Keep the work folder with all logs.")
-def demo(*, stay: bool, port: int, keep_logs: bool) -> None:
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write what is shown as an SVG, too.",
+)
+def demo(
+    *, stay: bool, names: tuple[str, ...], port: int, keep_logs: bool, picture: Path | None
+) -> None:
     """Run a whole mesh on this machine, without root, and try what it promises.
 
     A control plane on a folder of YAML, and a small shop: each pod has a network of its own, a stock
@@ -60,60 +89,84 @@ def demo(*, stay: bool, port: int, keep_logs: bool) -> None:
     behind.
 
     Exit codes: 0 every step of the tour held; 1 one did not, or the mesh did not start; 2 the command
-    line is wrong; 130 ended by Ctrl-C.
+    line is wrong; 130 and 143 ended by Ctrl-C and SIGTERM. With --stay, these two are the way to end
+    it, and the code is the tour's.
     """
-    console = Console()
-    options = _Options(stay=stay, port=port, keep_logs=keep_logs)
-    with suppress(ValueError):  # only the main thread may; elsewhere the caller sees to signals
-        signal.signal(signal.SIGTERM, _as_interrupt)
+    steps = tuple(step for step in STEPS if not names or step.id in names)
+    options = _Options(steps=steps, stay=stay, port=port, keep_logs=keep_logs)
+    show = Show(picture=picture)
     try:
-        held = asyncio.run(_demo(console, options))
-    except (ForbiddenError, MeshError) as failed:
+        held = asyncio.run(_until_signalled(_demo(show, options)))
+    except (ForbiddenError, MeshError, InsideError) as failed:
         stderr = Console(stderr=True, highlight=False, soft_wrap=True)
         stderr.print(f"[bold red]The demo cannot run.[/] {escape(str(failed))}")
         raise SystemExit(1) from failed
-    except KeyboardInterrupt:
-        console.print("\nEnded; nothing is left behind.")
-        raise SystemExit(130) from None
+    except _EndedError as ended:
+        show.say("Ended; nothing is left behind.")
+        raise SystemExit(_ENDED_BY + ended.number) from None
+    show.close()
     raise SystemExit(0 if held else 1)
 
 
-async def _demo(console: Console, options: _Options) -> bool:
+async def _until_signalled(work: Coroutine[object, object, bool]) -> bool:
+    """Let the work clean up when Ctrl-C or SIGTERM come; then :class:`_EndedError`."""
+    running = asyncio.ensure_future(work)
+    received: list[int] = []
+
+    def end(number: int) -> None:
+        received.append(number)
+        running.cancel()
+
+    loop = asyncio.get_running_loop()
+    with suppress(ValueError, RuntimeError):  # only the main thread may
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, end, int(number))
+    try:
+        return await running
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        raise _EndedError(received[0]) from None
+
+
+async def _demo(show: Show, options: _Options) -> bool:
     began = time.monotonic()
     listening = _listen(options.port)
     with listening, Mesh(_sources(), keep=options.keep_logs) as mesh:
-        if mesh.realm.host.note:
-            console.print(f"[yellow]Note:[/] {escape(mesh.realm.host.note)}")
-        await _start(console, mesh)
+        show.opening(len(mesh.cast.pods), mesh.realm.host.note)
+        await _start(show, mesh)
         async with AsyncExitStack() as stack:
             door = f"http://127.0.0.1:{listening.getsockname()[1]}"
             target = (mesh.pod(_GATEWAY).ip, _GATEWAY_PORT)
             await stack.enter_async_context(gate(mesh, listening, target))
             stage = await _set_stage(stack, mesh, door)
-            console.print(
-                f"The shop is open: [bold]{door}[/]  ({time.monotonic() - began:.1f} s)\n"
-            )
-            held = await _tour(console, stage)
-            console.print(f"[dim]{time.monotonic() - began:.0f} s in all.[/]")
+            show.open(door, time.monotonic() - began)
+            outcomes = await _tour(show, stage, options.steps)
+            show.final(outcomes, stage.requests, time.monotonic() - began)
             if options.keep_logs:
-                console.print(f"Logs: {mesh.logs}")
+                show.say(f"Logs: {mesh.logs}")
+            held = all(outcome.holds for outcome in outcomes)
             if options.stay:
-                await _stay(console, stage)
+                await _stay(show, stage)
     return held
 
 
-async def _start(console: Console, mesh: Mesh) -> None:
+async def _start(show: Show, mesh: Mesh) -> None:
     """Start everything in order, and say what is being done."""
-    pods, proxies = len(mesh.cast.pods), len(mesh.proxied)
-    for what, start in (
-        (f"{pods} networks with capture", mesh.start_networks),
-        ("the shop's applications", mesh.start_apps),
-        ("the control plane", mesh.start_control_plane),
-        (f"{proxies} Envoys, each with its whole configuration", mesh.start_proxies),
+    apps = sum(bool(pod.command) for pod in mesh.cast.pods)
+    for what, work in (
+        (f"{len(mesh.cast.pods)} networks, with the capture rules of a pod", mesh.start_networks),
+        (f"{apps} applications", mesh.start_apps),
+        ("the control plane, on the YAML of samples/shop", mesh.start_control_plane),
+        (
+            f"{len(mesh.proxied)} stock Envoys, each with its first configuration",
+            mesh.start_proxies,
+        ),
     ):
         began = time.monotonic()
-        await asyncio.to_thread(start)
-        console.print(f"  [green]✓[/] {what}  [dim]{time.monotonic() - began:.1f} s[/]")
+        with show.doing(f"starting {what}"):
+            await start(mesh, work)
+        show.started(what, time.monotonic() - began)
 
 
 async def _set_stage(stack: AsyncExitStack, mesh: Mesh, door: str) -> Stage:
@@ -124,51 +177,27 @@ async def _set_stage(stack: AsyncExitStack, mesh: Mesh, door: str) -> Stage:
         if not pod.router
     }
     outside = await stack.enter_async_context(Visitor(mesh, from_host=True))
-    return Stage(mesh=mesh, door=door, outside=outside, inside=inside)
+    return Stage(mesh=mesh, door=door, outside=outside, inside=inside, first=read_sent(mesh))
 
 
-async def _tour(console: Console, stage: Stage) -> bool:
-    held = 0
+async def _tour(show: Show, stage: Stage, steps: tuple[Step, ...]) -> tuple[Outcome, ...]:
+    outcomes: list[Outcome] = []
     for number, step in enumerate(STEPS, start=1):
-        console.print(f"[bold]{number}. {step.title}[/]")
-        outcome = await take(step, stage)
-        console.print(_table(outcome))
-        held += outcome.holds
-    style = "green" if held == len(STEPS) else "red"
-    console.print(f"[bold {style}]{held} of {len(STEPS)} promises held.[/]")
-    return held == len(STEPS)
+        if step not in steps:
+            continue
+        show.step(number, step)
+        with show.doing(step.title):
+            outcome = await take(step, stage, show.measured)
+        show.verdict(outcome)
+        outcomes.append(outcome)
+    return tuple(outcomes)
 
 
-def _table(outcome: Outcome) -> Table:
-    """Return what was measured, one line each."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(width=3, justify="right")
-    table.add_column(ratio=2)
-    table.add_column(ratio=3)
-    for found in outcome.measured:
-        sign = "[green]✓[/]" if found.holds else "[bold red]✗[/]"
-        table.add_row(sign, escape(found.what), f"[bold]{escape(found.value)}[/]")
-    table.add_row("", "", f"[dim]{outcome.seconds:.1f} s[/]")
-    return table
-
-
-async def _stay(console: Console, stage: Stage) -> None:
-    """Say what there is to try, and wait for Ctrl-C."""
-    console.print(
-        f"""
-The mesh stays until Ctrl-C. Try:
-
-  curl {stage.door}/                            the shop, through the gateway
-  curl {stage.door}/reviews                     reviews, by the weights of the canary
-  curl -H 'end-user: tester' {stage.door}/reviews
-
-Edit, save, and ask again:
-
-  {stage.mesh.folder}/canary.yaml
-""",
-        highlight=False,
-    )
-    await asyncio.Event().wait()
+async def _stay(show: Show, stage: Stage) -> None:
+    """Stay until a signal comes; then it is not the signal but the tour that decides the exit code."""
+    with suppress(asyncio.CancelledError):
+        await stay(show, stage)
+    show.say("Ended; nothing is left behind.")
 
 
 def _sources() -> Sources:
@@ -183,8 +212,3 @@ def _listen(port: int) -> socket.socket:
         return socket.create_server(("127.0.0.1", port), backlog=256)
     except OSError:
         return socket.create_server(("127.0.0.1", 0), backlog=256)
-
-
-def _as_interrupt(_number: int, _frame: object) -> None:
-    """Let SIGTERM clean up just as Ctrl-C does."""
-    os.kill(os.getpid(), signal.SIGINT)

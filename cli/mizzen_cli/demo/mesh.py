@@ -80,6 +80,7 @@ class Mesh:
         self.state = self.realm.workdir / "state"
         self.logs = self.realm.workdir / "logs"
         self.serve_pid = 0
+        self._given_up = False
         self._apps = sources.apps
         self._pids: dict[str, int] = {}
         try:
@@ -182,6 +183,8 @@ class Mesh:
         """Wait until something holds; :class:`MeshError` with the end of a log when it never does."""
         deadline = time.monotonic() + seconds
         while not holds():
+            if self._given_up:
+                raise MeshError(f"{what}: not waited for")
             ended = [end for end in self.realm.exits() if end.pid in self._watched()]
             if ended or time.monotonic() > deadline:
                 why = (
@@ -189,6 +192,10 @@ class Mesh:
                 )
                 raise MeshError(f"{what}: {why}\n{self._tail(log)}")
             time.sleep(_POLL_SECONDS)
+
+    def give_up(self) -> None:
+        """Let whoever waits in another thread wait no longer; what comes next is :meth:`close`."""
+        self._given_up = True
 
     def close(self) -> None:
         """End everything; what it wrote goes too unless it is to be kept."""

@@ -148,6 +148,8 @@ def start_proxy(realm: Realm, envoy: Path, pod: PodSpec, bootstrap: Path) -> int
         *("-c", str(bootstrap)),
         *("--concurrency", "1"),
         *("--drain-time-s", "5"),
+        # as Istio starts it: a connection under a rule that is gone ends with its next response
+        *("--drain-strategy", "immediate"),
         *("-l", "warning"),
         "--disable-hot-restart",
         *("--local-address-ip-version", "v4"),

@@ -84,6 +84,33 @@ def read_status(mesh: Mesh) -> Status:
     return parse_status(body)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What a control plane has sent to its proxies since it started."""
+
+    responses: int
+    bytes: int
+
+
+def read_sent(mesh: Mesh) -> Sent:
+    """Ask the control plane's metrics; :class:`AskError` when it does not answer."""
+    code, body = mesh.ask_control_plane("/metrics")
+    if code != 200:
+        raise AskError(f"/metrics: {code} {body.strip()}")
+    return Sent(
+        responses=sum_of(body, "mizzen_xds_responses_total"),
+        bytes=sum_of(body, "mizzen_xds_response_bytes_total"),
+    )
+
+
+def sum_of(exposition: str, name: str) -> int:
+    """Return a metric summed over its labels; :class:`AskError` when there is none of that name."""
+    lines = [line for line in exposition.splitlines() if line.partition("{")[0] == name]
+    if not lines:
+        raise AskError(f"/metrics has no {name}")
+    return sum(int(float(line.rpartition(" ")[2])) for line in lines)
+
+
 def parse_status(body: str) -> Status:
     """Read what ``/status`` answers."""
     said: dict[str, Any] = json.loads(body)

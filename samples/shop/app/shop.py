@@ -67,7 +67,12 @@ class Handler(BaseHTTPRequestHandler):
             status, body = call(state.calls[called], self.headers)
             state.count(status)
             return self.answer(status, body)
-        answer = {**state.who(), "caller": caller(self.headers), "from": self.client_address[0]}
+        answer = {
+            **state.who(),
+            "caller": proved(self.headers, "URI"),
+            "certificate": proved(self.headers, "Hash"),
+            "from": self.client_address[0],
+        }
         if self.path == "/":
             answer["calls"] = {
                 name: call(url, self.headers)[1] for name, url in state.calls.items()
@@ -95,11 +100,11 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing: access logs are Envoy's business."""
 
 
-def caller(headers):
-    """Who called, as its certificate proved to our Envoy; None where there was none."""
+def proved(headers, what):
+    """What the caller's certificate proved to our Envoy, such as its URI; None where there was none."""
     for part in headers.get("x-forwarded-client-cert", "").split(";"):
         name, _, value = part.partition("=")
-        if name == "URI":
+        if name == what:
             return value.strip('"')
     return None
 

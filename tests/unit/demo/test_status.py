@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from mizzen_cli.demo.status import Finding, ObjectStatus, ProxyStatus, parse_status
+import pytest
+
+from mizzen_cli.demo.proxies import AskError
+from mizzen_cli.demo.status import Finding, ObjectStatus, ProxyStatus, parse_status, sum_of
 
 _SAID = """
 {
@@ -50,3 +53,11 @@ def test_live_everywhere_means_on_all_and_at_least_one() -> None:
 def test_an_object_that_is_not_there_is_none() -> None:
     """Kind and name both count."""
     assert parse_status(_SAID).object("DestinationRule", "shop/reviews") is None
+
+
+def test_a_metric_is_summed_over_its_labels() -> None:
+    """Other metrics, be their names longer, are not in it; one that is not there is an error."""
+    said = 'a_total{type="x"} 2\na_total{type="y"} 3\na_total_more 7\n# TYPE a_total counter\n'
+    assert sum_of(said, "a_total") == 5
+    with pytest.raises(AskError, match="b_total"):
+        sum_of(said, "b_total")

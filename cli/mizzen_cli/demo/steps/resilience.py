@@ -2,86 +2,106 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from mizzen_cli.demo.proxies import ask, stats
-from mizzen_cli.demo.stage import Measured
+from mizzen_cli.demo.proxies import AskError, ask, stats
+from mizzen_cli.demo.stage import CATALOG, FRONTEND, Measured
 from mizzen_cli.demo.steps.canary import REVIEWS
 
 if TYPE_CHECKING:
-    from mizzen_cli.demo.stage import Stage
+    from mizzen_cli.demo.stage import Note, Stage
 
-_FRONTEND: Final = "frontend-v1"
-_CATALOG: Final = "http://catalog:9080/self"
-_BROKEN: Final = "catalog-1"
+_CATALOG_URL: Final = "http://catalog:9080/self"
+_TESTERS: Final = 100
 _REQUESTS: Final = 200
-_EJECTED: Final = "cluster.outbound.9080..catalog.*outlier_detection.ejections_active"
+_CLUSTER: Final = r"^cluster\.outbound.9080..catalog\.shop.*\."
+_EJECTED: Final = _CLUSTER + r"outlier_detection\.ejections_active$"
+_RETRIED: Final = _CLUSTER + r"upstream_rq_retry_success$"
 
 
-async def run(stage: Stage) -> tuple[Measured, ...]:
+async def run(stage: Stage, note: Note) -> None:
     """Ask as a tester; then break one of two pods and see who notices."""
-    by_header = await _testers_version(stage)
-    _tell_app(stage, "/break")
+    note(await _testers_version(stage))
+    await asyncio.to_thread(_tell_app, stage, "/break")
     try:
-        hidden = await _broken_is_hidden(stage)
-        ejected = await _broken_is_ejected(stage)
+        await _broken_is_hidden(stage, note)
+        note(await _broken_is_ejected(stage))
     finally:
-        _tell_app(stage, "/mend")
-    return (by_header, *hidden, ejected)
+        await asyncio.to_thread(_tell_app, stage, "/mend")
 
 
 async def _testers_version(stage: Stage) -> Measured:
-    answers = await stage.inside[_FRONTEND].many(REVIEWS, 100, headers={"end-user": "tester"})
-    versions = Counter(str(answer.body.get("version")) for answer in answers)
+    answers = await stage.inside[FRONTEND].many(REVIEWS, _TESTERS, headers={"end-user": "tester"})
+    versions = Counter(str(answer.body.get("version", answer.said)) for answer in answers)
     return Measured(
-        what="100 requests with the header end-user: tester",
+        what=f"{_TESTERS} requests with the header end-user: tester",
         value=", ".join(f"{version}: {count}" for version, count in versions.items()),
-        holds=versions["v3"] == len(answers),
+        holds=versions["v3"] == _TESTERS,
+        expected=f"v3: {_TESTERS}",
     )
 
 
-async def _broken_is_hidden(stage: Stage) -> tuple[Measured, Measured]:
-    before = _refusals(stage)
-    answers = await stage.inside[_FRONTEND].many(_CATALOG, _REQUESTS)
-    refused = _refusals(stage) - before
+async def _broken_is_hidden(stage: Stage, note: Note) -> None:
+    refused_before, retried_before = await _refusals(stage), await _retried(stage)
+    answers = await stage.inside[FRONTEND].many(_CATALOG_URL, _REQUESTS)
+    refused = await _refusals(stage) - refused_before
+    retried = await _retried(stage) - retried_before
     good = sum(answer.ok for answer in answers)
-    return (
+    note(
         Measured(
-            what=f"{_BROKEN} answers 503; {_REQUESTS} requests to the catalog",
+            what=f"{CATALOG} answers 503; {_REQUESTS} requests to the catalog",
             value=f"{good} of {_REQUESTS} answered well",
             holds=good == _REQUESTS,
-        ),
+            expected="all answered well, by the other pod",
+        )
+    )
+    note(
         Measured(
-            what="503s that retries hid",
-            value=f"{refused}, then it got no more requests",
-            holds=0 < refused < _REQUESTS // 2,
-        ),
+            what="503s that retries hid, then no more",
+            value=f"{refused} answered by {CATALOG}, {retried} requests retried well",
+            holds=0 < retried <= refused < _REQUESTS // 2,
+            expected="a few, and every one of them tried again",
+        )
     )
 
 
 async def _broken_is_ejected(stage: Stage) -> Measured:
-    pod = stage.mesh.pod(_FRONTEND)
-    found = stats(stage.mesh.realm, pod, _EJECTED)
-    ejected = sum(found.values())
-    before = _refusals(stage)
-    await stage.inside[_FRONTEND].many(_CATALOG, _REQUESTS)
-    meanwhile = _refusals(stage) - before
+    found = await asyncio.to_thread(_stat, stage, _EJECTED)
+    before = await _refusals(stage)
+    answers = await stage.inside[FRONTEND].many(_CATALOG_URL, _REQUESTS)
+    meanwhile = await _refusals(stage) - before
     return Measured(
         what="outlier detection in the frontend's Envoy",
-        value=f"{ejected} pod taken out; {meanwhile} of {_REQUESTS} more requests met it",
-        holds=ejected == 1 and meanwhile == 0,
+        value=f"{found} pod out; {meanwhile} of {_REQUESTS} more requests met it",
+        holds=found == 1 and meanwhile == 0 and all(answer.ok for answer in answers),
+        expected=f"1 pod taken out, met by none of {_REQUESTS} more requests",
     )
 
 
 def _tell_app(stage: Stage, what: str) -> None:
     """Speak with the application from within its pod, past its Envoy."""
-    ask(stage.mesh.realm, stage.mesh.pod(_BROKEN).network, ("127.0.0.1", 9080), what, "POST")
+    network = stage.mesh.pod(CATALOG).network
+    status, body = ask(stage.mesh.realm, network, ("127.0.0.1", 9080), what, "POST")
+    if status != 200:
+        raise AskError(f"{CATALOG}{what}: {status} {body.strip()}")
 
 
-def _refusals(stage: Stage) -> int:
+async def _refusals(stage: Stage) -> int:
     """Return how many 503s the broken pod's application has answered so far."""
-    network = stage.mesh.pod(_BROKEN).network
-    _status, body = ask(stage.mesh.realm, network, ("127.0.0.1", 9080), "/count")
+    network = stage.mesh.pod(CATALOG).network
+    _status, body = await asyncio.to_thread(
+        ask, stage.mesh.realm, network, ("127.0.0.1", 9080), "/count"
+    )
     return int(json.loads(body)["refused"])
+
+
+async def _retried(stage: Stage) -> int:
+    """Return how many of the frontend's requests to the catalog were saved by a retry so far."""
+    return await asyncio.to_thread(_stat, stage, _RETRIED)
+
+
+def _stat(stage: Stage, pattern: str) -> int:
+    return sum(stats(stage.mesh.realm, stage.mesh.pod(FRONTEND), pattern).values())

@@ -1,0 +1,69 @@
+"""After the tour, for as long as one likes: what there is to try, and what becomes of each edit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mizzen_cli.demo.show import Show
+    from mizzen_cli.demo.stage import Stage
+
+_LOOK_SECONDS: Final = 0.1
+
+
+async def stay(show: Show, stage: Stage) -> None:
+    """Say what there is to try, and then what the control plane says, until cancelled."""
+    door, mesh = stage.door, stage.mesh
+    show.say(
+        "",
+        Text("It stays until Ctrl-C. Try:", style="bold"),
+        "",
+        f"  curl {door}/                                  the shop, through the gateway",
+        f"  curl {door}/reviews                           reviews, by the weights of the canary",
+        f"  curl -H 'end-user: tester' {door}/reviews     version 3, by a header",
+        "",
+        Text("Edit, save, and ask again:", style="bold"),
+        "",
+        f"  {mesh.folder}/canary.yaml                     weights, headers",
+        f"  {mesh.folder}/                                and everything else",
+        f"  {mesh.state}/status.yaml                      what is live where, kept up to date",
+        "",
+    )
+    await _tell_news(show, mesh.logs / "serve.log", mesh.folder)
+
+
+async def _tell_news(show: Show, log: Path, folder: Path) -> None:
+    """Follow the control plane's log for what becomes of edits."""
+    with log.open(encoding="utf-8") as lines:
+        lines.seek(0, 2)
+        rest = ""
+        while True:
+            *whole, rest = (rest + lines.read()).split("\n")
+            for line in whole:
+                if (news := told(line, folder)) is not None:
+                    show.say(news)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+def told(line: str, folder: Path) -> Text | None:
+    """Return what a line of the control plane's log means for who edits; ``None`` for nothing."""
+    try:
+        said: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    if said.get("event") == "in force on every proxy":
+        when = f"after {said['milliseconds']:.0f} ms"
+        return Text(f"  ✓ in force on all {said['proxies']} proxies {when}", style="green")
+    if said.get("event") == "proxy refused configuration":
+        guilty = ", ".join(said["objects"]) or ", ".join(said["resources"])
+        return Text(f"  ✗ {guilty}: Envoy says: {said['message']}", style="red")
+    if "code" in said:
+        where = str(said["at"]).removeprefix(f"{folder}/")
+        return Text(f"  ✗ {said['code']} {where}: {said['message']}", style="red")
+    return None
