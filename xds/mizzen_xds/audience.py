@@ -3,12 +3,15 @@
 A resource that one of them refuses is *quarantined* for all of them: it goes back to the version that
 the class accepted last, which is also what new proxies get, or is withheld where there was none. The
 quarantine of a resource ends when the compiler gives it another version.
+
+What routes to a withheld cluster shares its fate: it goes back to what it was, so that a refused cluster
+costs no request that was served before.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mizzen.wire import TypeUrl
 from mizzen_xds.change import View
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from mizzen_xds.stream import Rejection
 
 Place = tuple[TypeUrl, str]
+
+_ROUTING: Final = (TypeUrl.LISTENER, TypeUrl.ROUTE, TypeUrl.VIRTUAL_HOST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +42,16 @@ class Audience:
 
     def __init__(self) -> None:
         self.target: Target | None = None
-        self.quarantine: dict[Place, Quarantined] = {}
+        self.quarantine: Mapping[Place, Quarantined] = {}
+        self._refused: dict[Place, Quarantined] = {}
         self._accepted: dict[TypeUrl, View] = {}
         self._bundle: Bundle | None = None
 
     def offer(self, bundle: Bundle) -> Target:
         """Take in a new bundle and return what the proxies are to have."""
         self._bundle = bundle
-        self.quarantine = {
-            place: held for place, held in self.quarantine.items() if _is_same(bundle, place, held)
+        self._refused = {
+            place: held for place, held in self._refused.items() if _is_same(bundle, place, held)
         }
         return self._aim(bundle)
 
@@ -66,7 +72,7 @@ class Audience:
         found = dict(self._found(bundle, rejection))
         if not found:
             return None
-        self.quarantine |= found
+        self._refused |= found
         return self._aim(bundle)
 
     def _found(self, bundle: Bundle, rejection: Rejection) -> Iterator[tuple[Place, Quarantined]]:
@@ -88,7 +94,27 @@ class Audience:
                 return entry
         return None
 
+    def _dependents(self, bundle: Bundle) -> Iterator[tuple[Place, Quarantined]]:
+        """Yield what routes to clusters that are withheld."""
+        withheld = {
+            name: held.text
+            for (of, name), held in self._refused.items()
+            if of is TypeUrl.CLUSTER and held.instead is None
+        }
+        for type_url in _ROUTING if withheld else ():
+            for table in bundle.layers(type_url):
+                for name, entry in table.items():
+                    missing = min(entry.requires & withheld.keys(), default=None)
+                    if missing is not None:
+                        text = f"needs cluster {missing}, which was refused: {withheld[missing]}"
+                        instead = self._instead(entry, None)
+                        yield (
+                            (type_url, name),
+                            Quarantined(guilty=entry, instead=instead, text=text),
+                        )
+
     def _aim(self, bundle: Bundle) -> Target:
+        self.quarantine = {**dict(self._dependents(bundle)), **self._refused}
         before: Mapping[TypeUrl, View] = {} if self.target is None else self.target.views
         views = {of: self._view(bundle, of, before.get(of)) for of in TypeUrl}
         self.target = Target(revision=bundle.revision, views=views)

@@ -342,9 +342,12 @@ class Channel:
         }
 
     def _lingering(self, view: View) -> dict[str, Resource | None]:
-        """Return what goes on lingering: a name that has come back does not."""
-        lingering = self.had.lingering
-        return {name: was for name, was in lingering.items() if view.get(name) is None}
+        """Return what goes on lingering: a name that has come back does not, even if it is withheld."""
+        return {
+            name: was
+            for name, was in self.had.lingering.items()
+            if view.get(name) is None and not view.withholds(name)
+        }
 
 
 def named_in(text: str, names: Iterable[str]) -> frozenset[str]:

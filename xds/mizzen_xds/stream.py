@@ -79,6 +79,7 @@ class Stream:
         "_channels",
         "_dialect",
         "_due_s",
+        "_early_clusters",
         "_held_since_s",
         "_is_holding",
         "_secrets",
@@ -98,6 +99,8 @@ class Stream:
         self._due_s: float | None = None
         self._held_since_s: float | None = None
         self._is_holding = False
+        # Clusters that were sent before the client asked for endpoints.
+        self._early_clusters: list[Part] = []
         self.is_settled = False
 
     @property
@@ -167,7 +170,11 @@ class Stream:
         channel.initial = request.versions or None
         channel.claimed = request.version
         self._channels[type_url] = channel
-        if type_url in (TypeUrl.ROUTE, TypeUrl.VIRTUAL_HOST):
+        # Whoever comes back asks for one type after the other: nothing is taken away in between.
+        self._due_s = None
+        if type_url is TypeUrl.ENDPOINT:
+            self._owe_endpoints(channel)
+        elif type_url in (TypeUrl.ROUTE, TypeUrl.VIRTUAL_HOST):
             self._follow_routes()
 
     def _subscribe(
@@ -218,7 +225,7 @@ class Stream:
         for type_url in _ORDER:
             channel = self._channels.get(type_url)
             view = None if channel is None else self.view(type_url)
-            if channel is None or view is None:
+            if channel is None or view is None or self._is_early(channel):
                 continue
             if channel.unanswered is None:
                 response = self._turn(channel, view, now_s)
@@ -235,7 +242,7 @@ class Stream:
     def _turn(self, channel: Channel, view: View, now_s: float) -> Response | None:
         """Return the next response of a type that has none unanswered."""
         self._recall_hosts(channel)
-        if channel.is_clean(view) or self._is_early(channel):
+        if channel.is_clean(view):
             return None
         if channel.queue and channel.had.view is view:
             before = channel.had
@@ -276,22 +283,31 @@ class Stream:
             channel.unanswered = Unanswered(response.nonce, part, before)
             channel.nonce = response.nonce
         if channel.type is TypeUrl.CLUSTER:
-            self._after_clusters(part, before)
+            self._after_clusters(part)
         elif channel.type is TypeUrl.ROUTE:
             self._after_routes(part, before)
         return response
 
-    def _after_clusters(self, part: Part, before: Had) -> None:
-        """A cluster that changed warms again, for which it needs its endpoints again."""
-        endpoints, view = self._channels.get(TypeUrl.ENDPOINT), self.view(TypeUrl.ENDPOINT)
-        if endpoints is None or view is None or before.is_blank:
+    def _after_clusters(self, part: Part) -> None:
+        """A cluster that changed warms again, for which it needs its endpoints, or that it has none.
+
+        Changed is whichever the client has endpoints of: those that come back after a rejection have
+        clusters of which they do not say so.
+        """
+        endpoints = self._channels.get(TypeUrl.ENDPOINT)
+        if endpoints is None:
+            self._early_clusters.append(part)
             return
-        changed = frozenset(
-            name
-            for name in part.names
-            if before.get(name) is not None and endpoints.had.get(name) is not None
-        )
-        endpoints.owe(frozenset(name for name in changed if view.get(name) is not None))
+        wanted = endpoints.subscription.matches
+        names = (entry.resource.name for entry in part.entries)
+        endpoints.owe(frozenset(name for name in names if wanted(name)))
+
+    def _owe_endpoints(self, endpoints: Channel) -> None:
+        """Have endpoints sent again of clusters that were sent before they were subscribed to."""
+        early, self._early_clusters = self._early_clusters, []
+        if endpoints.initial is not None:
+            had = endpoints.initial.keys()
+            endpoints.owe(frozenset().union(*(part.names & had for part in early)))
 
     def _after_routes(self, part: Part, before: Had) -> None:
         """A route configuration that is new to the client has none of its hosts."""
@@ -349,7 +365,7 @@ class Stream:
         lingering = [channel for channel in self._channels.values() if channel.had.lingering]
         if not lingering:
             self._due_s = None
-        if not lingering or not self.is_settled:
+        if not lingering or not self.is_settled or TypeUrl.LISTENER not in self._channels:
             return []
         if self._due_s is None:
             self._due_s = now_s + self._settings.linger.total_seconds()
