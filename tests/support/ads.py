@@ -77,6 +77,7 @@ class AdsClient:
     _call: Any = None
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     _withheld: list[DeltaDiscoveryRequest] = field(default_factory=list)
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     # Waiting
 
@@ -109,7 +110,7 @@ class AdsClient:
         self.asked.setdefault(type_url, set()).update(names)
         if node:
             self._introduce(request)
-        await self._call.write(request.SerializeToString())
+        await self._write(request)
 
     async def drop(self, type_url: TypeUrl, *names: str) -> None:
         """Unsubscribe from names."""
@@ -117,13 +118,18 @@ class AdsClient:
         for name in names:
             self.has[type_url].pop(name, None)
         request = DeltaDiscoveryRequest(type_url=type_url.value, resource_names_unsubscribe=names)
-        await self._call.write(request.SerializeToString())
+        await self._write(request)
 
     async def speak(self) -> None:
         """Send the answers that were held back, and hold back no more."""
         self.is_silent = False
         withheld, self._withheld = self._withheld, []
         for request in withheld:
+            await self._write(request)
+
+    async def _write(self, request: DeltaDiscoveryRequest | DiscoveryRequest) -> None:
+        """Write a request when the last one is written: gRPC takes one at a time."""
+        async with self._writing:
             await self._call.write(request.SerializeToString())
 
     def _introduce(self, request: DeltaDiscoveryRequest | DiscoveryRequest) -> None:
@@ -166,7 +172,7 @@ class AdsClient:
         if self.is_silent:
             self._withheld.append(answer)
         else:
-            await self._call.write(answer.SerializeToString())
+            await self._write(answer)
         await self._follow(type_url)
         async with self._changed:
             names = tuple(r.name for r in response.resources)
