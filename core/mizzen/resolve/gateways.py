@@ -150,6 +150,11 @@ def admits(gateway: Gateway, server: Server, item: VirtualService, host: str) ->
     return False
 
 
+def shared_hosts(gateway: Gateway, server: Server, item: VirtualService, host: str) -> list[str]:
+    """Return what a server has in common with one host of a VirtualService that it takes."""
+    return [one for one in _overlaps(server, host) if admits(gateway, server, item, one)]
+
+
 @query
 def gateway_virtual_host(
     db: Database, key: tuple[Workload, tuple[str, int, str]]

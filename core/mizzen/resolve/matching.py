@@ -91,7 +91,7 @@ def _routes_of_rule(
     for match in matches:
         yield Route(
             name=".".join(filter(None, (rule.name, match.name))) or "default",
-            match=_request_match(match),
+            match=request_match(match),
             action=action,
             headers=headers,
             stat_prefix=match.stat_prefix,
@@ -115,7 +115,8 @@ def _full(gateway: str, owner: VirtualService) -> str:
     return gateway_name(gateway, owner.meta.namespace)
 
 
-def _request_match(match: HttpMatch) -> RequestMatch:
+def request_match(match: HttpMatch) -> RequestMatch:
+    """Return the part of a match that only the request can tell."""
     return RequestMatch(
         uri=match.uri,
         ignore_uri_case=match.ignore_uri_case,

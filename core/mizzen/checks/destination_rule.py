@@ -1,0 +1,59 @@
+"""DestinationRule: hosts nobody has, subsets that are empty or defined twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mizzen import diagnostics as codes
+from mizzen.checks.findings import Found, finding, pairs, why_unknown
+from mizzen.model.meta import selects
+from mizzen.model.proxy import Scope
+from mizzen.model.traffic import DestinationRule, Subset
+from mizzen.names import is_wildcard, resolve_host
+from mizzen.resolve.domains import hosts_under
+from mizzen.resolve.endpoints import instances
+from mizzen.resolve.services import service_at
+from mizzen.resolve.world import OBJECT, RULES_AT_HOST, settings
+
+if TYPE_CHECKING:
+    from mizzen.engine import Database
+    from mizzen.resolve.services import MeshService
+
+
+def check(db: Database, item: DestinationRule) -> Found:
+    """Yield what a DestinationRule gets wrong."""
+    scope = Scope(namespace=item.meta.namespace)
+    host = resolve_host(item.host, item.meta.namespace, settings(db).domain)
+    service = service_at(db, scope, host)
+    if service is None and not (is_wildcard(host) and hosts_under(db, host)):
+        message = why_unknown(db, scope, host)
+        yield finding(codes.RULE_WITHOUT_HOST, item.meta, "spec.host", message)
+    for number, subset in enumerate(item.subsets):
+        path = f"spec.subsets[{number}]"
+        if service is not None:
+            yield from _empty(db, item, service, subset, path)
+        yield from _defined_twice(db, item, host, subset.name, path)
+
+
+def _empty(
+    db: Database, item: DestinationRule, service: MeshService, subset: Subset, path: str
+) -> Found:
+    known = instances(db, service.key)
+    if any(selects(subset.labels, instance.labels) for instance in known):
+        return
+    wanted = f" has {pairs(subset.labels)}" if known else ": there is none at all"
+    message = f"no endpoint of {service.host}{wanted}"
+    yield finding(codes.EMPTY_SUBSET, item.meta, f"{path}.labels", message)
+
+
+def _defined_twice(db: Database, item: DestinationRule, host: str, subset: str, path: str) -> Found:
+    for key in RULES_AT_HOST(db, (item.meta.namespace, host)):
+        other = OBJECT(db, key)
+        if not isinstance(other, DestinationRule) or key == item.meta.key:
+            continue
+        if any(s.name == subset for s in other.subsets):
+            older = min(item, other, key=lambda rule: rule.meta.age_rank)
+            message = (
+                f"subset {subset!r} of {host} is in {other.meta.key} too; {older.meta.key} wins"
+            )
+            yield finding(codes.DUPLICATE_SUBSET, item.meta, f"{path}.name", message)
