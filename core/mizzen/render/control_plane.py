@@ -32,8 +32,12 @@ _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 # A control plane that vanished without a word is noticed within this time (gRPC keepalive).
 _KEEPALIVE_MS: Final = 30_000
-# A restarted control plane has its proxies back within seconds; Envoy adds jitter, so no stampede.
+# A restarted control plane has its proxies back within seconds; both clients add jitter, so no stampede.
+_RECONNECT_BASE_MS: Final = 500
 _RECONNECT_MAX_SECONDS: Final = 5
+# gRPC's own client lets a stream wait for its connection (gRFC A6). Otherwise each attempt without one
+# fails at once, and Envoy, which knows no limit for this client but its own, soon waits up to 30 s.
+_WAIT_FOR_READY: Final = '{"methodConfig": [{"name": [{}], "waitForReady": true}]}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +110,15 @@ def dynamic_resources(control_plane: ControlPlane) -> bootstrap_pb2.Bootstrap.Dy
 
 def _grpc_service(control_plane: ControlPlane) -> grpc_service_pb2.GrpcService:
     service = grpc_service_pb2.GrpcService()
-    backoff = service.retry_policy.retry_back_off
-    backoff.base_interval.FromMilliseconds(500)
-    backoff.max_interval.FromSeconds(_RECONNECT_MAX_SECONDS)
     match control_plane:
         case TokenOverTls():
             service.google_grpc.CopyFrom(_google_grpc(control_plane))
         case SvidOverTls() | Plaintext():
             service.envoy_grpc.cluster_name = _XDS_CLUSTER
+            # for streams Envoy reads it here and nowhere else
+            backoff = service.envoy_grpc.retry_policy.retry_back_off
+            backoff.base_interval.FromMilliseconds(_RECONNECT_BASE_MS)
+            backoff.max_interval.FromSeconds(_RECONNECT_MAX_SECONDS)
     return service
 
 
@@ -150,11 +155,12 @@ def _channel_args(server_name: str) -> grpc_service_pb2.GrpcService.GoogleGrpc.C
         "grpc.max_receive_message_length": -1,
         "grpc.keepalive_time_ms": _KEEPALIVE_MS,
         "grpc.keepalive_timeout_ms": 10_000,
-        "grpc.initial_reconnect_backoff_ms": 500,
+        "grpc.initial_reconnect_backoff_ms": _RECONNECT_BASE_MS,
         "grpc.max_reconnect_backoff_ms": _RECONNECT_MAX_SECONDS * 1000,
     }
     for name, value in numbers.items():
         arguments.args[name].int_value = value
+    arguments.args["grpc.service_config"].string_value = _WAIT_FOR_READY
     arguments.args["grpc.ssl_target_name_override"].string_value = server_name
     return arguments
 
