@@ -183,6 +183,7 @@ class Publisher:
         self._classify = classify
         self._on_proxies_changed = on_proxies_changed
         self._connections: dict[Connection, None] = {}
+        self._by_node: dict[str, dict[Connection, None]] = {}
         self._classes: dict[Hashable, _Class] = {}
         self._revision = -1
         self._offered_s = 0.0
@@ -212,7 +213,7 @@ class Publisher:
 
     def reclassify(self, proxy: str, class_key: Hashable) -> None:
         """Move a proxy, by its node id, to a class; it keeps what it has until that has a bundle."""
-        for connection in [c for c in self._connections if c.node.id == proxy]:
+        for connection in tuple(self._by_node.get(proxy, ())):
             self._join(connection, class_key)
             connection.aim(self.now_s())
 
@@ -253,6 +254,7 @@ class Publisher:
         if inspect.isawaitable(class_key):
             class_key = await class_key
         self._connections[connection] = None
+        self._by_node.setdefault(node.id, {})[connection] = None
         if class_key is not None:
             self._join(connection, class_key)
             connection.aim(self.now_s())
@@ -264,6 +266,10 @@ class Publisher:
         if connection not in self._connections:
             return
         del self._connections[connection]
+        of_node = self._by_node[connection.node.id]
+        del of_node[connection]
+        if not of_node:
+            del self._by_node[connection.node.id]
         self._leave(connection)
         self.lagging.discard(connection)
         self._proxies_changed()
