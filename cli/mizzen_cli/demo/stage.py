@@ -179,11 +179,9 @@ class Stage:
         )
         return Landed(seconds=found.at - since, proxies=found.of)
 
-    async def until(
-        self, look: Callable[[], _T | None], what: str, *, seconds: float = _WAIT_SECONDS
-    ) -> _T:
+    async def until(self, look: Callable[[], _T | None], what: str) -> _T:
         """Wait until something is there; :class:`NeverError` when it never is."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + _WAIT_SECONDS
         while time.monotonic() < deadline:
             try:
                 found = await asyncio.to_thread(look)  # the load goes on meanwhile
@@ -192,7 +190,7 @@ class Stage:
             if found:
                 return found
             await asyncio.sleep(_POLL_SECONDS)
-        raise NeverError(f"not within {seconds:.0f} s: {what}")
+        raise NeverError(f"not within {_WAIT_SECONDS:.0f} s: {what}")
 
     async def until_true(self, look: Callable[[], Awaitable[bool]], what: str) -> float:
         """Wait until a request turns out as wished; returns the seconds that it took."""
