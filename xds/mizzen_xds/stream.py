@@ -82,6 +82,7 @@ class Stream:
         "_early_clusters",
         "_held_since_s",
         "_is_holding",
+        "_ordered",
         "_secrets",
         "_settings",
         "_shared",
@@ -94,6 +95,7 @@ class Stream:
         self._shared = shared
         self._settings = settings
         self._channels: dict[TypeUrl, Channel] = {}
+        self._ordered: list[Channel] = []
         self._target: Target | None = None
         self._secrets: View | None = None
         self._due_s: float | None = None
@@ -170,6 +172,7 @@ class Stream:
         channel.initial = request.versions or None
         channel.claimed = request.version
         self._channels[type_url] = channel
+        self._ordered = [self._channels[one] for one in _ORDER if one in self._channels]
         # Whoever comes back asks for one type after the other: nothing is taken away in between.
         self._due_s = None
         if type_url is TypeUrl.ENDPOINT:
@@ -222,15 +225,21 @@ class Stream:
         responses = []
         self._is_holding = False
         is_settled = True
-        for type_url in _ORDER:
-            channel = self._channels.get(type_url)
-            view = None if channel is None else self.view(type_url)
-            if channel is None or view is None or self._is_early(channel):
+        for channel in self._ordered:
+            view = self.view(channel.type)
+            if view is None:
                 continue
-            if channel.unanswered is None:
-                response = self._turn(channel, view, now_s)
-                if response is not None:
-                    responses.append(response)
+            if channel.unanswered is not None:
+                is_settled = is_settled and self._is_early(channel)
+                continue
+            if channel.is_clean(view) and not channel.had.lingering:
+                # What nearly all types of nearly all streams are at any time.
+                continue
+            if self._is_early(channel):
+                continue
+            response = self._turn(channel, view, now_s)
+            if response is not None:
+                responses.append(response)
             is_settled = is_settled and channel.is_settled(view)
         self.is_settled = is_settled and self._target is not None
         if not self._is_holding:
@@ -316,7 +325,12 @@ class Stream:
             return
         names = (entry.resource.name for entry in part.entries)
         new = frozenset(name for name in names if before.get(name) is None)
-        hosts.owe(self._shared.hosts(view.layers, new) | self._shared.hostless(view.layers, new))
+        if not new:
+            return
+        shared, had = self._shared, hosts.had
+        apart = (name for name in had.apart if route_configuration_of(name) in new)
+        theirs = shared.hosts(view.layers, new) | shared.hosts(had.view.layers, new)
+        hosts.owe(theirs.union(apart) | shared.hostless(view.layers, new))
 
     def _name_hostless(self, hosts: Channel, view: View) -> None:
         """Have route configurations without hosts mentioned in the first answer about hosts."""
