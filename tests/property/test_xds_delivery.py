@@ -163,6 +163,7 @@ def _proxy(made: Plane, name: str) -> ProxyModel:
 
 def _has_it_all(made: Plane, proxy: ProxyModel, last: Bundle) -> None:
     held = {(one.type, one.name) for one in made.publisher.ledger.quarantines()}
+    held |= {(of, name) for of in TypeUrl for name in proxy.leftovers}
     assert proxy.complaints == []
     assert proxy.warming <= {name for of, name in held if of is TypeUrl.CLUSTER}
     for of in TypeUrl:
@@ -172,8 +173,7 @@ def _has_it_all(made: Plane, proxy: ProxyModel, last: Bundle) -> None:
             for name, entry in table.items()
             if (of, name) not in held and _is_asked_for(proxy, of, name)
         }
-        unknown = held | {(of, name) for name in proxy.leftovers - expected.keys()}
-        has = {n: got.version for n, got in proxy.has[of].items() if (of, n) not in unknown}
+        has = {n: got.version for n, got in proxy.has[of].items() if (of, n) not in held}
         if of is TypeUrl.ENDPOINT:
             has = {name: version for name, version in has.items() if name in expected}
         assert has == expected, of

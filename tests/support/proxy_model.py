@@ -76,12 +76,16 @@ class ProxyModel:
         """Open a stream, as Envoy does after a lost one: with all subscriptions and versions.
 
         A cluster that was warming then goes on with the endpoints that it had, after a while. What was
-        good in a refused response has no version, so the control plane cannot know of it any more.
+        good in a refused response is in use without its version, so that the control plane is not told
+        of it: these are ``leftovers``.
         """
         self.disconnect()
         self.warming -= self.has[TypeUrl.ENDPOINT].keys()
         for of in _SINGLY:
-            self.leftovers |= self.has[of].keys() - self.versions[of].keys()
+            claimed = self.versions[of]
+            self.leftovers |= {
+                name for name, got in self.has[of].items() if claimed.get(name) != got.version
+            }
         asked, self.asked = self.asked, {}
         for of in (TypeUrl.CLUSTER, TypeUrl.ENDPOINT, TypeUrl.LISTENER, TypeUrl.ROUTE):
             if of in (TypeUrl.CLUSTER, TypeUrl.LISTENER) or asked.get(of):
