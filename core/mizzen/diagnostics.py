@@ -186,6 +186,11 @@ LOST_ON_TCP: Final = _warning(
     "rule asks for a property of requests on a TCP port",
     "Use only sources and ports there: an ALLOW rule is not in force on TCP, a DENY rule is wider.",
 )
+SHADOWED_ADDRESS: Final = _warning(
+    "MZ0407",
+    "another service has the same address and port",
+    "Give the service an address or a port of its own: connections there go to the oldest.",
+)
 REJECTED: Final = _error(
     "MZ0501",
     "Envoy rejected what was made from the object",
@@ -218,5 +223,6 @@ CATALOGUE: Final = (
     SHADOWED_POLICY,
     SHADOWED_SERVICE,
     LOST_ON_TCP,
+    SHADOWED_ADDRESS,
     REJECTED,
 )

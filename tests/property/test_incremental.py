@@ -17,8 +17,11 @@ _counted = [0]
 
 
 def _outcome(compiler: Compiler) -> list[object]:
-    """Return everything that the compiler gives for some proxies, in the order of its tables."""
-    found: list[object] = []
+    """Return everything that the compiler gives for some proxies, in the order of its tables.
+
+    The findings come first, so that what they have read is there when bundles are asked for.
+    """
+    found: list[object] = [list(compiler.analyze().items())]
     for node in PROXIES:
         proxies = compiler.classify(node)
         bundle = compiler.bundle(proxies)

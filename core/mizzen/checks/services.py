@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mizzen import diagnostics as codes
+from mizzen.checks import addresses
 from mizzen.checks.findings import Found, finding, listed
 from mizzen.model.proxy import Scope
 from mizzen.model.traffic import ServiceEntry
@@ -19,7 +20,12 @@ _EVERYONE = Scope(namespace="")
 
 
 def check(db: Database, item: Service | ServiceEntry) -> Found:
-    """Yield the hosts of an object that others give as well, with who is meant by them."""
+    """Yield the hosts and addresses of an object that others have as well, with who is meant by them."""
+    yield from _hosts(db, item)
+    yield from addresses.check(db, item)
+
+
+def _hosts(db: Database, item: Service | ServiceEntry) -> Found:
     for number, host in enumerate(hosts_of(item, settings(db))):
         message = _contest(db, item, host)
         if message:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
 
 from mizzen.engine import Database, Input
-from mizzen.model.kube import EndpointSlice, Pod, Service
+from mizzen.model.kube import EndpointSlice, Pod, Protocol, Service
 from mizzen.model.mesh import MeshSettings
 from mizzen.model.meta import Labels
 from mizzen.model.security import AuthorizationPolicy, PeerAuthentication
@@ -115,6 +115,17 @@ def _selecting(
     return ((item.meta.namespace, item.selector[0]),) if item.selector else ()
 
 
+def _byte_ports(item: Service | ServiceEntry, mesh: MeshSettings) -> tuple[tuple[str, int], ...]:
+    """Return (address, port) of everything that is not HTTP; an empty address is every address."""
+    everywhere = () if isinstance(item, Service) and item.headless else ("",)
+    return tuple(
+        (address, port.number)
+        for port in item.ports
+        if port.protocol.is_tcp or port.protocol is Protocol.UNSET
+        for address in _addresses(item, mesh) or everywhere
+    )
+
+
 def _slice_service(item: EndpointSlice, _mesh: MeshSettings) -> tuple[tuple[str, str], ...]:
     return ((item.meta.namespace, item.service),)
 
@@ -169,6 +180,7 @@ SERVICES_AT_HOST: Final[Index[str]] = Index("services at host", (Service, Servic
 SERVICES_AT_ADDRESS: Final[Index[str]] = Index(
     "services at address", (Service, ServiceEntry), _addresses
 )
+BYTES_AT: Final[Index[tuple[str, int]]] = Index("bytes at", (Service, ServiceEntry), _byte_ports)
 SERVICES_SELECTING: Final[Index[tuple[str, tuple[str, str]]]] = Index(
     "services selecting", (Service, ServiceEntry), _selecting
 )
@@ -214,6 +226,7 @@ ANALYSED: Final[Index[ObjectKey]] = Index(
 _INDEXES: Final[tuple[Index[Any], ...]] = (
     SERVICES_AT_HOST,
     SERVICES_AT_ADDRESS,
+    BYTES_AT,
     SERVICES_SELECTING,
     SLICES_OF,
     PODS_AT,

@@ -525,6 +525,91 @@ def test_a_host_given_twice_is_told_of_on_both(
         assert words in found[of]
 
 
+def bytes_to(name: str, port: str, addresses: str = "", **meta: object) -> str:
+    protocol, number = port.split(":")
+    spec = f"""
+        hosts: [{name}.test]
+        addresses: [{addresses}]
+        resolution: STATIC
+        ports: [{{number: {number}, name: p, protocol: {protocol}}}]
+        endpoints: [{{address: 10.1.0.1}}]
+    """
+    return istio("ServiceEntry", name, spec, **meta)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "where"),
+    [
+        (
+            service("a", "tcp-x:90", age=1),
+            service("b", "tcp-x:90", age=2),
+            "connections to 10.96.0.1:90 go to",
+        ),
+        (service("a", "x:90", age=1), service("b", "tcp-x:90", age=2), "10.96.0.1:90"),
+        (bytes_to("a", "TCP:90"), bytes_to("b", "TCP:90", age=1), "any address on port 90"),
+        (
+            bytes_to("a", "TCP:90", "10.7.0.0/16"),
+            bytes_to("b", "TCP:90", "10.7.0.0/16", age=1),
+            "10.7.0.0/16:90",
+        ),
+        (
+            bytes_to("a", "TCP:90", "10.5.0.1"),
+            service("b", "tcp-x:90", ip="10.5.0.1", age=1),
+            "10.5.0.1:90",
+        ),
+        (bytes_to("a", "TLS:90"), bytes_to("b", "TLS:90"), ""),
+        (bytes_to("a", "TCP:90"), bytes_to("b", "TLS:90"), ""),
+        (bytes_to("a", "TCP:90"), bytes_to("b", "TCP:91"), ""),
+        (bytes_to("a", "TCP:90"), bytes_to("b", "HTTP:90"), ""),
+        (bytes_to("a", "TCP:90"), bytes_to("b", "TCP:90", "10.5.0.1"), ""),
+        (service("a", "http:90"), service("b", "tcp-x:90"), ""),
+        (service("a", "tcp-x:90", ip="None"), service("b", "tcp-x:90", ip="None"), ""),
+        (
+            bytes_to("a", "TCP:90").replace("STATIC", "STATIC\n  exportTo: ['.']"),
+            bytes_to("b", "TCP:90", namespace="bank").replace(
+                "STATIC", "STATIC\n  exportTo: ['.']"
+            ),
+            "",
+        ),
+    ],
+)
+def test_an_address_of_two_is_told_of_on_both(one: str, other: str, where: str) -> None:
+    """What is neither HTTP nor told by name or range goes to the oldest."""
+    mesh = SmallMesh(one, other)
+    found = {of.name: all_of[0].message for of, all_of in analysis(mesh.db).items()}
+    assert sorted(found) == (["a", "b"] if where else [])
+    if where:
+        assert codes(mesh) == {"MZ0407"}
+        assert where in found["a"]
+        assert "go to this one, and not to" in found["a"]
+        assert "go to Service" in found["b"] or "go to ServiceEntry" in found["b"]
+        (kind,) = {of.kind for of in analysis(mesh.db) if of.name == "b"}
+        mesh.delete(kind, "b")
+        assert mesh.findings() == []
+
+
+def test_one_host_of_two_objects_is_no_quarrel_over_addresses() -> None:
+    """Only who is meant by the host has its addresses; by server name they are the same."""
+    entry_of = bytes_to("a", "TLS:90").replace("a.test", "x.test")
+    mesh = SmallMesh(entry_of, entry_of.replace("name: a\n", "name: b\n"))
+    assert codes(mesh) == {"MZ0405"}
+
+
+def test_an_entry_of_two_hosts_quarrels_once_for_each_port() -> None:
+    """However many of its hosts and addresses are contested."""
+    wide = bytes_to("b", "TLS:90", "10.7.0.0/16", age=1).replace("[b.test]", "[b.test, a.test]")
+    narrow = bytes_to("a", "TLS:90", "10.7.0.0/16", namespace="bank")
+    mesh = SmallMesh(wide, narrow)
+    assert codes(mesh) == {"MZ0405"}
+    mesh = SmallMesh(
+        bytes_to("a", "TCP:90", "10.5.0.1, 10.5.0.2"),
+        bytes_to("b", "TCP:90", "10.5.0.1, 10.5.0.2", age=1).replace(
+            "[b.test]", "[b.test, c.test]"
+        ),
+    )
+    assert len(mesh.findings()) == 2
+
+
 def test_what_is_gone_has_no_findings() -> None:
     """A deleted object takes its findings along, and what it hid reappears as right."""
     mesh = SmallMesh(service("cart"), routes("a"), routes("b"))
