@@ -230,7 +230,7 @@ class Stream:
             if view is None:
                 continue
             if channel.unanswered is not None:
-                is_settled = is_settled and self._is_early(channel)
+                is_settled = False
                 continue
             if channel.is_clean(view) and not channel.had.lingering:
                 # What nearly all types of nearly all streams are at any time.
