@@ -39,6 +39,9 @@ _KEYS_WITH_NAME: Final = re.compile(
 _FILTER_KEY: Final = re.compile(r"experimental\.envoy\.filters\..+\[.+\]")
 _BLOCK_KEYS: Final = ("source.ip", "remote.ip", "destination.ip")
 _TEMPLATE: Final = re.compile(r"\{\*\*?\}")
+# What may stand between the slashes of a path with templates (RFC 3986, pchar).
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9._~%!$&'()+,;:@=-]+")
+_MAX_TEMPLATE_LENGTH: Final = 256  # UriTemplateMatchConfig.path_template
 
 
 class Source(ApiModel):
@@ -218,6 +221,28 @@ def _check_path(where: Path, path: str) -> Iterator[Finding]:
         yield invalid(
             where, f"{path!r} has a * in the middle", "Use {*} for one segment of a path."
         )
+    elif templates:
+        yield from _check_template(where, path)
+
+
+def _check_template(where: Path, path: str) -> Iterator[Finding]:
+    """Check what Envoy doesn't survive: it ends itself over a template that it cannot read.
+
+    Istio: ``CheckValidPathTemplate``.
+    """
+    _, *segments = path.removesuffix("/").split("/")
+    strange = [one for one in segments if not (_TEMPLATE.fullmatch(one) or _SEGMENT.fullmatch(one))]
+    if not path.startswith("/"):
+        yield invalid(where, f"{path!r} does not begin with /")
+    elif "" in strange:
+        yield invalid(where, f"{path!r} has nothing between two slashes")
+    elif strange:
+        hint = "Between two slashes stands either {*}, {**} or plain text."
+        yield invalid(where, f"{path!r} has {strange[0]!r} between its slashes", hint)
+    elif _TEMPLATE.search("/".join(segments).partition("{**}")[2]):
+        yield invalid(where, f"{path!r} has {{**}} before another {{*}} or {{**}}")
+    elif len(path) > _MAX_TEMPLATE_LENGTH:
+        yield invalid(where, f"a path with templates has at most {_MAX_TEMPLATE_LENGTH} characters")
 
 
 def _check_condition(condition: Condition) -> Iterator[Finding]:

@@ -293,6 +293,40 @@ def test_mistakes_of_a_policy_are_errors(spec: str, code: str, path: str) -> Non
     assert [(code, path) for code, path, _ in errors(parsed)] == [(code, f"spec.{path}")]
 
 
+@pytest.mark.parametrize(
+    ("template", "word"),
+    [
+        ("a/{*}", "begin with /"),
+        ("/a//{*}", "between two slashes"),
+        ("/a/{*}//", "between two slashes"),
+        ("/a{*}", "between its slashes"),
+        ("/{*}.js", "between its slashes"),
+        ("/a b/{*}", "between its slashes"),
+        ("/ä/{*}", "between its slashes"),
+        ("/a?b/{*}", "between its slashes"),
+        ("/{**}/{*}", "before another"),
+        ("/{**}/a/{**}", "before another"),
+        (f"/{'x' * 256}/{{*}}", "at most 256"),
+    ],
+)
+def test_a_template_that_envoy_does_not_survive_is_an_error(template: str, word: str) -> None:
+    """Envoy 1.40 aborts over one that it cannot read, instead of rejecting it."""
+    (found,) = read_spec(
+        "AuthorizationPolicy", f"rules: [{{to: [{{operation: {{paths: ['{template}']}}}}]}}]"
+    ).diagnostics
+    assert found.code.id == "MZ0103"
+    assert word in found.message
+
+
+def test_templates_stand_between_slashes() -> None:
+    """``{**}`` as the last one; plain text may follow it."""
+    paths = "['/{*}', '/{**}', '/a/{*}/b/{**}/c', '/a/{*}/', \"/a-._~%!$&'()+,;:@=1/{*}\"]"
+    parsed = read_spec(
+        "AuthorizationPolicy", f"rules: [{{to: [{{operation: {{paths: {paths}}}}}]}}]"
+    )
+    assert errors(parsed) == []
+
+
 def test_an_unknown_condition_names_the_nearest_one() -> None:
     """In the remedy."""
     spec = "rules: [{when: [{key: source.principle, values: [a]}]}]"
