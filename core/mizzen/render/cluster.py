@@ -61,9 +61,6 @@ def render_inbound_cluster(port: InboundPort) -> Resource:
     if not port.protocol.is_tcp:
         http = _inbound_http(port.protocol)
         cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(http_options(http, pool))
-    metadata = cluster.metadata.filter_metadata["istio"].fields["services"]
-    service = metadata.list_value.values.add().struct_value.fields
-    service["host"].string_value = port.host
     return encode(TypeUrl.CLUSTER, name, cluster)
 
 
@@ -190,21 +187,11 @@ def _apply_tls(cluster: Cluster, upstream: Upstream) -> None:
 
 
 def _apply_metadata(cluster: Cluster, upstream: Upstream) -> None:
-    """Write Istio's facts about the cluster, and the names that HTTP offers in TLS where they differ.
+    """Write the names that HTTP offers in TLS, where they differ from the cluster's own.
 
-    The host and the port stand in the cluster's name; they are not said twice to every proxy.
+    Host, port and subset stand in the cluster's name, and are not said twice to every proxy. Nor is the
+    DestinationRule named: a rule that changes nothing here would warm the cluster anew.
     """
-    if (rule := upstream.rule) is not None:
-        cluster.metadata.filter_metadata["istio"].fields[
-            "config"
-        ].string_value = (
-            f"/apis/networking.istio.io/v1/namespaces/{rule.namespace}/destination-rule/{rule.name}"
-        )
-    if upstream.subset:
-        facts = cluster.metadata.filter_metadata["istio"].fields
-        facts["subset"].string_value = upstream.subset
-    if upstream.external:
-        cluster.metadata.filter_metadata["istio"].fields["external"].bool_value = True
     if isinstance(upstream.tls, MeshTls) and (protocols := alpn.offered_by_http(upstream)):
         own = cluster.metadata.filter_metadata[alpn.METADATA_NAMESPACE].fields
         own[alpn.METADATA_KEY].string_value = ",".join(protocols)
