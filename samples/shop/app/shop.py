@@ -5,6 +5,7 @@
 ``GET /``            who answers, and what the services named by ``--calls`` answered
 ``GET /<service>``   the answer of one of those services, with its status
 ``GET /self``        who answers, without calling anyone
+``GET /nap``         the same, after a short while
 ``POST /break``      answer 503 from now on; ``POST /mend`` ends that
 ``GET /count``       how many requests were answered, and how many of them with 503
 
@@ -16,12 +17,16 @@ import json
 import os
 import socketserver
 import threading
+import time
 import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 # What a service hands on, so that a rule about a caller's header holds for the calls behind it too.
 HANDED_ON = ("end-user", "x-request-id", "traceparent")
+
+# Long enough for several requests to wait at the same time.
+NAP_SECONDS = 0.2
 
 
 class State:
@@ -67,6 +72,8 @@ class Handler(BaseHTTPRequestHandler):
             status, body = call(state.calls[called], self.headers)
             state.count(status)
             return self.answer(status, body)
+        if called == "nap":
+            time.sleep(NAP_SECONDS)
         answer = {
             **state.who(),
             "caller": proved(self.headers, "URI"),

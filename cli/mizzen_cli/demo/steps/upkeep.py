@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from mizzen_cli.demo.manifests import PodSpec
     from mizzen_cli.demo.stage import Note, Stage
 
-# A pod that the load leaves alone: it has one connection to the ledger, and needs more for a burst.
+# A pod that the load leaves alone: it has a connection or two to the ledger, and needs more for a
+# burst of calls that are answered late.
 _NEWCOMER: Final = "catalog-2"
-_LEDGER_URL: Final = "http://ledger:9080/self"
-_BURST: Final = 16
+_LATE_URL: Final = "http://ledger:9080/nap"
+_BURST: Final = 8
 
 # Connections between pods, and to the applications, that an Envoy has seen the end of.
 _CLOSED: Final = r"^cluster\.(outbound|inbound).*\.upstream_cx_destroy$"
@@ -146,7 +147,7 @@ def _time(shown: _Certificate) -> str:
 async def _fingerprints(stage: Stage, calls: int) -> set[str]:
     """Return the certificates by which the ledger knew the newcomer in some calls at once."""
     visitor = stage.inside[_NEWCOMER]
-    answers = await asyncio.gather(*(visitor.get(_LEDGER_URL) for _ in range(calls)))
+    answers = await asyncio.gather(*(visitor.get(_LATE_URL) for _ in range(calls)))
     return {str(answer.body.get("certificate", answer.said)) for answer in answers}
 
 
