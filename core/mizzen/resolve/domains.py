@@ -19,6 +19,7 @@ from mizzen.resolve.listeners import http_ports
 from mizzen.resolve.matching import Place, routes_of
 from mizzen.resolve.services import MeshService, candidates, seen_from, service_at, written
 from mizzen.resolve.world import (
+    HOSTS,
     OBJECT,
     ROUTES_AT_HOST,
     SERVICES_AT_ADDRESS,
@@ -43,15 +44,16 @@ def domains(db: Database, scope: Scope, service: MeshService, port: int) -> tupl
     its addresses. A headless one also answers for its pods' names.
     """
     own = [service.host] if is_wildcard(service.host) else [service.host, f"{service.host}."]
+    near = neighbours(db, service.host)
     made_up = [
         name
         for name in _short_forms(db, scope.namespace, service)
-        if not _is_called(db, scope, name, port)
+        if name not in near or not _is_called(db, scope, name, port)
     ]
     addresses = [
         _literal(address)
         for address in service.virtual_addresses
-        if _owner(db, scope, address, port) == service.host
+        if not near or _owner(db, scope, address, port) == service.host
     ]
     return tuple(dict.fromkeys((*own, *made_up, *addresses)))
 
@@ -114,11 +116,11 @@ def hosts_at(db: Database, address: str) -> tuple[str, ...]:
 
 @query
 def neighbours(db: Database, host: str) -> frozenset[str]:
-    """Return the other hosts on which it depends what domains a host has."""
+    """Return the other hosts on which it depends what domains a host has; mostly there are none."""
     found: set[str] = set()
     for service in candidates(db, host):
         names = [*_short_forms(db, service.namespace, service), *service.virtual_addresses]
-        found |= {n for n in names if SERVICES_AT_HOST(db, n) or ROUTES_AT_HOST(db, n)}
+        found |= {name for name in names if HOSTS(db, name)}
         for address in service.virtual_addresses:
             found |= set(hosts_at(db, address))
     if is_wildcard(host):

@@ -109,7 +109,6 @@ def written(db: Database, host: str) -> tuple[MeshService, ...]:
     return tuple(sorted((service for service in found if service), key=_preference))
 
 
-@query
 def candidates(db: Database, host: str) -> tuple[MeshService, ...]:
     """Return what of :func:`written` can be translated, and so can be what a host means."""
     return tuple(service for service in written(db, host) if service.resolved)

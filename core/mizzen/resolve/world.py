@@ -164,6 +164,12 @@ def _source_labels(item: VirtualService, _mesh: MeshSettings) -> tuple[tuple[str
     return tuple(dict.fromkeys(pairs))
 
 
+def _named_hosts(
+    item: Service | ServiceEntry | VirtualService, mesh: MeshSettings
+) -> tuple[str, ...]:
+    return _mesh_hosts(item, mesh) if isinstance(item, VirtualService) else hosts_of(item, mesh)
+
+
 def _rule_host(item: DestinationRule, mesh: MeshSettings) -> tuple[tuple[str, str], ...]:
     return ((item.meta.namespace, resolve_host(item.host, item.meta.namespace, mesh.domain)),)
 
@@ -192,6 +198,8 @@ LABELS_IN: Final[Index[tuple[str, Labels]]] = Index(
     "labels of workloads", (Pod, WorkloadEntry), _labels_in
 )
 ROUTES_AT_HOST: Final[Index[str]] = Index("routes at host", (VirtualService,), _mesh_hosts)
+HOSTS: Final[Index[str]] = Index("hosts", (Service, ServiceEntry, VirtualService), _named_hosts)
+"""By host, what gives it or routes it: one look tells whether a name means anything."""
 ROUTES_AT_GATEWAY: Final[Index[tuple[str, str]]] = Index(
     "routes at gateway and host", (VirtualService,), _gateway_hosts
 )
@@ -234,6 +242,7 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     ENTRIES_IN,
     LABELS_IN,
     ROUTES_AT_HOST,
+    HOSTS,
     ROUTES_AT_GATEWAY,
     SOURCE_LABELS,
     RULES_AT_HOST,
