@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -19,13 +20,35 @@ if TYPE_CHECKING:
 TLS_MODE_MATCH: Final = "envoy.transport_socket_match"
 """Where Envoy looks for what chooses an endpoint's transport socket."""
 
+# What the weights of an assignment may come to together: Envoy adds them up in 32 bits.
+_MOST_WEIGHT: Final = 2**32 - 1
+
 
 def render_endpoints(group: EndpointGroup) -> Resource:
     """Return the ClusterLoadAssignment of an EDS cluster; without endpoints it is empty, not absent."""
     message = ClusterLoadAssignment(cluster_name=group.cluster)
-    for locality_group in group.groups:
+    for locality_group in _bearable(group.groups):
         _fill_locality(message.endpoints.add(), locality_group)
     return encode(TypeUrl.ENDPOINT, group.cluster, message)
+
+
+def _bearable(groups: tuple[LocalityGroup, ...]) -> tuple[LocalityGroup, ...]:
+    """Return localities whose weights keep their proportions and do not come to more than they may."""
+    weights = [endpoint.weight for group in groups for endpoint in group.endpoints]
+    total = sum(weights)
+    if total <= _MOST_WEIGHT:
+        return groups
+    room = _MOST_WEIGHT - len(weights)  # none gets less than 1
+    return tuple(
+        replace(
+            group,
+            endpoints=tuple(
+                replace(endpoint, weight=1 + endpoint.weight * room // total)
+                for endpoint in group.endpoints
+            ),
+        )
+        for group in groups
+    )
 
 
 def _fill_locality(message: LocalityLbEndpoints, group: LocalityGroup) -> None:

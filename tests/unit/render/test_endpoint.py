@@ -45,6 +45,19 @@ def test_weight_and_health_are_said_where_they_matter() -> None:
     assert (second["load_balancing_weight"], second["health_status"]) == (4, "UNHEALTHY")
 
 
+def test_weights_come_to_no_more_than_envoy_can_add_up() -> None:
+    """They keep their proportions, across localities; the smallest still gets something."""
+    heavy = replace(_PLAIN, weight=2**32 - 1)
+    here, there = _localities(
+        ir.LocalityGroup(locality=ir.Locality(), endpoints=(heavy, heavy)),
+        ir.LocalityGroup(locality=ir.Locality(region="r"), endpoints=(heavy, _MESH)),
+    )
+    weights = [entry["load_balancing_weight"] for entry in (here, there)]
+    assert weights[0] + weights[1] <= 2**32 - 1
+    assert round(weights[0] / weights[1], 3) == 2
+    assert "load_balancing_weight" not in there["lb_endpoints"][1]
+
+
 def test_a_locality_that_takes_mutual_tls_says_so_once() -> None:
     """Endpoints say it themselves only where they differ."""
     alike, mixed = _locality(_MESH, _MESH), _locality(_PLAIN, _MESH)
