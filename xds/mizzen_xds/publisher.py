@@ -13,6 +13,7 @@ Who a proxy is and which class it belongs to is told from outside: at once by ``
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,6 +26,7 @@ from mizzen_xds.ledger import Convergence, Ledger, Member, Refusal
 from mizzen_xds.metrics import Metrics
 from mizzen_xds.shared import Shared
 from mizzen_xds.stream import Stream
+from mizzen_xds.words import readable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator, Mapping
@@ -296,6 +298,7 @@ class Publisher:
 
     def refused(self, connection: Connection, rejection: Rejection) -> None:
         """Keep a rejection, and spare the class what is found guilty."""
+        rejection = replace(rejection, text=readable(rejection.text))
         self.counters.rejections_total[rejection.type] += 1
         self.ledger.record_refusal(_refusal(connection, rejection, self))
         audience = connection.audience
