@@ -289,7 +289,6 @@ class OutboundListener:
 
     Attributes:
         bind: The address, ``0.0.0.0`` for any.
-        more_binds: Further addresses (dual stack).
         routes: Name of the route configuration for HTTP; empty where the port is TCP only.
         chains: Connections that are told from the others by server name or destination.
         tcp: Where all other bytes go; for an HTTP port the pass-through or black hole.
@@ -298,7 +297,6 @@ class OutboundListener:
 
     bind: str
     port: int
-    more_binds: tuple[str, ...] = ()
     routes: str = ""
     chains: tuple[TcpChain, ...] = ()
     tcp: TcpProxy

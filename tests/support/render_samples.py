@@ -341,7 +341,7 @@ def inbound_policies() -> Iterator[ir.InboundPolicy]:
 
 
 def outbound_listeners() -> Iterator[ir.OutboundListener]:
-    """HTTP, sniffed and TCP, one address and two."""
+    """HTTP, sniffed and TCP, of one address, and told apart by name and range."""
     tcp = ir.TcpProxy(cluster="PassthroughCluster")
     yield ir.OutboundListener(bind="0.0.0.0", port=9080, routes="9080", tcp=tcp)
     own = ir.TcpProxy(
@@ -350,7 +350,9 @@ def outbound_listeners() -> Iterator[ir.OutboundListener]:
         max_connection_duration=600 * _SECOND,
         hash_on_source=True,
     )
-    yield ir.OutboundListener(bind="10.0.0.5", port=3306, more_binds=("fd00::5",), tcp=own)
+    yield ir.OutboundListener(bind="10.0.0.5", port=3306, tcp=own)
+    chain = ir.TcpChain(server_name="a.test", cidr="10.7.0.0/16", tcp=own)
+    yield ir.OutboundListener(bind="0.0.0.0", port=443, chains=(chain,), tcp=own)
     yield ir.OutboundListener(bind="10.0.0.5", port=9000, routes="a:9000", tcp=own, sniff=True)
 
 

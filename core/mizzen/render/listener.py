@@ -41,8 +41,6 @@ def render_outbound(listener: OutboundListener) -> Resource:
     """Return the listener of one port, of one address or of any."""
     message = _listener(listener.name, listener.bind, listener.port)
     message.bind_to_port.value = False
-    for bind in listener.more_binds:
-        fill_address(message.additional_addresses.add().address, bind, listener.port)
     if not listener.routes and not listener.chains:
         message.filter_chains.add(filters=[tcp_proxy(listener.tcp)])
         return encode(TypeUrl.LISTENER, listener.name, message)

@@ -19,16 +19,11 @@ def _config(chain: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_an_outbound_listener_doesnt_bind() -> None:
-    """virtualOutbound hands it its connections; further addresses are those of a second family."""
-    listener = ir.OutboundListener(
-        bind="10.0.0.5", port=3306, more_binds=("fd00::5",), tcp=_UNKNOWN
-    )
-    shown = show(render_outbound(listener))
+    """virtualOutbound hands it its connections."""
+    shown = show(render_outbound(ir.OutboundListener(bind="10.0.0.5", port=3306, tcp=_UNKNOWN)))
     assert (shown["name"], shown["bind_to_port"]) == ("10.0.0.5_3306", False)
     assert shown["traffic_direction"] == "OUTBOUND"
     assert shown["address"]["socket_address"] == {"address": "10.0.0.5", "port_value": 3306}
-    (more,) = shown["additional_addresses"]
-    assert more["address"]["socket_address"]["address"] == "fd00::5"
 
 
 def test_a_tcp_port_is_not_looked_at() -> None:
@@ -37,6 +32,28 @@ def test_a_tcp_port_is_not_looked_at() -> None:
     assert "listener_filters" not in shown
     (chain,) = shown["filter_chains"]
     assert "filter_chain_match" not in chain
+
+
+def test_connections_are_told_apart_by_name_and_range() -> None:
+    """A chain for each, the rest is the default; TLS is looked at only for server names."""
+    chains = (
+        ir.TcpChain(server_name="a.test", tcp=ir.TcpProxy(cluster="a")),
+        ir.TcpChain(cidr="10.7.0.0/16", tcp=ir.TcpProxy(cluster="b")),
+    )
+    listener = ir.OutboundListener(bind="0.0.0.0", port=443, chains=chains, tcp=_UNKNOWN)
+    shown = show(render_outbound(listener))
+    by_name, by_range = shown["filter_chains"]
+    assert by_name["filter_chain_match"] == {"server_names": ["a.test"]}
+    assert by_range["filter_chain_match"] == {
+        "prefix_ranges": [{"address_prefix": "10.7.0.0", "prefix_len": 16}]
+    }
+    assert [_config(chain)["cluster"] for chain in (by_name, by_range)] == ["a", "b"]
+    assert _config(shown["default_filter_chain"])["cluster"] == "PassthroughCluster"
+    assert [one["name"] for one in shown["listener_filters"]] == [
+        "envoy.filters.listener.tls_inspector"
+    ]
+    ranges = ir.OutboundListener(bind="0.0.0.0", port=443, chains=chains[1:], tcp=_UNKNOWN)
+    assert "listener_filters" not in show(render_outbound(ranges))
 
 
 def test_a_tcp_proxy_says_how_long_and_by_what() -> None:
