@@ -11,8 +11,8 @@ Three ways, the first that is open:
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -178,10 +178,10 @@ def _map_text(own: int, spare: UidRange | None) -> str:
 
 
 def _me() -> str:
-    """Return this user's name, or the number where it has none."""
+    """Return this user's name as ``newuidmap`` sees it, or the number where it has none."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return str(os.getuid())
 
 

@@ -13,6 +13,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 # How long the inner half may take to make its namespaces, on a machine that is busy.
 _START_TIMEOUT_SECONDS: Final = 20
 _STOP_TIMEOUT_SECONDS: Final = 20
+# Where files may lie if the user's own place for temporary files is closed to others.
+_PLACES: Final = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108  # mkdtemp in there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,7 @@ class Realm:
             host: What this machine permits; found out where it is not given.
         """
         self.host = host or look_around()
-        self.workdir = _work_folder()
+        self.workdir = work_folder((Path(tempfile.gettempdir()), *_PLACES))
         self._keep = keep
         self._lock = Lock()
         self._exits: dict[int, Exit] = {}
@@ -248,12 +251,29 @@ def _advice(reason: str) -> str:
     return advice(reason, root=os.geteuid() == 0)
 
 
-def _work_folder() -> Path:
-    """Make a folder for everything that the world writes; all its users may look into it."""
-    folder = Path(tempfile.mkdtemp(prefix="mizzen-"))
-    folder.chmod(0o755)
-    (folder / "logs").mkdir()
-    return folder
+def work_folder(places: Sequence[Path]) -> Path:
+    """Make a folder for everything that the world writes, which all its users can reach.
+
+    It is made at the first place that permits it; :class:`ForbiddenError` where none does. A closed
+    ``$TMPDIR`` of one's own, as some systems give, is no place for Envoy, which has another uid.
+    """
+    for place in places:
+        if not (place.is_dir() and os.access(place, os.W_OK) and _is_open(place)):
+            continue
+        folder = Path(tempfile.mkdtemp(prefix="mizzen-", dir=place))
+        folder.chmod(0o755)
+        (folder / "logs").mkdir()
+        return folder
+    raise ForbiddenError(
+        "There is no folder for temporary files that other users may enter: "
+        "create one (mode 1777, as /tmp), and name it in TMPDIR."
+    )
+
+
+def _is_open(place: Path) -> bool:
+    """Tell whether everybody may enter a folder, and all that lead to it."""
+    way = place.resolve()
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (way, *way.parents))
 
 
 def _start_inside(

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from mizzen_cli.demo.host import UidRange, Way, advice, look_around, read_sysctl, spare_range
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from mizzen_cli.demo.host import (
+    ForbiddenError,
+    UidRange,
+    Way,
+    advice,
+    look_around,
+    read_sysctl,
+    spare_range,
+)
+from mizzen_cli.demo.realm import work_folder
 
 
 @pytest.mark.parametrize(
@@ -74,3 +81,18 @@ def test_switches_are_read_from_the_kernel() -> None:
 def test_this_machine_has_a_way_in() -> None:
     """Root needs no user namespace; everyone else gets one."""
     assert (look_around().way is Way.ROOT) == (os.geteuid() == 0)
+
+
+def test_work_is_done_where_everybody_may_go() -> None:
+    """A closed folder, and one below a closed one, are passed over; so is one that is not there."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        base = Path(name)
+        closed, opened = base / "closed", base / "open"
+        for folder in (base, closed, closed / "below", opened):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)
+        closed.chmod(0o700)
+        places = (base / "missing", closed, closed / "below", opened)
+        assert work_folder(places).parent == opened
+        with pytest.raises(ForbiddenError, match="TMPDIR"):
+            work_folder((closed,))
