@@ -200,9 +200,8 @@ async def test_a_resource_that_gets_worse_stays_as_it_was(tmp_path: Path) -> Non
         second = tmp_path / "second"
         second.mkdir()
         async with running(plane.port, second, node=envoy.node) as newcomer:
-            del newcomer
+            await newcomer.until(lambda: _are(plane, 2), "the newcomer connected")
             await settled(plane)
-            assert len(plane.publisher.ledger.proxies()) == 2
             assert len(plane.publisher.ledger.refusals) == 1
         mended = changed(worse, host("web/b", domains=["b", "c"], status=203))
         plane.publisher.offer(CLASS, mended)
@@ -301,7 +300,7 @@ async def test_a_restarted_control_plane_sends_nothing_again(tmp_path: Path) -> 
         again = XdsServer(plane.publisher, authenticator, insecure_address=f"127.0.0.1:{xds_port}")
         await again.start()
         try:
-            await envoy.until(lambda: _is_back(plane), "the proxy back")
+            await envoy.until(lambda: _are(plane, 1), "the proxy back")
             await settled(plane)
             more = sum(plane.publisher.metrics.response_bytes_total.values()) - sent
             assert await envoy.get(port, "h17") == 200
@@ -310,8 +309,8 @@ async def test_a_restarted_control_plane_sends_nothing_again(tmp_path: Path) -> 
             await again.stop()
 
 
-async def _is_back(plane: Plane) -> bool:
-    return len(plane.publisher.ledger.proxies()) == 1
+async def _are(plane: Plane, count: int) -> bool:
+    return len(plane.publisher.ledger.proxies()) == count
 
 
 async def test_a_configuration_larger_than_a_message_arrives(tmp_path: Path) -> None:

@@ -116,15 +116,9 @@ class Unanswered(NamedTuple):
     before: Had
 
 
-def known_only(type_url: TypeUrl, versions: Mapping[str, str]) -> Mapping[str, Resource | None]:
-    """Return resources of which nothing but the version is known; equal claims share theirs."""
-    if not isinstance(versions, Versions):
-        return NONE_APART
-    return _known_only(type_url, versions)
-
-
 @lru_cache(maxsize=_KEPT_CLAIMS)
-def _known_only(type_url: TypeUrl, versions: Versions) -> Mapping[str, Resource | None]:
+def known_only(type_url: TypeUrl, versions: Versions) -> Mapping[str, Resource | None]:
+    """Return resources of which nothing but the version is known; equal claims share theirs."""
     found = {n: Resource(type_url, n, version, b"", b"") for n, version in versions.items()}
     return MappingProxyType(found)
 

@@ -146,7 +146,7 @@ class Shared:
             return known
         names = sorted(name for name in new.changed_since(old) if wanted.matches(name))
         entries = tuple(new[name] for name in names if _is_news(new, old, name))
-        removed = tuple(name for name in names if name not in new)
+        removed = tuple(name for name in names if name not in new and name in old)
         return self._between.put(key, Change(type_url, entries, removed))
 
     def fresh(

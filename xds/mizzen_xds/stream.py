@@ -269,7 +269,9 @@ class Stream:
         part = channel.send(view, parts, held, lingering)
         if lingering:
             self._due_s = None
-        return None if part is None else self._sent(channel, part, before)
+        if part is not None:
+            return self._sent(channel, part, before)
+        return None if held else self._first_answer(channel)
 
     def _is_early(self, channel: Channel) -> bool:
         """Which virtual hosts are meant is known only when the route configurations are asked for."""

@@ -8,10 +8,9 @@ of a message in any order, so a payload shared by many responses can stand in fr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from envoy.config.core.v3.base_pb2 import Node
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from google.protobuf.struct_pb2 import Struct
 
 _TYPES: Final[Mapping[str, TypeUrl]] = {url.value: url for url in TypeUrl}
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 # Acknowledgements of a shared response are the same bytes from every proxy; they are far shorter than
 # this. Longer requests carry names and are not worth keeping.
@@ -37,6 +35,23 @@ _MEMO_BYTES: Final = 512
 
 class BadRequestError(ValueError):
     """A request that is no discovery request, or whose node says nothing that can be used."""
+
+
+class Versions(dict[str, str]):
+    """Versions by name, never changed, so that proxies that come with the same ones can share them."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self, claimed: Mapping[str, str]) -> None:
+        super().__init__(claimed)
+        self._hash = hash(frozenset(self.items()))
+
+    def __hash__(self) -> int:  # type: ignore[override]  # never changed, so it may be a key
+        """Return the hash of the content."""
+        return self._hash
+
+
+NO_VERSIONS: Final = Versions({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +69,7 @@ class Request:
     type: TypeUrl | None
     subscribe: tuple[str, ...] = ()
     unsubscribe: tuple[str, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    versions: Versions = NO_VERSIONS
     version: str = ""
     nonce: str = ""
     error: str | None = None
@@ -95,27 +110,13 @@ def _sotw(raw: bytes) -> Request:
     )
 
 
-class Versions(dict[str, str]):
-    """Versions by name, never changed, so that proxies that come with the same ones can share them."""
-
-    __slots__ = ("_hash",)
-
-    def __init__(self, claimed: Mapping[str, str]) -> None:
-        super().__init__(claimed)
-        self._hash = hash(frozenset(self.items()))
-
-    def __hash__(self) -> int:  # type: ignore[override]  # never changed, so it may be a key
-        """Return the hash of the content."""
-        return self._hash
-
-
 # A thousand proxies that come back at once bring the same few hundred kilobytes each.
 _KEPT_VERSIONS: Final = 64
 
 
-def _shared_versions(claimed: Mapping[str, str]) -> Mapping[str, str]:
+def _shared_versions(claimed: Mapping[str, str]) -> Versions:
     """Return versions as the one object that stands for all equal ones."""
-    return _one_of_equals(Versions(claimed)) if claimed else _NOTHING
+    return _one_of_equals(Versions(claimed)) if claimed else NO_VERSIONS
 
 
 @lru_cache(maxsize=_KEPT_VERSIONS)
