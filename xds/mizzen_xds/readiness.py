@@ -3,6 +3,10 @@
 A listener, route configuration or virtual host may be sent once the clusters that it requires are
 acknowledged (in whichever version: a changed cluster serves until its successor is warm) and their
 endpoints are sent. A virtual host moreover needs its route configuration to be there.
+
+What newly requires a cluster that there is not (yet) waits as well, so that a route may be written before
+the rule or the service that it names. Nothing is lost by that: it would answer 503. First configurations
+do not wait, nor does what the client has in a version with the same need.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from mizzen_xds.channel import NO_NAMES
 from mizzen_xds.subscription import Subscription
 
 if TYPE_CHECKING:
+    from mizzen.bundle import Entry
     from mizzen_xds.change import Change, View
     from mizzen_xds.channel import Channel
     from mizzen_xds.shared import Shared
@@ -25,14 +30,36 @@ def waiting(stream: Stream, shared: Shared, change: Change) -> frozenset[str]:
     """Return the names of a change that have to wait."""
     missing = _missing(stream, shared, change.requires) if change.requires else NO_NAMES
     homeless = _homeless(stream, change)
-    if not missing and not homeless:
+    absent = _absent(stream, shared, change) if change.requires else NO_NAMES
+    if not missing and not homeless and not absent:
         return NO_NAMES
     return frozenset(
         entry.resource.name
         for entry in change.entries
         if not entry.requires.isdisjoint(missing)
         or (homeless and route_configuration_of(entry.resource.name) in homeless)
+        or (absent and _needs_anew(stream, entry, absent))
     )
+
+
+def _absent(stream: Stream, shared: Shared, change: Change) -> frozenset[str]:
+    """Return those of the required clusters that neither the proxy has nor is to have."""
+    changed = stream.channel(change.type)
+    channel, view = stream.channel(TypeUrl.CLUSTER), stream.view(TypeUrl.CLUSTER)
+    if changed is None or changed.had.is_blank or channel is None or view is None:
+        return NO_NAMES
+    if not channel.subscription.wildcard:
+        return NO_NAMES
+    missing = shared.missing(view.layers, change.requires)
+    return frozenset(name for name in missing if channel.had.get(name) is None)
+
+
+def _needs_anew(stream: Stream, entry: Entry, absent: frozenset[str]) -> bool:
+    """Tell whether an entry needs something absent that the client's version of it does not."""
+    channel = stream.channel(entry.resource.type)
+    before = None if channel is None else channel.had.entry(entry.resource.name)
+    needed = entry.requires & absent
+    return bool(needed) and (before is None or not needed <= before.requires)
 
 
 def _homeless(stream: Stream, change: Change) -> frozenset[str]:
@@ -46,8 +73,7 @@ def _homeless(stream: Stream, change: Change) -> frozenset[str]:
 def _missing(stream: Stream, shared: Shared, required: frozenset[str]) -> frozenset[str]:
     """Return those of the required clusters that cannot be routed to yet.
 
-    A client that names its clusters learns the names from its routes, so nothing waits for those; nor
-    does anything wait for a cluster that there is not.
+    A client that names its clusters learns the names from its routes, so nothing waits for those.
     """
     channel, view = stream.channel(TypeUrl.CLUSTER), stream.view(TypeUrl.CLUSTER)
     if channel is None or view is None or not channel.subscription.wildcard:

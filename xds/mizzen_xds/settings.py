@@ -22,7 +22,9 @@ class XdsSettings:
 
     hold_limit: timedelta = timedelta(seconds=10)
     """How long a route waits for its clusters' acknowledgement before it is sent all the same. It is
-    met only with a client that does not subscribe to what it needs. Zero gives up make before break."""
+    met only with a client that does not subscribe to what it needs, and with routes to what does not
+    exist: ten seconds are enough for who applies the parts of a change in any order. Zero gives up make
+    before break; minutes hide mistakes."""
 
     tick: timedelta = timedelta(milliseconds=250)
     """How often it is looked whether time alone has made something due: what lingers, and what was held

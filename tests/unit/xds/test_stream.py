@@ -379,11 +379,40 @@ def test_a_listener_waits_for_its_clusters_too() -> None:
     assert driver.ack(CDS) == [Sent(LDS, ("tcp",))]
 
 
-def test_a_cluster_that_there_is_not_holds_nothing_up() -> None:
-    """What a route names in error must not stop the route."""
+def test_a_route_may_be_written_before_what_it_names() -> None:
+    """It waits for a cluster that there is not yet, for it would answer 503 until there is."""
     driver = up(shop())
-    now = changed(shop(), host("80/a", "nowhere", domains=["a"]))
-    assert driver.offer(now) == [Sent(VHDS, ("80/a",))]
+    early = changed(shop(), host("80/a", "late", domains=["a"]))
+    assert driver.offer(early) == []
+    assert not driver.stream.is_settled
+    assert driver.offer(changed(early, cluster("late", eds=False))) == [Sent(CDS, ("late",))]
+    assert driver.ack(CDS) == [Sent(VHDS, ("80/a",))]
+
+
+def test_a_route_waits_once_for_what_it_names_in_error() -> None:
+    """When patience has ended it is sent, and its next versions are not kept back for the same need."""
+    driver = up(shop())
+    wrong = host("80/a", "nowhere", domains=["a"])
+    assert driver.offer(changed(shop(), wrong)) == []
+    assert driver.pass_(_HOLD_S) == [Sent(VHDS, ("80/a",))]
+    driver.ack(VHDS)
+    again = changed(shop(), host("80/a", "nowhere", domains=["a", "b"]))
+    assert driver.offer(again) == [Sent(VHDS, ("80/a",))]
+
+
+def test_a_newcomer_is_not_kept_waiting_for_what_there_is_not() -> None:
+    """Its first configuration is complete at once."""
+    made = changed(shop(), host("80/a", "nowhere", domains=["a"]))
+    assert up(made).stream.is_settled
+
+
+def test_a_route_may_go_on_naming_a_cluster_that_lingers() -> None:
+    """The proxy still has it."""
+    driver = up(shop())
+    gone = changed(
+        shop(), host("80/a", "one", domains=["a", "b"]), without=[(CDS, "one"), (EDS, "one")]
+    )
+    assert driver.offer(gone) == [Sent(VHDS, ("80/a",))]
 
 
 def test_a_cluster_that_only_changes_holds_nothing_up() -> None:
