@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ from envoy.service.discovery.v3.discovery_pb2 import (
 from mizzen.wire import TypeUrl
 
 SERVICE: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
+DELTA_METHOD: Final = SERVICE + "DeltaAggregatedResources"
+STATE_OF_THE_WORLD_METHOD: Final = SERVICE + "StreamAggregatedResources"
 TIMEOUT_S: Final = 10.0
 _HCM: Final = HttpConnectionManager.DESCRIPTOR.full_name
 
@@ -49,6 +51,15 @@ class Received:
     names: tuple[str, ...]
     removed: tuple[str, ...]
     size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """What a client trusts, and the certificate that it shows, if it has one; in PEM."""
+
+    roots_pem: bytes
+    key_pem: bytes | None = None
+    chain_pem: bytes | None = None
 
 
 def node_id(name: str = "app", namespace: str = "shop", ip: str = "10.0.0.1") -> str:
@@ -109,7 +120,7 @@ class AdsClient:
             request.initial_resource_versions.update(versions)
         self.asked.setdefault(type_url, set()).update(names)
         if node:
-            self._introduce(request)
+            self.introduce(request)
         await self._write(request)
 
     async def drop(self, type_url: TypeUrl, *names: str) -> None:
@@ -132,7 +143,8 @@ class AdsClient:
         async with self._writing:
             await self._call.write(request.SerializeToString())
 
-    def _introduce(self, request: DeltaDiscoveryRequest | DiscoveryRequest) -> None:
+    def introduce(self, request: DeltaDiscoveryRequest | DiscoveryRequest) -> None:
+        """Say in a request who the proxy is."""
         node = request.node
         node.id = self.node
         if self.service_account:
@@ -222,13 +234,12 @@ async def stream(
     client: AdsClient,
     *,
     token: str = "",
-    roots: bytes | None = None,
-    method: str = "DeltaAggregatedResources",
+    trust: Trust | None = None,
 ) -> AsyncIterator[AdsClient]:
     """Connect a client and keep it reading; it asks for clusters and listeners by itself."""
     metadata = [("authorization", f"Bearer {token}")] if token else []
-    async with _channel(port, roots) as channel:
-        client._call = channel.stream_stream(SERVICE + method)(metadata=metadata)
+    async with open_channel(port, trust) as channel:
+        client._call = channel.stream_stream(DELTA_METHOD)(metadata=metadata)
         client.asked = {}
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(client.read())
@@ -239,23 +250,33 @@ async def stream(
             reading.cancel()
 
 
-def _channel(port: int, roots: bytes | None) -> grpc.aio.Channel:
+def open_channel(port: int, trust: Trust | None = None) -> grpc.aio.Channel:
+    """Return a connection of its own, over TLS where it is said what to trust."""
     options = [
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.ssl_target_name_override", "localhost"),
     ]
     address = f"127.0.0.1:{port}"
-    if roots is None:
+    if trust is None:
         return grpc.aio.insecure_channel(address, options=options)
-    return grpc.aio.secure_channel(
-        address, grpc.ssl_channel_credentials(root_certificates=roots), options=options
-    )
+    credentials = grpc.ssl_channel_credentials(trust.roots_pem, trust.key_pem, trust.chain_pem)
+    return grpc.aio.secure_channel(address, credentials, options=options)
 
 
-def state_of_the_world_request(type_url: TypeUrl, client: AdsClient, *names: str) -> bytes:
-    """Return the first request of a type in the other dialect."""
-    request = DiscoveryRequest(type_url=type_url.value, resource_names=names)
-    client._introduce(request)
+def first_request(type_url: TypeUrl, client: AdsClient, *names: str) -> bytes:
+    """Return a stream's first request, of the delta dialect."""
+    request = DeltaDiscoveryRequest(type_url=type_url.value, resource_names_subscribe=names)
+    client.introduce(request)
+    raw: bytes = request.SerializeToString()
+    return raw
+
+
+def state_of_the_world_request(
+    type_url: TypeUrl, client: AdsClient, *names: str, nonce: str = ""
+) -> bytes:
+    """Return a request of the other dialect."""
+    request = DiscoveryRequest(type_url=type_url.value, resource_names=names, response_nonce=nonce)
+    client.introduce(request)
     raw: bytes = request.SerializeToString()
     return raw
 
@@ -264,3 +285,36 @@ def state_of_the_world_response(raw: bytes) -> tuple[str, str, list[bytes]]:
     """Return nonce, version and bodies of a response of the other dialect."""
     response = DiscoveryResponse.FromString(raw)
     return response.nonce, response.version_info, [r.value for r in response.resources]
+
+
+class RawCall:
+    """A stream of which a test says and hears every message itself."""
+
+    def __init__(self, channel: grpc.aio.Channel, method: str, token: str = "") -> None:
+        metadata = [("authorization", f"Bearer {token}")] if token else []
+        self._call: Any = channel.stream_stream(method)(metadata=metadata)
+
+    async def say(self, raw: bytes) -> None:
+        """Send a request; one that the server no longer wants is lost."""
+        with suppress(grpc.aio.AioRpcError):
+            await self._call.write(raw)
+
+    async def hear(self) -> bytes:
+        """Return the next response."""
+        raw = await self._call.read()
+        assert isinstance(raw, bytes)
+        return raw
+
+    async def finish(self) -> None:
+        """Say that there is nothing more to say."""
+        await self._call.done_writing()
+
+    async def ending(self) -> tuple[grpc.StatusCode, str]:
+        """Wait for the end; return the status and its text. A further response is an error."""
+        with suppress(grpc.aio.AioRpcError):
+            assert await self._call.read() is grpc.aio.EOF
+        return await self._call.code(), await self._call.details() or ""
+
+    def cancel(self) -> None:
+        """Give the stream up."""
+        self._call.cancel()

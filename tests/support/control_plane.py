@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -12,6 +12,7 @@ from mizzen.identity import DEFAULT_TRUST_DOMAIN, SpiffeId
 from mizzen.model.proxy import NodeInfo
 from mizzen_xds import Authenticator, Publisher, XdsSettings
 from mizzen_xds.server import XdsServer
+from mizzen_xds.tls import ServerIdentity
 from tests.support.clock import ManualClock
 
 CLASS: Final = "everyone"
@@ -58,6 +59,13 @@ class Plane:
         assert port is not None
         return port
 
+    @property
+    def secure_port(self) -> int:
+        """The TLS port."""
+        port = self.server.secure_port if self.server is not None else None
+        assert port is not None
+        return port
+
 
 def plane(settings: XdsSettings | None = None) -> Plane:
     """Return a plane without a server; every proxy is of class ``CLASS`` unless ``classes`` says else."""
@@ -88,11 +96,20 @@ def plane(settings: XdsSettings | None = None) -> Plane:
 
 
 @asynccontextmanager
-async def serving(settings: XdsSettings | None = None) -> AsyncIterator[Plane]:
-    """Run a plane with a plaintext port on loopback."""
+async def serving(
+    settings: XdsSettings | None = None,
+    identity: Callable[[], ServerIdentity] | None = None,
+) -> AsyncIterator[Plane]:
+    """Run a plane with a plaintext port on loopback, and a TLS port where it has an identity."""
     made = plane(settings)
     authenticator = Authenticator(trust_domain=DEFAULT_TRUST_DOMAIN, tokens=made.tokens)
-    server = XdsServer(made.publisher, authenticator, insecure_address="127.0.0.1:0")
+    server = XdsServer(
+        made.publisher,
+        authenticator,
+        insecure_address="127.0.0.1:0",
+        secure_address="127.0.0.1:0" if identity is not None else None,
+        identity=identity,
+    )
     await server.start()
     try:
         yield replace(made, server=server)

@@ -172,7 +172,6 @@ class Http2:
             _frame(_SETTINGS, 0, 0, b"".join(_SETTING.pack(*one) for one in _SETTINGS_SENT)),
             _window_frame(0, _RECEIVE_WINDOW - _DEFAULT_WINDOW),
         ]
-        self.answered_pings = 0
 
     # What comes in
 
@@ -180,7 +179,7 @@ class Http2:
         """Take bytes in and return what they say.
 
         Raises:
-            Http2Error: The peer broke the protocol; :meth:`fail` says so to it.
+            Http2Error: The peer broke the protocol; say so to it by :meth:`shut`.
         """
         self._incoming += data
         self._events = []
@@ -355,9 +354,7 @@ class Http2:
     def _take_ping(self, flags: int, _number: int, payload: bytes) -> None:
         if len(payload) != 8:
             raise Http2Error(Code.FRAME_SIZE_ERROR, "a ping of a wrong size")
-        if flags & _ACK:
-            self.answered_pings += 1
-        else:
+        if not flags & _ACK:
             self._out.append(_frame(_PING, _ACK, 0, payload))
 
     def _take_window(self, _flags: int, number: int, payload: bytes) -> None:
@@ -434,7 +431,7 @@ class Http2:
         self._drop(number)
 
     def ping(self) -> None:
-        """Ask whether the peer is there; :attr:`answered_pings` grows when it answers."""
+        """Ask whether the peer is there: whatever comes from it then says that it is."""
         self._out.append(_frame(_PING, 0, 0, bytes(8)))
 
     def shut(self, code: Code = Code.NO_ERROR) -> None:

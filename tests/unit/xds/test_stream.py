@@ -775,7 +775,7 @@ def test_a_guilty_resource_that_nobody_names_is_found_by_halves() -> None:
     now = changed(shop(), *_many(4))
     driver.offer(now)
     assert driver.nack(VHDS, "no") == [Sent(VHDS, ("80/h0", "80/h1"))]
-    assert driver.rejected[-1].guilty == ()
+    assert driver.rejected[0].guilty == ()
     assert driver.ack(VHDS) == [Sent(VHDS, ("80/h2", "80/h3"))]
     assert driver.nack(VHDS, "no") == [Sent(VHDS, ("80/h2",))]
     driver.nack(VHDS, "no")
