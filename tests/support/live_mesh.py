@@ -388,19 +388,23 @@ class LiveMesh:
         The mark is saved last, and the one before it is taken away last: removals wait for a moment
         in which the missing object might turn up in another file.
         """
+        self.notice()
+        eventually(self.is_settled, "every proxy has what it is to have")
+
+    def notice(self) -> None:
+        """Wait until all that was saved and deleted has been compiled and offered to the proxies."""
         self._marks += 1
         self.write(_MARK_FILE, _mark(self._marks))
-        eventually(self._is_settled, "every proxy has what it is to have")
+        eventually(lambda: self._marks_in_force() == [str(self._marks)], "an edit is noticed")
 
-    def _is_settled(self) -> bool:
-        said = self.status()
-        marks = [o["name"] for o in said["objects"] if o["namespace"] == _MARK_NAMESPACE]
-        proxies = said["proxies"]
-        return (
-            marks == [str(self._marks)]
-            and len(proxies) == len(self.mesh.proxied)
-            and all(proxy["upToDate"] for proxy in proxies)
-        )
+    def _marks_in_force(self) -> list[str]:
+        found = self.status()["objects"]
+        return [one["name"] for one in found if one["namespace"] == _MARK_NAMESPACE]
+
+    def is_settled(self) -> bool:
+        """Tell whether every proxy is here and has what it is to have."""
+        proxies = self.status()["proxies"]
+        return len(proxies) == len(self.mesh.proxied) and all(one["upToDate"] for one in proxies)
 
     # What the control plane says
 
