@@ -81,7 +81,7 @@ class Reporter:
                 found.code.title,
                 code=found.code.id,
                 object=str(found.object or ""),
-                at=str(found.location or ""),
+                where=str(found.location or ""),
                 field=found.path,
                 message=found.message,
                 remedy=found.advice,

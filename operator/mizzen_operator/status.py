@@ -82,9 +82,8 @@ class MeshStatus:
                 self._objects.add(key)
         known = {one for key in batch.diagnostics for one in self._read.get(key, ())}
         _replace(self._read, batch.diagnostics)
-        return tuple(
-            one for found in batch.diagnostics.values() for one in found if one not in known
-        )
+        new = (one for found in batch.diagnostics.values() for one in found if one not in known)
+        return tuple(dict.fromkeys(new))
 
     def take_lint(self, findings: Mapping[ObjectKey, Findings]) -> Findings:
         """Take in the findings of the whole mesh; return those that are new, with their places."""
@@ -94,9 +93,10 @@ class MeshStatus:
         return tuple(map(self._located, new))
 
     def count(self, severity: Severity) -> int:
-        """Return how many findings of a severity there are."""
+        """Return how many findings of a severity there are; one of a file counts once."""
         every = (*self._read.values(), *self._linted.values())
-        return sum(one.code.severity is severity for found in every for one in found)
+        each = {one for found in every for one in found}
+        return sum(one.code.severity is severity for one in each)
 
     def summary(self, authority: Authority) -> Document:
         """Return how the mesh is, in a few numbers."""
@@ -125,13 +125,13 @@ class MeshStatus:
             "mesh": self.summary(authority),
             "objects": self._objects_of(kinds, quarantines),
             "proxies": [_proxy(proxy, quarantines) for proxy in self._ledger.proxies()],
-            "diagnostics": [
-                finding_document(one)
-                for found in self._read.values()
-                for one in found
-                if one.object is None
-            ],
+            "diagnostics": [finding_document(one) for one in self._of_files()],
         }
+
+    def _of_files(self) -> Iterable[Diagnostic]:
+        """Return what is wrong with files as such; each of a broken file's objects has it too."""
+        every = (one for found in self._read.values() for one in found)
+        return dict.fromkeys(one for one in every if one.object is None)
 
     def _objects_of(
         self, kinds: frozenset[str], quarantines: tuple[Quarantine, ...]

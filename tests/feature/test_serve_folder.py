@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import yaml
 from envoy.config.route.v3.route_components_pb2 import VirtualHost
 
 from mizzen.wire import TypeUrl
-from tests.support.ads import AdsClient, node_id, stream
+from tests.support.ads import AdsClient, Trust, node_id, stream
 from tests.support.served import served
 from tests.unit.operator.manifests import BROKEN, documents, service
 
@@ -105,6 +106,12 @@ async def test_a_broken_file_leaves_what_was_good_in_force(folder: Path, state: 
         assert found["diagnostics"][0]["code"] == "MZ0101"
         assert found["diagnostics"][0]["file"].endswith("route.yaml")
         assert found["inForce"]
+        status = await plane.status()
+        assert [one["code"] for one in status["diagnostics"]] == ["MZ0101"]
+        assert status["mesh"]["errors"] == 1
+        (told,) = [event for event in plane.events() if event.get("code") == "MZ0101"]
+        assert "route.yaml:" in told["where"]
+        assert told["at"] < datetime.now(UTC).isoformat()
         (folder / "stock.yaml").write_text(service("stock"))
         await app.until_has(TypeUrl.CLUSTER, STOCK)
         assert timeout_of(app) == 5
@@ -146,7 +153,7 @@ async def test_a_restart_sends_nothing_again(folder: Path, state: Path) -> None:
     app.received.clear()
     async with (
         served(folder, state) as plane,
-        stream(plane.secure, app, token=_token(plane), roots=_roots(state)),
+        stream(plane.secure, app, token=_token(plane), trust=_trust(state)),
     ):
         await app.ask(TypeUrl.SECRET, "default", "ROOTCA")
         (folder / "stock.yaml").write_text(service("stock"))
@@ -169,7 +176,7 @@ async def test_a_proxy_with_a_token_gets_its_own_secrets_and_no_others(
 async def test_replaced_certificates_reach_the_proxies_at_once(folder: Path, state: Path) -> None:
     async with served(folder, state) as plane:
         app = AdsClient(node_id(), service_account="app")
-        async with stream(plane.secure, app, token=_token(plane), roots=_roots(state)):
+        async with stream(plane.secure, app, token=_token(plane), trust=_trust(state)):
             await app.ask(TypeUrl.SECRET, "default", "ROOTCA")
             await app.until(lambda: len(app.has[TypeUrl.SECRET]) == 2)
             before = dict(app.has[TypeUrl.SECRET])
@@ -231,7 +238,7 @@ async def test_it_stops_cleanly_and_leaves_its_status_behind(folder: Path, state
 
 async def _fill(plane: Served, app: AdsClient) -> None:
     """Connect a proxy with its token until it has everything, secrets included."""
-    async with stream(plane.secure, app, token=_token(plane), roots=_roots(plane.state)):
+    async with stream(plane.secure, app, token=_token(plane), trust=_trust(plane.state)):
         await app.ask(TypeUrl.SECRET, "default", "ROOTCA")
         await app.until(lambda: len(app.has[TypeUrl.SECRET]) == 2)
         await until_timeout(app, 5)
@@ -241,5 +248,5 @@ def _token(plane: Served) -> str:
     return plane.token("shop", "app")
 
 
-def _roots(state: Path) -> bytes:
-    return (state / "root.pem").read_bytes()
+def _trust(state: Path) -> Trust:
+    return Trust(roots_pem=(state / "root.pem").read_bytes())

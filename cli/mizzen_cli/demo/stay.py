@@ -64,6 +64,6 @@ def told(line: str, folder: Path) -> Text | None:
         guilty = ", ".join(said["objects"]) or ", ".join(said["resources"])
         return Text(f"  ✗ {guilty}: Envoy says: {said['message']}", style="red")
     if "code" in said:
-        where = str(said["at"]).removeprefix(f"{folder}/")
+        where = str(said["where"]).removeprefix(f"{folder}/")
         return Text(f"  ✗ {said['code']} {where}: {said['message']}", style="red")
     return None
