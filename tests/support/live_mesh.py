@@ -11,6 +11,7 @@ them for the application's.
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import threading
 import time
@@ -23,12 +24,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from mizzen_cli.demo.mesh import Mesh, Sources
-from mizzen_cli.demo.proxies import AskError, admin, stats
+from mizzen_cli.demo.proxies import AskError, admin, is_ready, stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
+    from mizzen.render.control_plane import ControlPlane
     from mizzen_cli.demo.manifests import PodSpec
 
 NAMESPACE: Final = "test"
@@ -446,6 +448,26 @@ class LiveMesh:
     def admin(self, of: str, path: str) -> str:
         """Return what an Envoy's admin interface answers."""
         return admin(self.mesh.realm, self.pod(of), path)
+
+    def restart_proxy(self, of: str, control_plane: ControlPlane | None = None) -> None:
+        """Kill a pod's Envoy, start another one, and wait until that is ready."""
+        self.kill_proxy(of)
+        root = (self.mesh.state / "root.pem").read_text(encoding="ascii")
+        self.mesh.start_proxy(self.pod(of), root, control_plane)
+        eventually(lambda: is_ready(self.mesh.realm, self.pod(of)), f"the Envoy of {of} is ready")
+
+    def kill_proxy(self, of: str) -> None:
+        """Kill a pod's Envoy."""
+        pid = self.mesh._pids[f"envoy {self.pod(of).network}"]
+        self.mesh.realm.send_signal(pid, signal.SIGKILL)
+        self.mesh.realm.wait(pid, _PATIENCE_S)
+
+    def identity(self, of: str) -> str:
+        """Return the SPIFFE id of the certificate that a pod's Envoy shows; empty where it has none."""
+        for found in json.loads(self.admin(of, "/certs"))["certificates"]:
+            for chain in found.get("cert_chain", ()):
+                return str(chain["subject_alt_names"][0]["uri"])
+        return ""
 
     # Clients
 
