@@ -15,6 +15,7 @@ janitor is killed. So nothing outlives the demo, whichever process dies first.
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import shutil
@@ -52,7 +53,7 @@ def main() -> int:
     try:
         _enter_users_and_pids(calls, own_users=own_users)
     except OSError as refused:
-        wire.send(calls, {"error": f"{refused.strerror} (errno {refused.errno})"})
+        wire.send(calls, {"error": _refusal(refused)})
         return 1
     first = os.fork()
     if first == 0:
@@ -300,6 +301,13 @@ def _ended() -> int | None:
     except ChildProcessError:
         return None
     return None if found is None else found.si_pid
+
+
+def _refusal(refused: OSError) -> str:
+    """Return why no namespace was made; the kernel's own words for its limits are about disks."""
+    if refused.errno == errno.ENOSPC:
+        return "the limit on their number is reached"
+    return f"{refused.strerror} (errno {refused.errno})"
 
 
 def _said(failed: Exception) -> str:

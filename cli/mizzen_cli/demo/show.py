@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from mizzen_cli.demo.tour import Outcome, Step
 
 # Wider lines are hard to read; and where there is no terminal, this is how wide it is.
-_WIDTH: Final = 108
+_WIDTH: Final = 100
+
+# Lines that are cut off at the end of their row; ours all fit, and this is half of the picture.
+_CLIPS: Final = re.compile(r' clip-path="url\(#[^)]*\)"')
 
 # A page for Console.export_svg that asks nobody for a font, so that it looks the same offline.
 _PICTURE: Final = """\
@@ -33,11 +37,8 @@ font-size: {char_height}px; line-height: {line_height}px; font-variant-east-asia
 }}
 {styles}
 </style>
-<defs><clipPath id="{unique_id}-clip-terminal">
-<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/>
-</clipPath>{lines}</defs>
 <rect width="{width}" height="{height}" rx="8" fill="#16181d"/>
-<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+<g transform="translate({terminal_x}, {terminal_y})">
 {backgrounds}
 <g class="{unique_id}-matrix">
 {matrix}
@@ -110,7 +111,7 @@ class Show:
 
     def verdict(self, outcome: Outcome) -> None:
         """End a step."""
-        said = ("holds", "green") if outcome.holds else ("DOES NOT HOLD", "bold red")
+        said = ("holds", "bold green") if outcome.holds else ("DOES NOT HOLD", "bold red")
         self._print(Text.assemble("    ", said, (f"  {outcome.seconds:.1f} s", "dim")))
 
     def final(self, outcomes: tuple[Outcome, ...], requests: int, seconds: float) -> None:
@@ -137,7 +138,7 @@ class Show:
         if self._kept is None or self._picture is None:
             return
         text = self._kept.export_svg(title="", code_format=_PICTURE, unique_id="mizzen")
-        self._picture.write_text(text, encoding="utf-8")
+        self._picture.write_text(_CLIPS.sub("", text), encoding="utf-8")
 
     def _print(self, *lines: RenderableType) -> None:
         width = min(self._console.width, _WIDTH)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mizzen_cli.demo.stage import Stage
 
 _LOOK_SECONDS: Final = 0.1
+# The control plane reports twice a second; what it still has to say is about the tour's last edits.
+_SETTLE_SECONDS: Final = 1.0
 
 
 async def stay(show: Show, stage: Stage) -> None:
@@ -40,6 +42,7 @@ async def stay(show: Show, stage: Stage) -> None:
 
 async def _tell_news(show: Show, log: Path, folder: Path) -> None:
     """Follow the control plane's log for what becomes of edits."""
+    await asyncio.sleep(_SETTLE_SECONDS)
     with log.open(encoding="utf-8") as lines:
         lines.seek(0, 2)
         rest = ""

@@ -95,7 +95,7 @@ async def _booking(stage: Stage, pod: str, *, allowed: bool) -> Measured:
     except (OSError, TimeoutError) as closed:
         said, answered = str(closed) or type(closed).__name__, False
     return Measured(
-        what=f"{pod}: a booking over TCP at {LEDGER}:{BOOKING_PORT}",
+        what=f"{pod}: TCP {LEDGER}:{BOOKING_PORT}, a booking",
         value=f"“{said}”" if answered else said,
         holds=answered is allowed,
         expected="an answer" if allowed else "the connection is closed",

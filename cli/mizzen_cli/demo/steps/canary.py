@@ -30,8 +30,9 @@ async def run(stage: Stage, note: Note) -> None:
         landed = await stage.live(*OBJECT, saved)
         note(
             Measured(
-                what=f"{FILE}: 90/10 → 50/50, from saving to the last proxy's ACK",
-                value=f"{landed.seconds * 1000:.1f} ms, {landed.proxies} proxies",
+                what=f"{FILE}: 90/10 → 50/50, saved",
+                value=f"the last of {landed.proxies} proxies said ACK "
+                f"after {landed.seconds * 1000:.1f} ms",
             )
         )
         note(await _by_envoys_clock(stage, saved, landed.seconds, landed.proxies))
@@ -56,9 +57,8 @@ async def _by_envoys_clock(
     if not taken:
         raise NeverError("no Envoy says that it took new virtual hosts")
     return Measured(
-        what="the same by the clock of each Envoy",
-        value=f"taken after {min(taken) * 1000:.0f} to {max(taken) * 1000:.0f} ms, "
-        f"{len(taken)} proxies",
+        what="the same by the Envoys' own clocks",
+        value=f"{len(taken)} took it after {min(taken) * 1000:.0f} to {max(taken) * 1000:.0f} ms",
         holds=len(taken) == proxies and max(taken) <= acknowledged + 0.001,
         expected=f"taken by {proxies} proxies, before they acknowledged it",
     )

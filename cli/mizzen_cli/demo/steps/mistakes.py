@@ -44,7 +44,7 @@ async def broken_file(stage: Stage, note: Note) -> None:
         found = await stage.until(lambda: _finding_in(stage, FILE), f"a finding in {FILE}")
         note(
             Measured(
-                what=f"{FILE} with a bracket left open in line {line}",
+                what=f"{FILE}, a bracket left open in line {line}",
                 value=f"{found.code} {FILE}:{found.line}: {found.message}",
                 # a parser sees that something is missing where the next thing stands
                 holds=line <= found.line <= line + 1,
@@ -67,13 +67,14 @@ async def rejected_by_envoy(stage: Stage, note: Note) -> None:
         guilty = await stage.until(lambda: _rejected(stage), f"{_REJECTED} is named as rejected")
         note(
             Measured(
-                what=f"{_REJECTED_FILE}: a header with an operator that Envoy does not have",
-                value=f"{guilty.kind} {guilty.namespace}/{guilty.name}, live on {guilty.live} of "
-                f"{guilty.of}: {_words_of(guilty)}",
+                what=f"{_REJECTED_FILE}, with %{_OPERATOR}%",
+                value=f"{guilty.kind} {guilty.namespace}/{guilty.name}: live on {guilty.live} of "
+                f"{guilty.of} proxies",
                 holds=guilty.live == 0 and guilty.of > 0,
                 expected="rejected, and so live on no proxy",
             )
         )
+        note(Measured(what="why, as it stands on that object", value=_words_of(guilty)))
         note(
             Measured(
                 what=f"{FILE}, saved at the same time",

@@ -52,16 +52,16 @@ async def _broken_is_hidden(stage: Stage, note: Note) -> None:
     good = sum(answer.ok for answer in answers)
     note(
         Measured(
-            what=f"{CATALOG} answers 503; {_REQUESTS} requests to the catalog",
-            value=f"{good} of {_REQUESTS} answered well",
+            what=f"{CATALOG} answers 503 to everything",
+            value=f"{good} of {_REQUESTS} requests to the catalog went well",
             holds=good == _REQUESTS,
             expected="all answered well, by the other pod",
         )
     )
     note(
         Measured(
-            what="503s that retries hid, then no more",
-            value=f"{refused} answered by {CATALOG}, {retried} requests retried well",
+            what="503s hidden by retries, then no more",
+            value=f"{refused} by {CATALOG}; {retried} requests retried well",
             holds=0 < retried <= refused < _REQUESTS // 2,
             expected="a few, and every one of them tried again",
         )

@@ -133,8 +133,7 @@ def _replaced(
     pod = next(iter(now))
     return Measured(
         what=f"new serial numbers, seen in {len(now)} of {len(now)} Envoys",
-        value=f"after {seconds * 1000:.0f} ms, such as …{before[pod].serial[-6:]} → "
-        f"…{now[pod].serial[-6:]}, valid until {_time(before[pod])} → {_time(now[pod])}",
+        value=f"after {seconds * 1000:.0f} ms; they end {_time(before[pod])} → {_time(now[pod])}",
         holds=all(shown.expires > before[name].expires for name, shown in now.items()),
         expected="a later end of each certificate",
     )
@@ -155,7 +154,7 @@ async def _new_ones_are_used(stage: Stage, before: set[str]) -> Measured:
     """Have the newcomer call so often at once that it needs more connections than it has."""
     seen = await _fingerprints(stage, _BURST)
     return Measured(
-        what=f"certificates by which the ledger knows {_NEWCOMER}",
+        what=f"certificates that the ledger saw of {_NEWCOMER}",
         value=", ".join(sorted(f"{mark[:12]}…" for mark in before | seen)),
         holds=len(before | seen) > len(before),
         expected="a new one on new connections",
@@ -167,16 +166,17 @@ async def _nothing_is_sent_again(stage: Stage, taken: int, note: Note) -> None:
     again = await _sum(stage, _TAKEN) - taken
     note(
         Measured(
-            what="sent for their first configuration, and when they came back",
+            what="sent to all at first, and when they came back",
             value=f"{stage.first.bytes:,} bytes, then {sent.bytes:,} "
-            f"({sent.bytes / stage.first.bytes:.1%}): {sent.responses} answers without content",
+            f"({sent.bytes / stage.first.bytes:.1%}): empty answers",
             holds=0 < sent.bytes <= sent.responses * _EMPTY_BYTES,
-            expected=f"only answers without content, {_EMPTY_BYTES} bytes each at most",
+            expected=f"only answers without content, {_EMPTY_BYTES} bytes each at most; "
+            f"it was {sent.responses} answers",
         )
     )
     note(
         Measured(
-            what="clusters, listeners, routes, endpoints, secrets that Envoys took again",
+            what="resources that the Envoys took again",
             value=str(again),
             holds=again == 0,
             expected="none, since none has changed",
@@ -196,10 +196,10 @@ async def _an_edit_is_sent(stage: Stage, note: Note) -> None:
         cost = sent.bytes - before.bytes
         note(
             Measured(
-                what=f"then one edit of {FILE}",
-                value=f"{landed}: {cost:,} bytes, {updates} updates taken",
+                what=f"{FILE}, then edited",
+                value=f"{landed}; {cost:,} bytes",
                 holds=updates == landed.proxies,
-                expected="one update for each proxy that it concerns",
+                expected=f"one update for each proxy that it concerns; it was {updates}",
             )
         )
 
