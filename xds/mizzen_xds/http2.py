@@ -24,30 +24,14 @@ from urllib.parse import quote
 
 import hpack
 
-from mizzen_xds.errors import XdsError
+from mizzen_xds import frames
+from mizzen_xds.frames import Code, Http2Error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_HEADER_BYTES: Final = 9
 _PREFIX_BYTES: Final = 5
-
-_DATA: Final = 0x0
-_HEADERS: Final = 0x1
-_PRIORITY: Final = 0x2
-_RST_STREAM: Final = 0x3
-_SETTINGS: Final = 0x4
-_PING: Final = 0x6
-_GOAWAY: Final = 0x7
-_WINDOW_UPDATE: Final = 0x8
-_CONTINUATION: Final = 0x9
-
-_END_STREAM: Final = 0x1
-_ACK: Final = 0x1
-_END_HEADERS: Final = 0x4
-_PADDED: Final = 0x8
-_HAS_PRIORITY: Final = 0x20
 
 _MAX_WINDOW: Final = 2**31 - 1
 _DEFAULT_WINDOW: Final = 65_535
@@ -63,8 +47,6 @@ _RECEIVE_WINDOW: Final = 4 * 1024 * 1024
 # HPACK, literals without indexing: ``:status: 200`` (static 8), ``content-type`` (static 31).
 _OK_HEADERS: Final = b"\x88\x0f\x10\x10application/grpc"
 
-
-_HEADER: Final = struct.Struct(">HBBBI")
 _SETTING: Final = struct.Struct(">HI")
 _SETTINGS_SENT: Final = (
     (3, _MAX_STREAMS),  # SETTINGS_MAX_CONCURRENT_STREAMS
@@ -79,20 +61,6 @@ _LARGEST_FRAME_SENT: Final = 64 * 1024
 _UNQUOTED: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"
 
 
-class Code(IntEnum):
-    """Error codes of section 7 that are sent."""
-
-    NO_ERROR = 0x0
-    PROTOCOL_ERROR = 0x1
-    FLOW_CONTROL_ERROR = 0x3
-    STREAM_CLOSED = 0x5
-    FRAME_SIZE_ERROR = 0x6
-    REFUSED_STREAM = 0x7
-    CANCEL = 0x8
-    COMPRESSION_ERROR = 0x9
-    ENHANCE_YOUR_CALM = 0xB
-
-
 class Status(IntEnum):
     """gRPC status codes that are sent."""
 
@@ -103,14 +71,6 @@ class Status(IntEnum):
     UNIMPLEMENTED = 12
     UNAVAILABLE = 14
     UNAUTHENTICATED = 16
-
-
-class Http2Error(XdsError):
-    """The connection cannot go on; ``code`` is told to the peer."""
-
-    def __init__(self, code: Code, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Opened(NamedTuple):
@@ -169,8 +129,10 @@ class Http2:
         self._blocked: dict[int, None] = {}
         self._events: list[Event] = []
         self._out: list[bytes | memoryview] = [
-            _frame(_SETTINGS, 0, 0, b"".join(_SETTING.pack(*one) for one in _SETTINGS_SENT)),
-            _window_frame(0, _RECEIVE_WINDOW - _DEFAULT_WINDOW),
+            frames.frame(
+                frames.SETTINGS, 0, 0, b"".join(_SETTING.pack(*one) for one in _SETTINGS_SENT)
+            ),
+            frames.window_frame(0, _RECEIVE_WINDOW - _DEFAULT_WINDOW),
         ]
 
     # What comes in
@@ -202,11 +164,11 @@ class Http2:
     def _take_frames(self) -> None:
         buffer = self._incoming
         at, end = 0, len(buffer)
-        while end - at >= _HEADER_BYTES:
+        while end - at >= frames.HEADER_BYTES:
             size = buffer[at] << 16 | buffer[at + 1] << 8 | buffer[at + 2]
             if size > _MAX_FRAME_BYTES:
                 raise Http2Error(Code.FRAME_SIZE_ERROR, f"a frame of {size} bytes")
-            stop = at + _HEADER_BYTES + size
+            stop = at + frames.HEADER_BYTES + size
             if stop > end:
                 break
             stream = int.from_bytes(buffer[at + 5 : at + 9], "big") & _MAX_WINDOW
@@ -215,9 +177,9 @@ class Http2:
         del buffer[:at]
 
     def _take_frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        if self._block is not None and kind != _CONTINUATION:
+        if self._block is not None and kind != frames.CONTINUATION:
             raise Http2Error(Code.PROTOCOL_ERROR, "headers were interrupted")
-        if kind == _DATA:
+        if kind == frames.DATA:
             self._take_data(flags, stream, payload)
             return
         take = _TAKERS.get(kind)
@@ -229,13 +191,13 @@ class Http2:
         stream = self._known(number)
         if stream is None:
             return
-        if flags & _PADDED:
-            payload = _unpadded(payload)
+        if flags & frames.PADDED:
+            payload = frames.unpadded(payload)
         if stream.is_ended:
             self._reset(number, Code.STREAM_CLOSED)
             return
         self._take_messages(number, stream, payload)
-        if flags & _END_STREAM:
+        if flags & frames.END_STREAM:
             self._end(number, stream)
 
     def _take_messages(self, number: int, stream: _Stream, payload: bytes) -> None:
@@ -276,14 +238,14 @@ class Http2:
         self._events.append(Ended(number))
 
     def _take_headers(self, flags: int, number: int, payload: bytes) -> None:
-        if flags & _PADDED:
-            payload = _unpadded(payload)
-        if flags & _HAS_PRIORITY:
+        if flags & frames.PADDED:
+            payload = frames.unpadded(payload)
+        if flags & frames.HAS_PRIORITY:
             payload = payload[5:]
         if number % 2 == 0:
             raise Http2Error(Code.PROTOCOL_ERROR, f"a client's stream {number}")
         self._block = (number, flags, bytearray(payload))
-        if flags & _END_HEADERS:
+        if flags & frames.END_HEADERS:
             self._take_block()
 
     def _take_continuation(self, flags: int, number: int, payload: bytes) -> None:
@@ -293,7 +255,7 @@ class Http2:
         block += payload
         if len(block) > _MAX_HEADER_BYTES:
             raise Http2Error(Code.ENHANCE_YOUR_CALM, "the headers are too large")
-        if flags & _END_HEADERS:
+        if flags & frames.END_HEADERS:
             self._take_block()
 
     def _take_block(self) -> None:
@@ -310,12 +272,12 @@ class Http2:
         if stream is not None:
             self._end(number, stream)
         elif number > self._newest:
-            self._open(number, headers, is_ended=bool(flags & _END_STREAM))
+            self._open(number, headers, is_ended=bool(flags & frames.END_STREAM))
 
     def _open(self, number: int, headers: Mapping[str, str], *, is_ended: bool) -> None:
         self._newest = number
         if self._is_closing or len(self._streams) >= _MAX_STREAMS:
-            self._out.append(_reset_frame(number, Code.REFUSED_STREAM))
+            self._out.append(frames.reset_frame(number, Code.REFUSED_STREAM))
             return
         stream = self._streams[number] = _Stream(window=self._stream_window)
         self._events.append(Opened(number, headers))
@@ -332,13 +294,13 @@ class Http2:
             self._events.append(Ended(number))
 
     def _take_settings(self, flags: int, _number: int, payload: bytes) -> None:
-        if flags & _ACK:
+        if flags & frames.ACK:
             return
         if len(payload) % 6:
             raise Http2Error(Code.FRAME_SIZE_ERROR, "settings of a wrong size")
         for setting, value in struct.iter_unpack(">HI", payload):
             self._take_setting(setting, value)
-        self._out.append(_frame(_SETTINGS, _ACK, 0))
+        self._out.append(frames.frame(frames.SETTINGS, frames.ACK, 0))
 
     def _take_setting(self, setting: int, value: int) -> None:
         """Take in what concerns what we send; our headers need no table."""
@@ -354,8 +316,8 @@ class Http2:
     def _take_ping(self, flags: int, _number: int, payload: bytes) -> None:
         if len(payload) != 8:
             raise Http2Error(Code.FRAME_SIZE_ERROR, "a ping of a wrong size")
-        if not flags & _ACK:
-            self._out.append(_frame(_PING, _ACK, 0, payload))
+        if not flags & frames.ACK:
+            self._out.append(frames.frame(frames.PING, frames.ACK, 0, payload))
 
     def _take_window(self, _flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -383,13 +345,13 @@ class Http2:
         """Let the peer send more once half of what it may send has come."""
         self._credit += size
         if self._credit >= _RECEIVE_WINDOW // 2:
-            self._out.append(_window_frame(0, self._credit))
+            self._out.append(frames.window_frame(0, self._credit))
             self._credit = 0
         stream = self._streams.get(number)
         if stream is not None:
             stream.credit += size
             if stream.credit >= _RECEIVE_WINDOW // 2:
-                self._out.append(_window_frame(number, stream.credit))
+                self._out.append(frames.window_frame(number, stream.credit))
                 stream.credit = 0
 
     # What goes out
@@ -406,7 +368,7 @@ class Http2:
         if not stream.waiting and total <= min(self._window, stream.window, self._frame_bytes):
             self._window -= total
             stream.window -= total
-            self._out += (_frame_header(total, _DATA, 0, number), prefix, *parts)
+            self._out += (frames.frame_header(total, frames.DATA, 0, number), prefix, *parts)
             return
         waiting = stream.waiting = stream.waiting or deque()
         waiting.extend(memoryview(part) for part in (prefix, *parts) if part)
@@ -421,23 +383,25 @@ class Http2:
             stream.status = (status, message)
             return
         block = b"" if stream.is_answered else _OK_HEADERS
-        block += _literal(b"grpc-status", str(int(status)).encode())
+        block += frames.literal(b"grpc-status", str(int(status)).encode())
         if message:
-            block += _literal(b"grpc-message", quote(message, safe=_UNQUOTED).encode())
-        self._out.append(_frame(_HEADERS, _END_STREAM | _END_HEADERS, number, block))
+            block += frames.literal(b"grpc-message", quote(message, safe=_UNQUOTED).encode())
+        self._out.append(
+            frames.frame(frames.HEADERS, frames.END_STREAM | frames.END_HEADERS, number, block)
+        )
         if not stream.is_ended:
             # The response is complete; whatever else the client says is of no use (section 8.1).
-            self._out.append(_reset_frame(number, Code.NO_ERROR))
+            self._out.append(frames.reset_frame(number, Code.NO_ERROR))
         self._drop(number)
 
     def ping(self) -> None:
         """Ask whether the peer is there: whatever comes from it then says that it is."""
-        self._out.append(_frame(_PING, 0, 0, bytes(8)))
+        self._out.append(frames.frame(frames.PING, 0, 0, bytes(8)))
 
     def shut(self, code: Code = Code.NO_ERROR) -> None:
         """Say that no further stream is taken."""
         self._is_closing = True
-        self._out.append(_frame(_GOAWAY, 0, 0, struct.pack(">II", self._newest, code)))
+        self._out.append(frames.frame(frames.GOAWAY, 0, 0, struct.pack(">II", self._newest, code)))
 
     def output(self, room_bytes: int) -> bytes:
         """Return what may be written now: of what waits, about as much as there is room for."""
@@ -451,7 +415,7 @@ class Http2:
     def _answer(self, number: int, stream: _Stream) -> None:
         if not stream.is_answered:
             stream.is_answered = True
-            self._out.append(_frame(_HEADERS, _END_HEADERS, number, _OK_HEADERS))
+            self._out.append(frames.frame(frames.HEADERS, frames.END_HEADERS, number, _OK_HEADERS))
 
     def _release(self, number: int, room_bytes: int) -> int:
         """Put frames of a stream out as far as windows and room allow; return their size."""
@@ -464,7 +428,7 @@ class Http2:
                 return released
             pieces = _taken(waiting, size)
             size = sum(map(len, pieces))
-            self._out += (_frame_header(size, _DATA, 0, number), *pieces)
+            self._out += (frames.frame_header(size, frames.DATA, 0, number), *pieces)
             self._window -= size
             stream.window -= size
             released += size
@@ -475,7 +439,7 @@ class Http2:
         return released
 
     def _reset(self, number: int, code: Code) -> None:
-        self._out.append(_reset_frame(number, code))
+        self._out.append(frames.reset_frame(number, code))
         self._drop(number)
         self._events.append(Ended(number))
 
@@ -487,12 +451,12 @@ class Http2:
 
 
 _TAKERS: Final = {
-    _HEADERS: Http2._take_headers,
-    _RST_STREAM: Http2._take_reset,
-    _SETTINGS: Http2._take_settings,
-    _PING: Http2._take_ping,
-    _WINDOW_UPDATE: Http2._take_window,
-    _CONTINUATION: Http2._take_continuation,
+    frames.HEADERS: Http2._take_headers,
+    frames.RST_STREAM: Http2._take_reset,
+    frames.SETTINGS: Http2._take_settings,
+    frames.PING: Http2._take_ping,
+    frames.WINDOW_UPDATE: Http2._take_window,
+    frames.CONTINUATION: Http2._take_continuation,
 }
 
 
@@ -514,45 +478,3 @@ def _wanted(held: bytearray) -> int:
     if len(held) < _PREFIX_BYTES:
         return _PREFIX_BYTES
     return _PREFIX_BYTES + int.from_bytes(held[1:_PREFIX_BYTES], "big")
-
-
-def _unpadded(payload: bytes) -> bytes:
-    """Return a payload without its padding (section 6.1)."""
-    if not payload or payload[0] >= len(payload):
-        raise Http2Error(Code.PROTOCOL_ERROR, "more padding than frame")
-    return payload[1 : len(payload) - payload[0]]
-
-
-def _frame_header(size: int, kind: int, flags: int, stream: int) -> bytes:
-    return _HEADER.pack(size >> 8, size & 0xFF, kind, flags, stream)
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return _frame_header(len(payload), kind, flags, stream) + payload
-
-
-def _reset_frame(stream: int, code: Code) -> bytes:
-    return _frame(_RST_STREAM, 0, stream, struct.pack(">I", code))
-
-
-def _window_frame(stream: int, grown: int) -> bytes:
-    return _frame(_WINDOW_UPDATE, 0, stream, struct.pack(">I", grown))
-
-
-def _literal(name: bytes, value: bytes) -> bytes:
-    """Return a header that enters no table (RFC 7541, section 6.2.2)."""
-    return b"\0" + _counted(name) + _counted(value)
-
-
-def _counted(text: bytes) -> bytes:
-    """Return a string with its length as an integer of a 7-bit prefix (RFC 7541, section 5)."""
-    size = len(text)
-    if size < 0x7F:
-        return bytes((size,)) + text
-    out = bytearray((0x7F,))
-    size -= 0x7F
-    while size > 0x7F:
-        out.append(size & 0x7F | 0x80)
-        size >>= 7
-    out.append(size)
-    return bytes(out) + text

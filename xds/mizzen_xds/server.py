@@ -11,14 +11,15 @@ which refuses to be bound to anything but loopback.
 from __future__ import annotations
 
 import asyncio
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, Self, assert_never
 
 from mizzen.render.discovery import BadRequestError, parse_node
+from mizzen_xds.address import refuse_public, split_address
 from mizzen_xds.authn import Credentials
 from mizzen_xds.dialect import DELTA, STATE_OF_THE_WORLD
 from mizzen_xds.errors import ForbiddenError, ListenError, RefusedError
-from mizzen_xds.http2 import Ended, Http2, Http2Error, Message, Opened, Status
+from mizzen_xds.frames import Http2Error
+from mizzen_xds.http2 import Ended, Http2, Message, Opened, Status
 from mizzen_xds.tls import Contexts, spiffe_uris
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _DIALECTS: Final = {
     _SERVICE + "DeltaAggregatedResources": DELTA,
     _SERVICE + "StreamAggregatedResources": STATE_OF_THE_WORLD,
 }
-_LAST_PORT: Final = 65_535
 
 # How much is handed to a socket at a time; as much again may wait in the transport. A thousand proxies
 # that all stop reading hold twice this each.
@@ -377,28 +377,3 @@ def _bearer(header: str) -> str:
     """Return the token of an ``authorization`` header, empty where it holds none."""
     scheme, _, token = header.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of ``host:port`` or ``[v6]:port``; ``ListenError`` when it is neither."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > _LAST_PORT:
-        raise ListenError(f"{address!r} is not <host>:<port>")
-    return host.strip("[]"), int(port)
-
-
-def refuse_public(address: str) -> None:
-    """Refuse an address that more than this machine can reach; ``ListenError`` says why."""
-    host, _ = split_address(address)
-    if not _is_loopback(host):
-        raise ListenError(
-            f"plaintext xDS gives private keys to whoever asks, so it listens on loopback only,"
-            f" not on {address}: use 127.0.0.1:<port>, or the TLS port"
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

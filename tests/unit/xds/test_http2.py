@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mizzen_xds.http2 import Code, Ended, Event, Http2, Http2Error, Message, Opened, Status
+from mizzen_xds.frames import Code, Http2Error
+from mizzen_xds.http2 import Ended, Event, Http2, Message, Opened, Status
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _PRIORITY, _RESET, _SETTINGS = 0, 1, 2, 3, 4
