@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen.wire import TypeUrl
 from mizzen_xds.change import View
-from mizzen_xds.stream import Target
+from mizzen_xds.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mizzen.bundle import Bundle, Entry
-    from mizzen_xds.stream import Rejection
+    from mizzen_xds.target import Rejection
 
 Place = tuple[TypeUrl, str]
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mizzen_xds.change import Response
     from mizzen_xds.dialect import Dialect
     from mizzen_xds.settings import XdsSettings
-    from mizzen_xds.stream import Rejection
+    from mizzen_xds.target import Rejection
 
 
 class SecretSource(Protocol):

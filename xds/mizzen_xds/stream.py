@@ -20,7 +20,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mizzen.names import route_configuration_of
@@ -30,11 +29,9 @@ from mizzen_xds.channel import NO_NAMES, Channel, Had, Unanswered, known_only
 from mizzen_xds.domains import exchanging, units
 from mizzen_xds.readiness import waiting
 from mizzen_xds.subscription import first, hosts_of
+from mizzen_xds.target import Rejection, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mizzen.bundle import Entry
     from mizzen.render.discovery import Request
     from mizzen_xds.change import Response
     from mizzen_xds.dialect import Dialect
@@ -46,30 +43,6 @@ _ORDER: Final = tuple(TypeUrl)
 _REMOVAL_ORDER: Final = (TypeUrl.VIRTUAL_HOST, TypeUrl.ROUTE, TypeUrl.SECRET, TypeUrl.CLUSTER)
 _ROUTING: Final = frozenset((TypeUrl.LISTENER, TypeUrl.ROUTE, TypeUrl.VIRTUAL_HOST))
 _NOTHING: Final = Part((), (), ())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What a proxy is to have of each type but secrets, at one revision."""
-
-    revision: int
-    views: Mapping[TypeUrl, View]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejection:
-    """A NACK.
-
-    Attributes:
-        names: All that the response carried.
-        guilty: What was at fault, each with the entry that the client accepted before, if any; empty
-            while it is being looked for.
-    """
-
-    type: TypeUrl
-    text: str
-    names: frozenset[str]
-    guilty: tuple[tuple[Entry, Entry | None], ...] = ()
 
 
 class Stream:
@@ -241,7 +214,7 @@ class Stream:
             if response is not None:
                 responses.append(response)
             is_settled = is_settled and channel.is_settled(view)
-        self.is_settled = is_settled and self._target is not None
+        self.is_settled = is_settled and self._target is not None and bool(self._ordered)
         if not self._is_holding:
             self._held_since_s = None
         elif self._held_since_s is None:

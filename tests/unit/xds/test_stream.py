@@ -16,7 +16,8 @@ from mizzen_xds.change import View
 from mizzen_xds.dialect import DELTA, STATE_OF_THE_WORLD, Dialect
 from mizzen_xds.settings import XdsSettings
 from mizzen_xds.shared import Shared
-from mizzen_xds.stream import Rejection, Stream, Target
+from mizzen_xds.stream import Stream
+from mizzen_xds.target import Rejection, Target
 from tests.support.bundles import (
     bundle,
     changed,
