@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import incremental, micro, scenarios
+from bench import incremental, micro, publish, scenarios
 from bench.report import Figure, all_within_bounds, keep, machine, show
 
 _RESULTS: Final = Path(__file__).parent / "results"
@@ -41,6 +41,7 @@ def _all(proxies: list[int] | None, only: str | None) -> Iterator[Figure]:
                 yield from scenarios.measure(bounds)
     if only != "mesh":
         yield from incremental.measure()
+        yield from publish.measure()
         yield from micro.measure()
 
 
