@@ -17,7 +17,7 @@ from mizzen.render.control_plane import SvidOverTls
 from mizzen_certs import Authority, FileStore, SystemClock
 from mizzen_cli.demo.mesh import SERVER_NAME, XDS
 from mizzen_cli.demo.proxies import AskError, proxy_files, proxy_uid
-from tests.support.live_mesh import TCP_PORT, LiveMesh, eventually, pod, pod_ip, service
+from tests.support.live_mesh import TCP_PORT, LiveMesh, eventually, pod, service
 from tests.support.small_mesh import istio
 
 if TYPE_CHECKING:
@@ -256,46 +256,41 @@ def test_what_was_edited_meanwhile_is_all_that_is_sent(mesh: LiveMesh) -> None:
 # --- Size -------------------------------------------------------------------------------------------
 
 
-def _many_hosts(number: int) -> str:
-    """Return services with names as long as names may be, for they stand in a cluster many times."""
-    tail = ".".join(["x" * 57] * 4)
-    return "".join(
-        f"""
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {{name: filler-{index}, namespace: test}}
-spec:
-  hosts: [f{index:04}.{tail}]
-  location: MESH_INTERNAL
-  resolution: STATIC
-  ports: [{{name: http, number: 80, protocol: HTTP, targetPort: 8080}}]
-  endpoints: [{{address: {pod_ip(11)}}}]
----"""
-        for index in range(number)
+def _large_rule(subsets: int) -> str:
+    """Return a rule that makes a cluster of each subset for each port, each with long lists in it."""
+    names = [f"spiffe://cluster.local/ns/test/sa/somebody-{number:04}" for number in range(300)]
+    listed = "\n".join(
+        f"  - {{name: s{number}, labels: {{none: has}}}}" for number in range(subsets)
+    )
+    return istio(
+        "DestinationRule",
+        "large",
+        f"host: api\ntrafficPolicy:\n  tls: {{mode: ISTIO_MUTUAL, subjectAltNames: {names}}}\n"
+        f"subsets:\n{listed}",
+        namespace="test",
     )
 
 
 def test_a_large_configuration_arrives_in_parts(mesh: LiveMesh) -> None:
     """More clusters for each proxy than gRPC takes in one message, in responses of a megabyte."""
-    number = 2_500
+    subsets = 75
 
     def sent(what: str) -> float:
         return mesh.counter(f"mizzen_xds_{what}_total", type="Cluster") / len(mesh.mesh.proxied)
 
     with mesh.load("ann", _WEB) as load:
+        mesh.apply("api.yaml", service("api", 13, ("web", 11)))
         before = sent("responses"), sent("response_bytes")
-        mesh.write("many.yaml", _many_hosts(number))
-        mesh.notice()
-        eventually(mesh.is_settled, "every proxy has it all", 60)
+        mesh.apply("large.yaml", _large_rule(subsets))
         responses, size = sent("responses") - before[0], sent("response_bytes") - before[1]
         assert size > 4.2e6
         assert size / responses < 1.1e6
-        active = mesh.admin("ann", "/clusters")
-        assert len(set(re.findall(r"outbound\|80\|\|f(\d+)", active))) == number
+        found = set(re.findall(r"outbound\|80\|(s\d+)\|api", mesh.admin("ann", "/clusters")))
+        assert len(found) == subsets
         mesh.restart_proxy("bob")
-        eventually(mesh.is_settled, "a newcomer has it all", 60)
+        mesh.settle()
         assert mesh.call("bob", _WEB).pod == "web"
-        mesh.remove("many.yaml")
-        mesh.notice()
-        eventually(mesh.is_settled, "it is gone", 60)
+        mesh.remove("large.yaml")
+        mesh.remove("api.yaml")
+        mesh.settle()
     assert not load.failures
