@@ -22,22 +22,25 @@ _SETTLE_SECONDS: Final = 1.0
 async def stay(show: Show, stage: Stage) -> None:
     """Say what there is to try, and then what the control plane says, until cancelled."""
     door, mesh = stage.door, stage.mesh
-    show.say(
-        "",
-        Text("It stays until Ctrl-C. Try:", style="bold"),
-        "",
-        f"  curl {door}/                                  the shop, through the gateway",
-        f"  curl {door}/reviews                           reviews, by the weights of the canary",
-        f"  curl -H 'end-user: tester' {door}/reviews     version 3, by a header",
-        "",
-        Text("Edit, save, and ask again:", style="bold"),
-        "",
-        f"  {mesh.folder}/canary.yaml                     weights, headers",
-        f"  {mesh.folder}/                                and everything else",
-        f"  {mesh.state}/status.yaml                      what is live where, kept up to date",
-        "",
+    tries = (
+        (f"curl {door}/", "the shop, through the gateway"),
+        (f"curl {door}/reviews", "reviews, by the weights of the canary"),
+        (f"curl -H 'end-user: tester' {door}/reviews", "version 3, by a header"),
     )
+    files = (
+        (f"{mesh.folder}/canary.yaml", "weights, headers"),
+        (f"{mesh.folder}/", "and everything else"),
+        (f"{mesh.state}/status.yaml", "what is live where, kept up to date"),
+    )
+    show.say("", Text("It stays until Ctrl-C. Try:", style="bold"), "", *_columns(tries))
+    show.say("", Text("Edit, save, and ask again:", style="bold"), "", *_columns(files), "")
     await _tell_news(show, mesh.logs / "serve.log", mesh.folder)
+
+
+def _columns(rows: tuple[tuple[str, str], ...]) -> list[str]:
+    """Return lines to copy from, with what they are for beside them."""
+    width = max(len(first) for first, _second in rows)
+    return [f"  {first:<{width}}  {second}" for first, second in rows]
 
 
 async def _tell_news(show: Show, log: Path, folder: Path) -> None:
