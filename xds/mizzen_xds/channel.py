@@ -134,6 +134,7 @@ class Channel:
         "initial",
         "nonce",
         "queue",
+        "refused",
         "subscription",
         "suspects",
         "type",
@@ -154,6 +155,8 @@ class Channel:
         self.unanswered: Unanswered | None = None
         self.queue: tuple[Part, ...] = ()
         self.suspects: tuple[frozenset[str], ...] = ()
+        # Versions that the client refused: whatever else goes wrong, they are not sent in a circle.
+        self.refused: dict[str, str] = {}
         self._clean: Had | None = None
 
     def is_clean(self, view: View) -> bool:
@@ -312,15 +315,32 @@ class Channel:
         self.had = self.had._replace(apart=apart, lingering=lingering)
         self.unanswered = None
         self.queue = ()
+        resources = (entry.resource for entry in unanswered.part.entries)
+        self.refused.update((r.name, r.version) for r in resources if r.name in guilty)
         return guilty
 
     def suspected(self, change: Change) -> frozenset[str]:
-        """Return the names that have to wait while a smaller group is tried alone."""
+        """Return the names that have to wait: all others, while a smaller group is tried alone."""
+        if not (self.refused or self.suspects):
+            return NO_NAMES
+        known = self._known_to_be_bad(change)
         while self.suspects:
-            if not change.names.isdisjoint(self.suspects[0]):
-                return change.names - self.suspects[0]
+            group = self.suspects[0] - known
+            if not change.names.isdisjoint(group):
+                return change.names - group
             self.suspects = self.suspects[1:]
-        return NO_NAMES
+        return known
+
+    def _known_to_be_bad(self, change: Change) -> frozenset[str]:
+        """Return what was refused in this very version; of other versions it is forgotten."""
+        bad = set()
+        for entry in change.entries:
+            name, version = entry.resource.name, entry.resource.version
+            if self.refused.get(name) == version:
+                bad.add(name)
+            else:
+                self.refused.pop(name, None)
+        return frozenset(bad)
 
     def _halve(self, groups: tuple[frozenset[str], ...]) -> None:
         middle = len(groups) // 2
