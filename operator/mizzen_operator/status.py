@@ -145,7 +145,7 @@ class MeshStatus:
         keys |= self._linted.keys() | rejected.keys()
         keys |= {key for key, found in self._read.items() if found and found[0].object is not None}
         counted = self._ledger.liveness(keys)
-        converged = self._converged()
+        moments = self._moments()
         return [
             self._object(
                 key,
@@ -154,17 +154,19 @@ class MeshStatus:
                     of=counted[key].concerned,
                     rejected=tuple(rejected.get(key, ())),
                 ),
-                converged,
+                moments,
             )
             for key in sorted(keys)
         ]
 
     def _object(
-        self, key: ObjectKey, liveness: Liveness, converged: list[tuple[int, float]]
+        self, key: ObjectKey, liveness: Liveness, moments: Callable[[int], float | None]
     ) -> Document:
         read = (*self._read.get(key, ()), *self._linted.get(key, ()))
         rejections = (_rejection(key, text) for text in liveness.rejected)
         accepted, programmed = conditions(read, liveness)
+        revision = self._changed_in.get(key)
+        at = None if revision is None or liveness.live < liveness.of else moments(revision)
         return {
             "kind": key.kind,
             "namespace": key.namespace,
@@ -184,30 +186,31 @@ class MeshStatus:
                 "live": liveness.live,
                 "of": liveness.of,
                 "rejected": list(liveness.rejected),
-                **self._moment(key, liveness, converged),
+                **({} if at is None else {"at": at}),
             },
             "diagnostics": [finding_document(self._located(one)) for one in (*read, *rejections)],
         }
 
-    def _moment(
-        self, key: ObjectKey, liveness: Liveness, converged: list[tuple[int, float]]
-    ) -> Document:
-        """Return when the object came to be live everywhere, in seconds since the epoch, if it is."""
-        revision = self._changed_in.get(key)
-        if revision is None or liveness.live < liveness.of:
-            return {}
-        place = bisect_left(converged, (revision, 0.0))
-        if place < len(converged):
-            return {"at": converged[place][1]}
-        return {"at": self._offered[revision]} if revision in self._offered else {}
+    def _moments(self) -> Callable[[int], float | None]:
+        """Return what tells when a revision came to be in force everywhere; ``None`` while it is not.
 
-    def _converged(self) -> list[tuple[int, float]]:
-        """Return the revisions that came to be in force everywhere, each with its moment."""
-        return [
+        In seconds since the epoch. One that changed nothing for any proxy was in force when it was
+        offered, but that is known only once every proxy has what it is to have.
+        """
+        converged = [
             (done.revision, self._offered[done.revision] + done.took.total_seconds())
             for done in self._ledger.convergences
             if done.revision in self._offered
         ]
+        is_over = all(proxy.is_up_to_date for proxy in self._ledger.proxies())
+
+        def moment(revision: int) -> float | None:
+            place = bisect_left(converged, (revision, 0.0))
+            if place < len(converged):
+                return converged[place][1]
+            return self._offered.get(revision) if is_over else None
+
+        return moment
 
     def _convergence(self) -> Document:
         """Return how long the latest revisions took to be in force everywhere."""

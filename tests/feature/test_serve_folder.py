@@ -28,6 +28,12 @@ metadata: {name: app, namespace: shop, labels: {app: app}}
 spec: {serviceAccountName: app, containers: [{name: app, image: app}]}
 status: {podIP: 10.0.0.1, podIPs: [{ip: 10.0.0.1}]}
 """
+STRICT = """\
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: shop}
+spec: {selector: {matchLabels: {other: other}}, mtls: {mode: STRICT}}
+"""
 
 
 def route(timeout_s: int, *, name: str = "cart") -> str:
@@ -86,6 +92,28 @@ async def test_an_edit_reaches_the_proxies_and_the_status_says_so(
         assert found["accepted"]
         assert (found["programmed"]["live"], found["programmed"]["of"]) == (1, 1)
         assert [c["reason"] for c in found["conditions"]] == ["Accepted", "Live"]
+
+
+async def test_the_moment_is_told_only_when_every_proxy_is_there(folder: Path, state: Path) -> None:
+    other = POD.replace("app", "other").replace("10.0.0.1", "10.0.0.2")
+    (folder / "other.yaml").write_text(other)
+    ours, theirs = AdsClient(node_id()), AdsClient(node_id("other", ip="10.0.0.2"))
+    async with (
+        served(folder, state) as plane,
+        stream(plane.insecure, ours),
+        stream(plane.insecure, theirs),
+    ):
+        await until_timeout(ours, 5)
+        await until_timeout(theirs, 5)
+        ours.is_silent = True
+        (folder / "route.yaml").write_text(documents(route(7), STRICT))
+        live = await plane.object(
+            "PeerAuthentication", "strict", lambda of: of["programmed"]["live"] == 1
+        )
+        assert live["programmed"]["of"] == 1
+        assert "at" not in live["programmed"]
+        await ours.speak()
+        await plane.object("PeerAuthentication", "strict", lambda of: "at" in of["programmed"])
 
 
 async def test_a_new_file_and_a_removed_one_are_followed(folder: Path, state: Path) -> None:
