@@ -6,6 +6,9 @@ import subprocess
 import sys
 from typing import Final
 
+import pytest
+
+from tests.support.demo_run import DemoRun, User, users_without_map
 from tests.support.repository import ROOT
 
 # Ways of becoming someone who may not, and then the demo.
@@ -40,6 +43,16 @@ def test_root_without_its_powers_is_told_so() -> None:
     assert done.returncode == 1
     assert "CAP_SYS_ADMIN" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("user", users_without_map(), ids=str)
+def test_spare_uids_that_cannot_be_mapped_are_done_without(user: User) -> None:
+    """It goes on with one uid and a mark, and says so."""
+    with DemoRun("--only", "access", user=user) as run:
+        code = run.end()
+    assert code == 0, run.text
+    if user.broken_map:
+        assert "newuidmap does not work: not permitted" in run.text
 
 
 def _run(*argv: str) -> subprocess.CompletedProcess[str]:

@@ -37,11 +37,16 @@ _GONE_SECONDS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who runs the demo; ``None`` as uid for whoever runs the tests."""
+    """Who runs the demo; ``None`` as uid for whoever runs the tests.
+
+    With ``broken_map`` there are spare uids, but the program that maps them does not work, as in many
+    containers.
+    """
 
     name: str
     uid: int | None = None
     spare_uids: bool = False
+    broken_map: bool = False
 
     def __str__(self) -> str:
         """Return a name for test ids."""
@@ -60,6 +65,13 @@ def users() -> tuple[User, ...]:
         User("ordinary_user", uid=_UID, spare_uids=True),
         User("ordinary_user_with_one_uid", uid=_UID),
     )
+
+
+def users_without_map() -> tuple[User, ...]:
+    """Return a user who has spare uids and no way to map them; only root can be one."""
+    if os.geteuid() != 0:
+        return (OURSELVES,)
+    return (User("ordinary_user", uid=_UID, spare_uids=True, broken_map=True),)
 
 
 class DemoRun:
@@ -170,6 +182,8 @@ def _as_user(user: User, folder: Path, argv: Sequence[str]) -> Sequence[str]:
     if user.spare_uids:
         for file in ("/etc/subuid", "/etc/subgid"):
             lines += _with_line(folder, file, f"{user.name}:{_SPARE}")
+    if user.broken_map:
+        lines += _replaced(folder, "newuidmap", "#!/bin/sh\necho not permitted >&2\nexit 1\n")
     ids = ("--reuid", str(user.uid), "--regid", str(user.uid), "--clear-groups")
     lines.append(shlex.join(("exec", "setpriv", *ids, "--inh-caps=-all", *argv)))
     return ("unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(lines))
@@ -182,6 +196,17 @@ def _with_line(folder: Path, file: str, line: str) -> list[str]:
         f"{{ cat {file}; echo {shlex.quote(line)}; }} > {copy}",
         f"chmod 644 {copy}",
         f"mount --bind {copy} {file}",
+        f"rm {copy}",
+    ]
+
+
+def _replaced(folder: Path, program: str, script: str) -> list[str]:
+    """Show a script in a program's place; it is gone from the folder at once."""
+    copy = folder / program
+    return [
+        f"printf %s {shlex.quote(script)} > {copy}",
+        f"chmod 755 {copy}",
+        f"mount --bind {copy} $(command -v {program})",
         f"rm {copy}",
     ]
 

@@ -64,6 +64,10 @@ class ForbiddenError(Exception):
     """This machine does not let us in; the message says what to do."""
 
 
+class MapRefusedError(ForbiddenError):
+    """It lets us in, but not with a range of uids."""
+
+
 def look_around() -> Host:
     """Find the way in; :class:`ForbiddenError` where a tool is missing or this is not Linux."""
     if sys.platform != "linux":
@@ -79,10 +83,15 @@ def look_around() -> Host:
     uids, gids = (spare_range(Path(file), mine) for file in ("/etc/subuid", "/etc/subgid"))
     if uids and gids and _which("newuidmap") and _which("newgidmap"):
         return Host(way=Way.UID_RANGE, uids=uids, gids=gids)
+    return with_one_uid("no newuidmap, or no range for you in /etc/subuid")
+
+
+def with_one_uid(why: str) -> Host:
+    """Return the way in that every user has, with a note of what is then not as in a pod."""
     return Host(
         way=Way.ONE_UID,
         note=(
-            "Only one uid is available here (no newuidmap, or no range for you in /etc/subuid), so "
+            f"Only one uid is available here ({why}), so "
             "Envoy is told from the applications by a firewall mark instead of by its uid 1337. "
             "To have it as in a pod: install the package uidmap and "
             f"`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {_me()}`."

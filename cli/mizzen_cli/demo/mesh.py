@@ -29,7 +29,7 @@ from mizzen_cli.demo.proxies import (
     start_proxy,
     write_files,
 )
-from mizzen_cli.demo.realm import Command, Realm
+from mizzen_cli.demo.realm import Command, enter
 from mizzen_cli.demo.wire import InsideError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Mesh:
 
     def __init__(self, sources: Sources, *, keep: bool = False) -> None:
         """Enter a realm and lay out the work folder; nothing runs yet."""
-        self.realm = Realm(keep=keep)
+        self.realm = enter(keep=keep)
         self.folder = self.realm.workdir / "mesh"
         self.state = self.realm.workdir / "state"
         self.logs = self.realm.workdir / "logs"

@@ -25,7 +25,16 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, Self
 
 from mizzen_cli.demo import wire
-from mizzen_cli.demo.host import ForbiddenError, Host, Way, advice, look_around, write_user_map
+from mizzen_cli.demo.host import (
+    ForbiddenError,
+    Host,
+    MapRefusedError,
+    Way,
+    advice,
+    look_around,
+    with_one_uid,
+    write_user_map,
+)
 from mizzen_cli.demo.inside import HUB
 
 if TYPE_CHECKING:
@@ -235,7 +244,7 @@ class Realm:
                 wire.send(self._calls, {"mapped": True})
                 said = self._receive()
         except subprocess.CalledProcessError as refused:
-            raise ForbiddenError(_advice(refused.stderr.decode().strip())) from refused
+            raise MapRefusedError(refused.stderr.decode().strip()) from refused
         except (OSError, EOFError) as refused:
             raise ForbiddenError(_advice(str(refused))) from refused
         if (error := said.get("error")) is not None:
@@ -245,6 +254,15 @@ class Realm:
     def _receive(self) -> wire.Message:
         message, _descriptors = wire.receive(self._calls)
         return message
+
+
+def enter(*, keep: bool = False) -> Realm:
+    """Enter a new world by the first way that this machine permits; see :class:`Realm`."""
+    try:
+        return Realm(keep=keep)
+    except MapRefusedError as refused:
+        why = str(refused) or "newuidmap was refused"
+        return Realm(keep=keep, host=with_one_uid(f"newuidmap does not work: {why}"))
 
 
 def _advice(reason: str) -> str:
