@@ -12,13 +12,15 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar, overload
 
 from mizzen.wire import TypeUrl
 
 if TYPE_CHECKING:
     from mizzen.names import ObjectKey
     from mizzen.wire import Resource
+
+T = TypeVar("T")
 
 # How many steps back a table can say what changed. A stream is at most one push behind; a proxy that
 # slept through more is compared name by name once.
@@ -112,6 +114,16 @@ class Table(Mapping[str, Entry]):
     def __getitem__(self, name: str) -> Entry:
         return self._entries[name]
 
+    @overload
+    def get(self, key: str, /) -> Entry | None: ...
+
+    @overload
+    def get(self, key: str, default: Entry | T, /) -> Entry | T: ...
+
+    def get(self, key: str, default: Entry | T | None = None, /) -> Entry | T | None:
+        """Return the entry of a name; as a mapping's, but without an exception for what is missing."""
+        return self._entries.get(key, default)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
@@ -127,8 +139,8 @@ class Table(Mapping[str, Entry]):
             return self._step == other._step
         return self._entries == other._entries
 
-    def __hash__(self) -> int:
-        return id(self)
+    # By identity, and in C: tables are keys of what is remembered of them.
+    __hash__ = object.__hash__
 
 
 def _merged(entries: dict[str, Entry], changes: Mapping[str, Entry | None]) -> dict[str, Entry]:

@@ -11,6 +11,8 @@ costs no request that was served before.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import is_
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from mizzen.wire import TypeUrl
@@ -21,10 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mizzen.bundle import Bundle, Entry
+    from mizzen_xds.change import Layers
     from mizzen_xds.target import Rejection
 
 Place = tuple[TypeUrl, str]
 
+_TYPES: Final = tuple(TypeUrl)
+_NOTHING: Final[Mapping[Place, Quarantined]] = MappingProxyType({})
+_NO_VIEWS: Final[Mapping[TypeUrl, View]] = MappingProxyType({})
+_NO_OVERRIDES: Final[Mapping[str, Entry | None]] = {}
 _ROUTING: Final = (TypeUrl.LISTENER, TypeUrl.ROUTE, TypeUrl.VIRTUAL_HOST)
 
 
@@ -42,7 +49,7 @@ class Audience:
 
     def __init__(self) -> None:
         self.target: Target | None = None
-        self.quarantine: Mapping[Place, Quarantined] = {}
+        self.quarantine: Mapping[Place, Quarantined] = _NOTHING
         self._refused: dict[Place, Quarantined] = {}
         self._accepted: dict[TypeUrl, View] = {}
         self._bundle: Bundle | None = None
@@ -114,29 +121,30 @@ class Audience:
                         )
 
     def _aim(self, bundle: Bundle) -> Target:
-        self.quarantine = {**dict(self._dependents(bundle)), **self._refused}
-        before: Mapping[TypeUrl, View] = {} if self.target is None else self.target.views
-        views = {of: self._view(bundle, of, before.get(of)) for of in TypeUrl}
+        self.quarantine = (
+            {**dict(self._dependents(bundle)), **self._refused} if self._refused else _NOTHING
+        )
+        before = _NO_VIEWS if self.target is None else self.target.views
+        tables = bundle.tables
+        views = {of: self._view(of, tables.get(of, ()), before.get(of)) for of in _TYPES}
         self.target = Target(revision=bundle.revision, views=views)
         return self.target
 
-    def _view(self, bundle: Bundle, type_url: TypeUrl, before: View | None) -> View:
+    def _view(self, type_url: TypeUrl, layers: Layers, before: View | None) -> View:
         """Return the view of a type: the same object as before where nothing of it has changed."""
-        layers = bundle.layers(type_url)
-        overrides = {
-            name: held.instead for (of, name), held in self.quarantine.items() if of is type_url
-        }
+        overrides = _NO_OVERRIDES
+        if self.quarantine:
+            held = self.quarantine.items()
+            overrides = {name: one.instead for (of, name), one in held if of is type_url}
         if before is not None and before.overrides == overrides and _same(before.layers, layers):
             return before
         return View(layers, overrides)
 
 
-def _same(older: tuple[object, ...], newer: tuple[object, ...]) -> bool:
-    return len(older) == len(newer) and all(map(_is, older, newer))
-
-
-def _is(one: object, other: object) -> bool:
-    return one is other
+def _same(older: Layers, newer: Layers) -> bool:
+    if older is newer:
+        return True
+    return len(older) == len(newer) and all(map(is_, older, newer))
 
 
 def _is_same(bundle: Bundle, place: Place, held: Quarantined) -> bool:

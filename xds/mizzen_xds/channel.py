@@ -139,6 +139,7 @@ class Channel:
         "suspects",
         "type",
         "unanswered",
+        "view",
     )
 
     def __init__(self, type_url: TypeUrl, subscription: Subscription, had: Had) -> None:
@@ -146,6 +147,8 @@ class Channel:
         # What the client asks for; for virtual hosts, ``had.subscription`` is what it means by that.
         self.subscription = subscription
         self.had = had
+        # What the client is to have, ``None`` while that is not known.
+        self.view: View | None = None
         # What the client said it had, until that was compared with what it is to have: each version
         # (delta), or the version of the whole (state of the world).
         self.initial: Mapping[str, str] | None = None

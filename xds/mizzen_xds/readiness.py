@@ -5,8 +5,8 @@ acknowledged (in whichever version: a changed cluster serves until its successor
 endpoints are sent. A virtual host moreover needs its route configuration to be there.
 
 What newly requires a cluster that there is not (yet) waits as well, so that a route may be written before
-the rule or the service that it names. Nothing is lost by that: it would answer 503. First configurations
-do not wait, nor does what the client has in a version with the same need.
+the rule or the service that it names. Nothing is lost by that: it would answer 503. Newcomers' first
+configurations do not wait, nor does what the client has in a version with the same need.
 """
 
 from __future__ import annotations
@@ -44,9 +44,8 @@ def waiting(stream: Stream, shared: Shared, change: Change) -> frozenset[str]:
 
 def _absent(stream: Stream, shared: Shared, change: Change) -> frozenset[str]:
     """Return those of the required clusters that neither the proxy has nor is to have."""
-    changed = stream.channel(change.type)
     channel, view = stream.channel(TypeUrl.CLUSTER), stream.view(TypeUrl.CLUSTER)
-    if changed is None or changed.had.is_blank or channel is None or view is None:
+    if not stream.was_settled or channel is None or view is None:
         return NO_NAMES
     if not channel.subscription.wildcard:
         return NO_NAMES
@@ -79,7 +78,8 @@ def _missing(stream: Stream, shared: Shared, required: frozenset[str]) -> frozen
     if channel is None or view is None or not channel.subscription.wildcard:
         return NO_NAMES
     missing = _unacknowledged(channel, view, shared, required)
-    missing |= _without_endpoints(stream, shared, required)
+    if missing != required:
+        missing |= _without_endpoints(stream, shared, required)
     return frozenset(name for name in missing if view.get(name) is not None)
 
 
@@ -101,6 +101,8 @@ def _unsent(
 ) -> frozenset[str]:
     """Return what the client does not have even once it has taken in what is on its way."""
     had = channel.had
+    if had.view is view and not (had.apart or had.owed or view.overrides):
+        return NO_NAMES
     change = shared.difference(channel.type, had.view.layers, view.layers, had.subscription)
     open_names = required.intersection({*had.apart, *had.owed, *change.names, *view.overrides})
     return frozenset(name for name in open_names if had.get(name) is None)

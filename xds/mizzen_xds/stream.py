@@ -61,6 +61,7 @@ class Stream:
         "_shared",
         "_target",
         "is_settled",
+        "was_settled",
     )
 
     def __init__(self, dialect: Dialect, shared: Shared, settings: XdsSettings) -> None:
@@ -77,6 +78,8 @@ class Stream:
         # Clusters that were sent before the client asked for endpoints.
         self._early_clusters: list[Part] = []
         self.is_settled = False
+        # It once had everything that it was to have, so it is no newcomer any more.
+        self.was_settled = False
 
     @property
     def target(self) -> Target | None:
@@ -116,10 +119,17 @@ class Stream:
     def offer(self, target: Target) -> None:
         """Have the proxy brought to a target; what was not sent of an earlier one never is."""
         self._target = target
+        views = target.views
+        for channel in self._ordered:
+            if channel.type is not TypeUrl.SECRET:
+                channel.view = views[channel.type]
 
     def offer_secrets(self, view: View) -> None:
         """Have the proxy brought to these secrets."""
         self._secrets = view
+        channel = self._channels.get(TypeUrl.SECRET)
+        if channel is not None:
+            channel.view = view
 
     def receive(self, request: Request) -> Rejection | None:
         """Take a request in; return the rejection that it brings."""
@@ -142,6 +152,7 @@ class Stream:
         apart = known_only(type_url, request.versions)
         had = Had(NO_VIEW, subscription, apart, step.asked.difference(apart))
         channel = Channel(type_url, subscription, had)
+        channel.view = self.view(type_url)
         channel.initial = request.versions or None
         channel.claimed = request.version
         self._channels[type_url] = channel
@@ -186,7 +197,8 @@ class Stream:
         ]
         if channel.type is TypeUrl.SECRET and self._secrets is not None:
             withheld = dict.fromkeys(guilty)
-            self._secrets = View(self._secrets.layers, {**self._secrets.overrides, **withheld})
+            overrides = {**self._secrets.overrides, **withheld}
+            self.offer_secrets(View(self._secrets.layers, overrides))
         return Rejection(
             type=channel.type, text=request.error, names=part.names, guilty=tuple(found)
         )
@@ -199,7 +211,7 @@ class Stream:
         self._is_holding = False
         is_settled = True
         for channel in self._ordered:
-            view = self.view(channel.type)
+            view = channel.view
             if view is None:
                 continue
             if channel.unanswered is not None:
@@ -215,17 +227,26 @@ class Stream:
                 responses.append(response)
             is_settled = is_settled and channel.is_settled(view)
         self.is_settled = is_settled and self._target is not None and bool(self._ordered)
+        self.was_settled = self.was_settled or (self.is_settled and self._asks_for_all())
         if not self._is_holding:
             self._held_since_s = None
         elif self._held_since_s is None:
             self._held_since_s = now_s
-        return responses or self._clean_up(now_s)
+        if responses or not self.is_settled:
+            return responses
+        return self._clean_up(now_s)
+
+    def _asks_for_all(self) -> bool:
+        """A newcomer asks for one type after the other, as it learns that there is something of it."""
+        views = ((of, self.view(of)) for of in _ROUTING if of not in self._channels)
+        return all(view is None or not any(view.names()) for _of, view in views)
 
     def _turn(self, channel: Channel, view: View, now_s: float) -> Response | None:
         """Return the next response of a type that has none unanswered."""
-        self._recall_hosts(channel)
-        if channel.is_clean(view):
-            return None
+        if channel.had.lingering:
+            self._recall_hosts(channel)
+            if channel.is_clean(view):
+                return None
         if channel.queue and channel.had.view is view:
             before = channel.had
             return self._sent(channel, channel.send_next(), before)
@@ -237,7 +258,7 @@ class Stream:
             return self._first_answer(channel)
         before = channel.had
         held = self._held(channel, change, now_s)
-        lingering = self._lingering(channel, change)
+        lingering = self._lingering(channel, change) if change.removed else NO_NAMES
         parts = self._shared.parts(change.without(held | lingering))
         part = channel.send(view, parts, held, lingering)
         if lingering:
@@ -332,7 +353,7 @@ class Stream:
 
     def _lingering(self, channel: Channel, change: Change) -> frozenset[str]:
         """Return what is to be removed, but later: all but listeners and hosts of living routes."""
-        if not change.removed or channel.type is TypeUrl.LISTENER:
+        if channel.type is TypeUrl.LISTENER:
             return NO_NAMES
         routes = self.view(TypeUrl.ROUTE)
         if channel.type is TypeUrl.VIRTUAL_HOST and routes is not None:
@@ -354,7 +375,7 @@ class Stream:
         lingering = [channel for channel in self._channels.values() if channel.had.lingering]
         if not lingering:
             self._due_s = None
-        if not lingering or not self.is_settled or TypeUrl.LISTENER not in self._channels:
+        if not lingering or TypeUrl.LISTENER not in self._channels:
             return []
         if self._due_s is None:
             self._due_s = now_s + self._settings.linger.total_seconds()

@@ -14,7 +14,7 @@ send are those of the route configurations subscribed to by RDS (:func:`hosts_of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mizzen.names import route_configuration_of
@@ -42,6 +42,15 @@ class Subscription:
     names: frozenset[str] = frozenset()
     by_route: bool = False
     legacy: bool = False
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        content = (self.wildcard, self.names, self.by_route, self.legacy)
+        object.__setattr__(self, "_hash", hash(content))
+
+    def __hash__(self) -> int:
+        """Return the hash, made once: subscriptions are parts of the keys of all that is shared."""
+        return self._hash
 
     def matches(self, name: str) -> bool:
         """Tell whether a resource of this name is asked for."""

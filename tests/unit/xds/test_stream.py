@@ -407,6 +407,25 @@ def test_a_newcomer_is_not_kept_waiting_for_what_there_is_not() -> None:
     assert up(made).stream.is_settled
 
 
+def test_the_first_host_of_a_proxy_that_is_no_newcomer_waits_as_well() -> None:
+    """A gateway that is opened before there is anything behind it answers 404 until there is."""
+    driver = Driver()
+    driver.offer(bundle(1, cluster("one", eds=False)))
+    for of in (CDS, LDS):
+        driver.ask(of)
+        driver.ack(of)
+    assert driver.stream.is_settled
+    opened = shop(host("80/b", "late", domains=["b"]))
+    driver.offer(opened)
+    driver.ack(CDS, LDS)
+    driver.ask(EDS, "one")
+    driver.ask(RDS, "80")
+    assert driver.ask(VHDS) == [Sent(VHDS, ("80/a",))]
+    driver.offer(changed(opened, cluster("late", eds=False)))
+    driver.ack(EDS, VHDS)
+    assert driver.ack(CDS) == [Sent(VHDS, ("80/b",))]
+
+
 def test_a_route_may_go_on_naming_a_cluster_that_lingers() -> None:
     """The proxy still has it."""
     driver = up(shop())
