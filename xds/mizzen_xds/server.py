@@ -70,6 +70,7 @@ class XdsServer:
         self._wires: set[_Wire] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._deserted = asyncio.Event()
+        self.buffer = memoryview(bytearray(_ROOM_BYTES))
         self.message_limit_bytes = publisher.settings.receive_limit_bytes
         self.secure_port: int | None = None
         self.insecure_port: int | None = None
@@ -243,8 +244,12 @@ class _Carrier:
             self.finish(Status.INVALID_ARGUMENT, str(error))
 
 
-class _Wire(asyncio.Protocol):
-    """One connection: bytes to events, events to carriers, and what they send back to bytes."""
+class _Wire(asyncio.BufferedProtocol):
+    """One connection: bytes to events, events to carriers, and what they send back to bytes.
+
+    All connections read into one buffer, each emptying it at once. The other kind of protocol is given
+    bytes, for which asyncio allocates 256 KiB at each read: 13 µs, for an answer of 60 bytes.
+    """
 
     def __init__(self, server: XdsServer, *, is_local: bool) -> None:
         self.server = server
@@ -257,7 +262,7 @@ class _Wire(asyncio.Protocol):
         self._corks = 0
         self._is_alive = True
 
-    # asyncio.Protocol
+    # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if not isinstance(transport, asyncio.Transport):
@@ -274,11 +279,14 @@ class _Wire(asyncio.Protocol):
         self._carriers.clear()
         self.server.left(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         self._is_alive = True
         try:
             with self:
-                for event in self.http2.receive(data):
+                for event in self.http2.receive(bytes(self.server.buffer[:nbytes])):
                     self._handle(event)
         except Http2Error as error:
             self.http2.shut(error.code)
