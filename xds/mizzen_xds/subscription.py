@@ -15,6 +15,7 @@ send are those of the route configurations subscribed to by RDS (:func:`hosts_of
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from mizzen.names import route_configuration_of
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from mizzen.render.discovery import Request
 
 WILDCARD: Final = "*"
+
+# A new service makes the same step of a thousand streams; steps refer to sets of all their names.
+_STEPS_KEPT: Final = 64
 
 _WILDCARD_TYPES: Final = frozenset((TypeUrl.CLUSTER, TypeUrl.LISTENER, TypeUrl.VIRTUAL_HOST))
 
@@ -82,7 +86,14 @@ def next_delta(current: Subscription, request: Request) -> Step:
     Under a wildcard a name that is unsubscribed from is asked about too: the client may have forgotten
     it, and is owed it again.
     """
-    added, dropped = frozenset(request.subscribe), frozenset(request.unsubscribe)
+    return _next_delta(current, request.subscribe, request.unsubscribe)
+
+
+@lru_cache(maxsize=_STEPS_KEPT)
+def _next_delta(
+    current: Subscription, subscribe: tuple[str, ...], unsubscribe: tuple[str, ...]
+) -> Step:
+    added, dropped = frozenset(subscribe), frozenset(unsubscribe)
     wildcard = (current.wildcard and WILDCARD not in dropped) or WILDCARD in added
     asked = added - {WILDCARD}
     names = (current.names - dropped) | asked
