@@ -871,6 +871,16 @@ def test_secrets_need_no_target_and_are_not_kept_from_the_proxy() -> None:
     assert driver.advance() == [Sent(SDS, ("default",))]
 
 
+def test_secrets_may_be_known_before_they_are_asked_for() -> None:
+    """And a target that is offered meanwhile has no say in them."""
+    driver = Driver()
+    driver.stream.offer_secrets(View((table(_secret("default", "x")),)))
+    assert driver.ask(SDS, "default") == [Sent(SDS, ("default",))]
+    assert driver.offer(shop()) == []
+    driver.stream.offer_secrets(View((table(_secret("default", "y")),)))
+    assert driver.ack(SDS) == [Sent(SDS, ("default",))]
+
+
 def test_a_refused_secret_is_not_sent_again_until_it_changes() -> None:
     """The proxy keeps what it had."""
     driver = Driver()
