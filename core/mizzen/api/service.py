@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from mizzen.api.base import NotTranslated, OpenModel, Port
-from mizzen.api.findings import Finding, duplicates, invalid
-from mizzen.api.hosts import check_export_to, is_name
+from mizzen.api.findings import Finding, Path, duplicates, invalid
+from mizzen.api.hosts import check_export_to, is_address, is_name
 from mizzen.api.meta import Manifest
 from mizzen.api.protocols import service_protocol
 from mizzen.api.reading import Reading, read
@@ -26,6 +26,7 @@ _ACCOUNTS = (
     "alpha.istio.io/canonical-serviceaccounts",
 )
 _HIGHEST_PORT = 65_535
+_NO_ADDRESS = ("", "None")
 
 
 def _target_port(value: object) -> int | str:
@@ -97,11 +98,19 @@ def _check(manifest: ServiceManifest) -> Iterator[Finding]:
         yield from duplicates(path, names, "the port name")
     ports = [f"{port.port}/{port.protocol}" for port in spec.ports]
     yield from duplicates(path, ports, "port")
+    yield from _check_address(("spec", "clusterIP"), spec.cluster_ip)
+    for index, address in enumerate(spec.cluster_ips):
+        yield from _check_address(("spec", "clusterIPs", index), address)
     if spec.type == "ExternalName" and not is_name(spec.external_name):
         yield invalid(("spec", "externalName"), f"{spec.external_name!r} is not a DNS name")
     exported = manifest.metadata.annotations.get(_EXPORT_TO)
     if exported is not None:
         yield from check_export_to(("metadata", "annotations", _EXPORT_TO), _words(exported))
+
+
+def _check_address(where: Path, address: str) -> Iterator[Finding]:
+    if address not in _NO_ADDRESS and not is_address(address):
+        yield invalid(where, f"{address!r} is neither an IP address nor None")
 
 
 def _convert(manifest: ServiceManifest, meta: Meta) -> Service:
@@ -111,7 +120,7 @@ def _convert(manifest: ServiceManifest, meta: Meta) -> Service:
     return Service(
         meta=meta,
         ports=tuple(_port(port) for port in spec.ports),
-        cluster_ips=tuple(ip for ip in ips if ip not in ("", "None")),
+        cluster_ips=tuple(ip for ip in ips if ip not in _NO_ADDRESS),
         headless="None" in ips,
         selector=labels(spec.selector),
         external_name=spec.external_name if spec.type == "ExternalName" else "",

@@ -31,6 +31,9 @@ INBOUND_SOURCE: Final = "127.0.0.6"
 _CONNECT_TIMEOUT: Final = timedelta(seconds=10)
 _UNLIMITED: Final = 2**32 - 1
 _NO_POOL: Final = ConnectionPool()
+# What Linux takes of TCP_KEEPCNT, and of TCP_KEEPIDLE and TCP_KEEPINTVL (net/ipv4/tcp.c).
+_MOST_PROBES: Final = 127
+_LONGEST_KEEPALIVE_SECONDS: Final = 32_767
 # Istio: pass-through clusters forget an HTTP connection that has been idle this long.
 _PASSTHROUGH_POOL: Final = ConnectionPool(http_idle_timeout=timedelta(minutes=5))
 
@@ -138,11 +141,16 @@ def _apply_pool(cluster: Cluster, pool: ConnectionPool) -> None:
     wanted = cluster.upstream_connection_options.tcp_keepalive
     wanted.SetInParent()
     if keepalive.probes is not None:
-        wanted.keepalive_probes.value = keepalive.probes
+        wanted.keepalive_probes.value = min(max(keepalive.probes, 1), _MOST_PROBES)
     if keepalive.time is not None:
-        wanted.keepalive_time.value = int(keepalive.time.total_seconds())
+        wanted.keepalive_time.value = _keepalive_seconds(keepalive.time)
     if keepalive.interval is not None:
-        wanted.keepalive_interval.value = int(keepalive.interval.total_seconds())
+        wanted.keepalive_interval.value = _keepalive_seconds(keepalive.interval)
+
+
+def _keepalive_seconds(wanted: timedelta) -> int:
+    """Return whole seconds that a socket takes; it takes no zero, and with too many it is not opened."""
+    return min(max(int(wanted.total_seconds()), 1), _LONGEST_KEEPALIVE_SECONDS)
 
 
 @cache

@@ -82,6 +82,8 @@ def test_a_service_is_told_what_it_asks_for_in_vain(objects: dict[str, Parsed]) 
         ("type: ExternalName", "externalName"),
         ("{type: ExternalName, externalName: a_b}", "externalName"),
         ("type: Magic", "type"),
+        ("clusterIP: 10.96.0.0/24", "clusterIP"),
+        ("{clusterIP: 10.96.0.1, clusterIPs: [10.96.0.1, a/b]}", "clusterIPs[1]"),
     ],
 )
 def test_mistakes_of_a_service_are_errors(spec: str, path: str) -> None:

@@ -17,6 +17,7 @@ from mizzen.model.traffic import (
     LoadBalancer,
     OutlierDetection,
     SimpleLb,
+    TcpKeepalive,
     Warmup,
 )
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
@@ -71,6 +72,21 @@ def test_nothing_is_limited_unless_a_rule_says_so() -> None:
         "max_retries": 4294967295,
         "track_remaining": True,
     }
+
+
+def test_keepalive_stays_within_what_a_socket_takes() -> None:
+    """The kernel refuses the connection otherwise; Envoy does not say so before it."""
+    shown = [
+        _shown(connection_pool=ConnectionPool(tcp_keepalive=wanted))["upstream_connection_options"]
+        for wanted in (
+            TcpKeepalive(probes=0, time=timedelta(0), interval=timedelta(seconds=0.5)),
+            TcpKeepalive(probes=2**32 - 1, time=timedelta(days=106_751), interval=timedelta(1)),
+        )
+    ]
+    assert [one["tcp_keepalive"] for one in shown] == [
+        {"keepalive_probes": 1, "keepalive_time": 1, "keepalive_interval": 1},
+        {"keepalive_probes": 127, "keepalive_time": 32_767, "keepalive_interval": 32_767},
+    ]
 
 
 def test_a_connection_pool_sets_limits_lifetimes_and_keepalive() -> None:
