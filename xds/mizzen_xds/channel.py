@@ -158,9 +158,17 @@ class Channel:
         self.unanswered: Unanswered | None = None
         self.queue: tuple[Part, ...] = ()
         self.suspects: tuple[frozenset[str], ...] = ()
-        # Versions that the client refused: whatever else goes wrong, they are not sent in a circle.
+        # Versions of this view that the client refused: whatever else goes wrong, they are not sent in
+        # a circle.
         self.refused: dict[str, str] = {}
         self._clean: Had | None = None
+
+    def aim(self, view: View) -> None:
+        """Have the client brought to a view; with a new one, what was refused may be tried again."""
+        if self.view is not view:
+            self.view = view
+            if self.refused:
+                self.refused = {}
 
     def is_clean(self, view: View) -> bool:
         """Tell whether everything of the view was sent, as far as it is to be sent at all."""

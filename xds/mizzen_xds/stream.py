@@ -11,7 +11,8 @@
   refuses a host whose domain another one has. What is not in the target holds nothing up, nor do
   clusters hold up a client that asks for them by name: it learns their names from its routes.
 - Removed clusters, endpoints, secrets, route configurations and the hosts of removed route
-  configurations *linger* until everything else is acknowledged and some time has passed.
+  configurations *linger* until everything else is acknowledged and some time has passed; a cluster that
+  the older version of a refused resource routes to lingers as long as that stands in.
 - A changed cluster warms again and waits for its endpoints: they are sent again.
 - A route configuration that is new to the client is followed by all its hosts; hosts that would come
   before their route configuration would be dropped by Envoy. One that has no hosts is followed by the
@@ -40,7 +41,12 @@ if TYPE_CHECKING:
     from mizzen_xds.subscription import Subscription
 
 _ORDER: Final = tuple(TypeUrl)
-_REMOVAL_ORDER: Final = (TypeUrl.VIRTUAL_HOST, TypeUrl.ROUTE, TypeUrl.SECRET, TypeUrl.CLUSTER)
+_REMOVAL_ORDER: Final[tuple[TypeUrl, ...]] = (
+    TypeUrl.VIRTUAL_HOST,
+    TypeUrl.ROUTE,
+    TypeUrl.SECRET,
+    TypeUrl.CLUSTER,
+)
 _ROUTING: Final = frozenset((TypeUrl.LISTENER, TypeUrl.ROUTE, TypeUrl.VIRTUAL_HOST))
 _NOTHING: Final = Part((), (), ())
 
@@ -122,14 +128,14 @@ class Stream:
         views = target.views
         for channel in self._ordered:
             if channel.type is not TypeUrl.SECRET:
-                channel.view = views[channel.type]
+                channel.aim(views[channel.type])
 
     def offer_secrets(self, view: View) -> None:
         """Have the proxy brought to these secrets."""
         self._secrets = view
         channel = self._channels.get(TypeUrl.SECRET)
         if channel is not None:
-            channel.view = view
+            channel.aim(view)
 
     def receive(self, request: Request) -> Rejection | None:
         """Take a request in; return the rejection that it brings."""
@@ -372,7 +378,7 @@ class Stream:
 
     def _clean_up(self, now_s: float) -> list[Response]:
         """Return the removals of what has lingered long enough."""
-        lingering = [channel for channel in self._channels.values() if channel.had.lingering]
+        lingering = self._removable()
         if not lingering:
             self._due_s = None
         if not lingering or TypeUrl.LISTENER not in self._channels:
@@ -383,15 +389,30 @@ class Stream:
             return []
         # A client unsubscribes from the endpoints of a cluster that it loses; what it is still
         # subscribed to after that goes last.
-        first_out = [channel for channel in lingering if channel.type is not TypeUrl.ENDPOINT]
-        first_out.sort(key=lambda channel: _REMOVAL_ORDER.index(channel.type))
-        removals = [self._remove(channel) for channel in first_out or lingering]
-        self.is_settled = all(channel.unanswered is None for channel in lingering)
+        first_out = tuple(of for of in _REMOVAL_ORDER if of in lingering) or tuple(lingering)
+        removals = [self._remove(self._channels[of], lingering[of]) for of in first_out]
+        self.is_settled = all(self._channels[of].unanswered is None for of in lingering)
         return [response for response in removals if response is not None]
 
-    def _remove(self, channel: Channel) -> Response | None:
+    def _removable(self) -> dict[TypeUrl, tuple[str, ...]]:
+        """Return what lingers, but for the clusters that stand-ins of refused resources route to."""
+        lingering: dict[TypeUrl, tuple[str, ...]] = {}
+        for channel in self._ordered:
+            names = frozenset(channel.had.lingering)
+            if names and channel.type in (TypeUrl.CLUSTER, TypeUrl.ENDPOINT):
+                names = names - self._standing_in()
+            if names:
+                lingering[channel.type] = tuple(sorted(names))
+        return lingering
+
+    def _standing_in(self) -> frozenset[str]:
+        views = [channel.view for channel in self._ordered if channel.type in _ROUTING]
+        entries = (entry for view in views if view for entry in view.overrides.values())
+        return NO_NAMES.union(*(entry.requires for entry in entries if entry is not None))
+
+    def _remove(self, channel: Channel, names: tuple[str, ...]) -> Response | None:
         before = channel.had
-        change = self._shared.exactly(channel.type, (), tuple(sorted(before.lingering)))
+        change = self._shared.exactly(channel.type, (), names)
         part = self._shared.parts(change)[0]
         channel.remove(part.names)
         return self._sent(channel, part, before)

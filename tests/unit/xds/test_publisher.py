@@ -303,6 +303,32 @@ def test_what_routes_to_a_withheld_cluster_stays_as_it_was() -> None:
     assert held["80/a"].origins == (origin("a"),)
 
 
+def test_a_cluster_that_a_stand_in_routes_to_is_not_taken_away() -> None:
+    """The change that was refused as to the route was taken as to the cluster."""
+    made = plane()
+    one = proxy(made, bad="BAD")
+    made.publisher.offer(CLASS, first := shop())
+    one.drain()
+    worse = changed(
+        first,
+        cluster("two", eds=False),
+        host("80/a", "two", domains=["BAD"]),
+        without=[(CDS, "one"), (TypeUrl.ENDPOINT, "one")],
+    )
+    made.publisher.offer(CLASS, worse)
+    for _ in range(3):
+        one.drain()
+        made.clock.advance(timedelta(minutes=1))
+        made.publisher.tick()
+    assert set(one.has[CDS]) == {"one", "two"}
+    made.publisher.offer(CLASS, changed(worse, host("80/a", "two", domains=["a"])))
+    for _ in range(3):
+        one.drain()
+        made.clock.advance(timedelta(minutes=1))
+        made.publisher.tick()
+    assert set(one.has[CDS]) == {"two"}
+
+
 def test_only_the_latest_refusals_are_remembered() -> None:
     """As many as are set."""
     made = plane(XdsSettings(rejections_kept=2))
