@@ -17,6 +17,7 @@ from tests.support.live_mesh import (
     pod,
     pod_ip,
     service,
+    service_ip,
 )
 from tests.support.small_mesh import istio
 
@@ -176,6 +177,29 @@ def test_tls_demanded_by_a_client_fails_where_it_is_switched_off(mesh: LiveMesh)
         eventually(lambda: mesh.call("ann", "http://disable/").status == 503, "TLS is demanded")
         assert mesh.call("ann", "http://strict/").caller == _ANN
     eventually(lambda: mesh.call("ann", "http://disable/").status == 200, "the rule is gone")
+
+
+@pytest.mark.parametrize(("account", "status"), [("strict", 200), ("permissive", 503)])
+def test_a_server_has_to_be_who_it_is_said_to_be(mesh: LiveMesh, account: str, status: int) -> None:
+    """A client's Envoy sends nothing to a certificate that is not among the service's accounts."""
+    entry = istio(
+        "ServiceEntry",
+        "said",
+        f"""
+        hosts: [said.example.org]
+        addresses: [{service_ip(50)}]
+        location: MESH_INTERNAL
+        resolution: STATIC
+        ports: [{{name: http, number: 80, protocol: HTTP, targetPort: {HTTP_PORT}}}]
+        endpoints:
+          - address: {pod_ip(_SERVERS["strict"])}
+            serviceAccount: {account}
+            labels: {{security.istio.io/tlsMode: istio}}
+        """,
+        namespace="test",
+    )
+    with mesh.having(entry):
+        assert mesh.call("ann", "http://said.example.org/", at=service_ip(50)).status == status
 
 
 def test_a_mode_changes_while_it_is_used(mesh: LiveMesh) -> None:

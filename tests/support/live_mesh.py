@@ -42,7 +42,8 @@ _POLL_S: Final = 0.02
 _SOCKET_S: Final = 10.0
 _READ_BYTES: Final = 65_536
 _MARK_FILE: Final = "zz-mark.yaml"
-_MARK_NAMESPACE: Final = "mark"
+# Of their namespaces, each its own, so that two marks do not contend for anything.
+_MARK_PREFIX: Final = "mark-"
 
 # JSON as the control plane or an Envoy says it.
 Document = dict[str, Any]
@@ -181,7 +182,7 @@ def _mark(number: int) -> str:
     return f"""
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
-metadata: {{name: "{number}", namespace: {_MARK_NAMESPACE}}}
+metadata: {{name: default, namespace: {_MARK_PREFIX}{number}}}
 spec: {{mtls: {{mode: STRICT}}}}
 """
 
@@ -397,11 +398,13 @@ class LiveMesh:
         """Wait until all that was saved and deleted has been compiled and offered to the proxies."""
         self._marks += 1
         self.write(_MARK_FILE, _mark(self._marks))
-        eventually(lambda: self._marks_in_force() == [str(self._marks)], "an edit is noticed")
+        eventually(
+            lambda: self._marks_in_force() == [f"{_MARK_PREFIX}{self._marks}"], "an edit is noticed"
+        )
 
     def _marks_in_force(self) -> list[str]:
-        found = self.status()["objects"]
-        return [one["name"] for one in found if one["namespace"] == _MARK_NAMESPACE]
+        found = (one["namespace"] for one in self.status()["objects"])
+        return [namespace for namespace in found if namespace.startswith(_MARK_PREFIX)]
 
     def is_settled(self) -> bool:
         """Tell whether every proxy is here and has what it is to have."""
