@@ -112,7 +112,7 @@ _STEP = st.one_of(
 
 @given(st.lists(_STEP, max_size=60))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_every_proxy_ends_with_what_it_is_to_have(
+def test_every_proxy_ends_with_what_it_is_to_have(  # noqa: C901 - one case for each kind of step
     steps: list[tuple[str, int, int, int]],
 ) -> None:
     """And on the way no host comes before its routes and clusters, nor is a cluster lost in use."""
@@ -152,7 +152,9 @@ def _pass(made: Plane, seconds: int) -> None:
 
 def _proxy(made: Plane, name: str) -> ProxyModel:
     def is_exempt(name: str) -> bool:
-        return name == _BARE or any(held.name == name for held in made.publisher.ledger.quarantines())
+        return name == _BARE or any(
+            held.name == name for held in made.publisher.ledger.quarantines()
+        )
 
     proxy = ProxyModel(
         made.publisher, node=f"sidecar~10.0.0.1~{name}.shop~x", fault=_fault, exempt=is_exempt
