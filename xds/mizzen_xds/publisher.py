@@ -86,7 +86,7 @@ class _Class:
 class Connection(Member):
     """One stream of one proxy, between the server that carries it and the publisher that fills it."""
 
-    __slots__ = ("_publisher", "_send", "_since_s", "dialect")
+    __slots__ = ("_acknowledged", "_publisher", "_send", "_since_s", "dialect")
 
     def __init__(
         self,
@@ -103,9 +103,26 @@ class Connection(Member):
         self._publisher = publisher
         self._send = send
         self._since_s: float | None = None
+        self._acknowledged: list[TypeUrl] = []
 
-    def receive(self, raw: bytes) -> None:
-        """Take in a request; ``BadRequestError`` when it is none."""
+    def receive(self, *raw: bytes) -> None:
+        """Take in requests that came together, and answer them together.
+
+        What one of them frees need then not be looked for after each.
+
+        Raises:
+            BadRequestError: One of them is none; those before it count.
+        """
+        try:
+            for one in raw:
+                self._take(one)
+        finally:
+            self.push(self._publisher.now_s())
+            acknowledged, self._acknowledged = self._acknowledged, []
+            for type_url in acknowledged:
+                self._note_acceptance(type_url)
+
+    def _take(self, raw: bytes) -> None:
         request = self.dialect.parse(raw)
         type_url = request.type
         publisher = self._publisher
@@ -118,9 +135,8 @@ class Connection(Member):
             self.stream.offer_secrets(View((publisher.secrets.secrets(self.identity),)))
         if rejection is not None:
             publisher.refused(self, rejection)
-        self.push(publisher.now_s())
-        if request.nonce and rejection is None and self.audience is not None:
-            self._note_acceptance(self.audience, type_url)
+        elif request.nonce:
+            self._acknowledged.append(type_url)
 
     def aim(self, now_s: float) -> None:
         """Bring the proxy to its class's newest target, from now on."""
@@ -153,10 +169,12 @@ class Connection(Member):
         if self in self._publisher.lagging:
             self._publisher.caught_up(self, since, now_s)
 
-    def _note_acceptance(self, audience: Audience, type_url: TypeUrl) -> None:
-        channel, view = self.stream.channel(type_url), self.stream.view(type_url)
-        if channel is not None and view is not None and channel.is_settled(view):
-            audience.accept(type_url, view)
+    def _note_acceptance(self, type_url: TypeUrl) -> None:
+        channel, audience = self.stream.channel(type_url), self.audience
+        if channel is None or channel.view is None or audience is None:
+            return
+        if channel.is_settled(channel.view):
+            audience.accept(type_url, channel.view)
 
 
 class Publisher:
@@ -186,7 +204,9 @@ class Publisher:
         self._on_proxies_changed = on_proxies_changed
         self._connections: dict[Connection, None] = {}
         self._by_node: dict[str, dict[Connection, None]] = {}
+        self._nodes: dict[str, NodeInfo] = {}
         self._classes: dict[Hashable, _Class] = {}
+        self._forgotten: dict[Hashable, None] = {}
         self._revision = -1
         self._offered_s = 0.0
 
@@ -209,6 +229,7 @@ class Publisher:
             self._revision, self._offered_s = bundle.revision, now_s
             self.shared.next_generation()
         of = self._class(class_key)
+        self._forgotten.pop(class_key, None)
         of.offer(bundle)
         for connection in of.members:
             connection.aim(now_s)
@@ -221,15 +242,17 @@ class Publisher:
 
     def forget(self, class_key: Hashable) -> None:
         """Let go of a class's bundle; what it accepted and refused is remembered for a while."""
-        of = self._classes.pop(class_key, None)
+        of = self._classes.get(class_key)
         if of is None:
             return
         of.withdraw()
-        self._classes[class_key] = of
-        empty = [key for key, known in self._classes.items() if known.bundle is None]
-        for key in empty[: max(0, len(empty) - self.settings.empty_classes)]:
-            if not self._classes[key].members:
-                del self._classes[key]
+        self._forgotten.pop(class_key, None)
+        self._forgotten[class_key] = None
+        while len(self._forgotten) > self.settings.empty_classes:
+            oldest = next(iter(self._forgotten))
+            del self._forgotten[oldest]
+            if not self._classes[oldest].members:
+                del self._classes[oldest]
 
     def secrets_changed(self, identities: Collection[SpiffeId]) -> None:
         """Send the new secrets of some identities."""
@@ -257,6 +280,7 @@ class Publisher:
             class_key = await class_key
         self._connections[connection] = None
         self._by_node.setdefault(node.id, {})[connection] = None
+        self._nodes[node.id] = node
         if class_key is not None:
             self._join(connection, class_key)
             connection.aim(self.now_s())
@@ -272,6 +296,7 @@ class Publisher:
         del of_node[connection]
         if not of_node:
             del self._by_node[connection.node.id]
+            del self._nodes[connection.node.id]
         self._leave(connection)
         self.lagging.discard(connection)
         self._proxies_changed()
@@ -322,7 +347,10 @@ class Publisher:
     # Within
 
     def _class(self, class_key: Hashable) -> _Class:
-        return self._classes.setdefault(class_key, _Class())
+        known = self._classes.get(class_key)
+        if known is None:
+            known = self._classes[class_key] = _Class()
+        return known
 
     def _join(self, connection: Connection, class_key: Hashable) -> None:
         if connection.class_key == class_key and connection.audience is not None:
@@ -344,7 +372,7 @@ class Publisher:
 
     def _proxies_changed(self) -> None:
         if self._on_proxies_changed is not None:
-            self._on_proxies_changed({c.node.id: c.node for c in self._connections})
+            self._on_proxies_changed(self._nodes.copy())
 
 
 def _refusal(connection: Connection, rejection: Rejection, publisher: Publisher) -> Refusal:

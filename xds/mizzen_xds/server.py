@@ -195,15 +195,15 @@ class _Carrier:
         self._early: list[bytes] | None = None
         self._is_over = False
 
-    def receive(self, raw: bytes) -> None:
-        """Take in a request."""
+    def receive(self, requests: list[bytes]) -> None:
+        """Take in requests that came together."""
         if self._connection is not None:
-            self._deliver(self._connection, raw)
+            self._deliver(self._connection, requests)
         elif self._early is not None:
-            self._early.append(raw)
+            self._early += requests
         else:
-            self._early = [raw]
-            self._wire.server.admit(self, raw)
+            self._early = requests
+            self._wire.server.admit(self, requests[0])
 
     def attach(self, connection: Connection) -> None:
         """Take in what has come meanwhile, the first request included."""
@@ -213,8 +213,7 @@ class _Carrier:
         self._connection = connection
         early, self._early = self._early or [], None
         with self._wire:
-            for raw in early:
-                self._deliver(connection, raw)
+            self._deliver(connection, early)
 
     def send(self, responses: Sequence[Response]) -> None:
         """Send responses."""
@@ -225,6 +224,7 @@ class _Carrier:
     def finish(self, status: Status, message: str = "") -> None:
         """End the stream from our side."""
         self._wire.http2.finish(self._number, status, message)
+        self._wire.forget(self._number)
         self._wire.flush()
         self.close()
 
@@ -235,11 +235,9 @@ class _Carrier:
         if connection is not None:
             connection.close()
 
-    def _deliver(self, connection: Connection, raw: bytes) -> None:
-        if self._is_over:
-            return
+    def _deliver(self, connection: Connection, requests: list[bytes]) -> None:
         try:
-            connection.receive(raw)
+            connection.receive(*requests)
         except BadRequestError as error:
             self.finish(Status.INVALID_ARGUMENT, str(error))
 
@@ -286,8 +284,7 @@ class _Wire(asyncio.BufferedProtocol):
         self._is_alive = True
         try:
             with self:
-                for event in self.http2.receive(bytes(self.server.buffer[:nbytes])):
-                    self._handle(event)
+                self._handle(self.http2.receive(bytes(self.server.buffer[:nbytes])))
         except Http2Error as error:
             self.http2.shut(error.code)
             self.flush()
@@ -316,6 +313,10 @@ class _Wire(asyncio.BufferedProtocol):
         self._corks -= 1
         self.flush()
 
+    def forget(self, number: int) -> None:
+        """Let go of a stream that is over."""
+        self._carriers.pop(number, None)
+
     def flush(self) -> None:
         """Write what may be written now."""
         while not (self._is_full or self._corks) and self._transport is not None:
@@ -340,7 +341,6 @@ class _Wire(asyncio.BufferedProtocol):
         with self:
             for carrier in tuple(self._carriers.values()):
                 carrier.finish(Status.UNAVAILABLE, "the control plane is stopping")
-            self._carriers.clear()
             self.http2.shut()
         self._close()
 
@@ -353,20 +353,29 @@ class _Wire(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.close()
 
-    def _handle(self, event: Event) -> None:
-        match event:
-            case Message(number, body):
-                carrier = self._carriers.get(number)
-                if carrier is not None:
-                    carrier.receive(body)
-            case Opened(number, headers):
-                self._open(number, headers)
-            case Ended(number):
-                carrier = self._carriers.pop(number, None)
-                if carrier is not None:
-                    carrier.finish(Status.OK)
-            case _:
-                assert_never(event)
+    def _handle(self, events: Sequence[Event]) -> None:
+        """Deal with what one read has brought; the requests of a stream together."""
+        together: dict[int, list[bytes]] = {}
+        for event in events:
+            match event:
+                case Message(number, body):
+                    together.setdefault(number, []).append(body)
+                case Opened(number, headers):
+                    self._open(number, headers)
+                case Ended(number):
+                    self._deliver(number, together.pop(number, None))
+                    carrier = self._carriers.get(number)
+                    if carrier is not None:
+                        carrier.finish(Status.OK)
+                case _:
+                    assert_never(event)
+        for number, requests in together.items():
+            self._deliver(number, requests)
+
+    def _deliver(self, number: int, requests: list[bytes] | None) -> None:
+        carrier = self._carriers.get(number)
+        if carrier is not None and requests:
+            carrier.receive(requests)
 
     def _open(self, number: int, headers: Mapping[str, str]) -> None:
         dialect = _DIALECTS.get(headers.get(":path", ""))
