@@ -214,7 +214,7 @@ class ProxyModel:
         users = [
             host
             for host, got in self.has[TypeUrl.VIRTUAL_HOST].items()
-            if name in _clusters(got.body) and not self.exempt(host)
+            if name in clusters_of(got.body) and not self.exempt(host)
         ]
         if users:
             self.complaints.append(f"cluster {name} was taken away under {users}")
@@ -226,7 +226,7 @@ class ProxyModel:
         if route in self.asked.get(TypeUrl.ROUTE, ()) and route not in self.has[TypeUrl.ROUTE]:
             self.complaints.append(f"host {name} before its route configuration")
         clusters = self.has[TypeUrl.CLUSTER]
-        for used in _clusters(got.body):
+        for used in clusters_of(got.body):
             if used not in clusters and not self.exempt(used):
                 self.complaints.append(f"host {name} before its cluster {used}")
             if used in self.warming and self._is_new(used) and not self.exempt(used):
@@ -263,7 +263,8 @@ class ProxyModel:
         self._ask(of, added, dropped)
 
 
-def _clusters(body: bytes) -> set[str]:
+def clusters_of(body: bytes) -> set[str]:
+    """Return the clusters that an encoded virtual host routes to."""
     return {
         route.route.cluster for route in VirtualHost.FromString(body).routes if route.route.cluster
     }
