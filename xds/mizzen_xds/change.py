@@ -59,6 +59,7 @@ class Response(NamedTuple):
     type: TypeUrl
     nonce: str
     parts: tuple[bytes, ...]
+    size: int
 
 
 class Part:

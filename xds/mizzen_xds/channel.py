@@ -233,8 +233,8 @@ class Channel:
         self.initial = None
         had = self.had
         if had.view is not view or had.apart or had.owed:
-            apart = self._withheld(view)
-            self.had = Had(view, had.subscription, apart, lingering=self._lingering(view))
+            staying = self._lingering(view) if had.lingering else NONE_APART
+            self.had = Had(view, had.subscription, self._withheld(view), NO_NAMES, staying)
         self._clean = self.had
 
     def send(
@@ -242,17 +242,19 @@ class Channel:
         view: View,
         parts: tuple[Part, ...],
         held: frozenset[str],
-        lingering: Iterable[str] = (),
+        lingering: frozenset[str] = NO_NAMES,
     ) -> Part | None:
         """Take note of what is sent now and of what is held back; return what is to be sent."""
-        before = self.had
-        later = held.union(*(part.names for part in parts[1:]))
-        apart = self._withheld(view)
-        apart.update((name, before.get(name)) for name in later if name not in before.owed)
-        staying = self._lingering(view)
-        staying.update((name, before.get(name)) for name in lingering)
-        self.had = Had(view, before.subscription, apart, before.owed & later, staying)
         self.initial = None
+        before = self.had
+        later = held.union(*(part.names for part in parts[1:])) if len(parts) > 1 else held
+        staying = self._lingering(view) if before.lingering else NONE_APART
+        if lingering:
+            staying = {**staying, **{name: before.get(name) for name in lingering}}
+        apart = self._withheld(view)
+        if later:
+            apart = {**apart, **{n: before.get(n) for n in later if n not in before.owed}}
+        self.had = Had(view, before.subscription, apart, before.owed & later, staying)
         if not parts:
             self._clean = None if held else self.had
             return None
@@ -358,8 +360,10 @@ class Channel:
         halves = (NO_NAMES.union(*groups[:middle]), NO_NAMES.union(*groups[middle:]))
         self.suspects = (*halves, *self.suspects[1:])
 
-    def _withheld(self, view: View) -> dict[str, Resource | None]:
+    def _withheld(self, view: View) -> Mapping[str, Resource | None]:
         """Return what the client keeps under names that are withheld."""
+        if not view.overrides:
+            return NONE_APART
         return {
             name: was
             for name in view.overrides

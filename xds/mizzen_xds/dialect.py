@@ -99,8 +99,11 @@ class StateOfTheWorld:
         else:
             return None
         nonce = shared.nonce()
-        trailer = state_of_the_world_trailer(channel.type, nonce, joint_version(resources))
-        return Response(channel.type, nonce, (splice_state_of_the_world(resources), trailer))
+        parts = (
+            splice_state_of_the_world(resources),
+            state_of_the_world_trailer(channel.type, nonce, joint_version(resources)),
+        )
+        return Response(channel.type, nonce, parts, sum(map(len, parts)))
 
 
 DELTA: Final[Dialect] = Delta()

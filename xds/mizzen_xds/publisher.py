@@ -319,7 +319,7 @@ class Publisher:
         """Count responses."""
         for response in responses:
             self.counters.responses_total[response.type] += 1
-            self.counters.response_bytes_total[response.type] += sum(map(len, response.parts))
+            self.counters.response_bytes_total[response.type] += response.size
 
     def refused(self, connection: Connection, rejection: Rejection) -> None:
         """Keep a rejection, and spare the class what is found guilty."""

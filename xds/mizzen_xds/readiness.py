@@ -11,7 +11,7 @@ configurations do not wait, nor does what the client has in a version with the s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mizzen.names import route_configuration_of
 from mizzen.wire import TypeUrl
@@ -26,11 +26,19 @@ if TYPE_CHECKING:
     from mizzen_xds.stream import Stream
 
 
+_NOT_SUBSCRIBED: Final = Subscription()
+
+
 def waiting(stream: Stream, shared: Shared, change: Change) -> frozenset[str]:
     """Return the names of a change that have to wait."""
-    missing = _missing(stream, shared, change.requires) if change.requires else NO_NAMES
-    homeless = _homeless(stream, change)
-    absent = _absent(stream, shared, change) if change.requires else NO_NAMES
+    homeless = _homeless(stream, change) if change.type is TypeUrl.VIRTUAL_HOST else NO_NAMES
+    missing = absent = NO_NAMES
+    clusters = stream.channel(TypeUrl.CLUSTER) if change.requires else None
+    # A client that names its clusters learns the names from its routes, so nothing waits for those.
+    if clusters is not None and clusters.view is not None and clusters.subscription.wildcard:
+        missing = _missing(stream, clusters, clusters.view, shared, change.requires)
+        if stream.was_settled and missing != change.requires:
+            absent = _absent(clusters, clusters.view, shared, change.requires)
     if not missing and not homeless and not absent:
         return NO_NAMES
     return frozenset(
@@ -42,15 +50,12 @@ def waiting(stream: Stream, shared: Shared, change: Change) -> frozenset[str]:
     )
 
 
-def _absent(stream: Stream, shared: Shared, change: Change) -> frozenset[str]:
+def _absent(
+    clusters: Channel, view: View, shared: Shared, required: frozenset[str]
+) -> frozenset[str]:
     """Return those of the required clusters that neither the proxy has nor is to have."""
-    channel, view = stream.channel(TypeUrl.CLUSTER), stream.view(TypeUrl.CLUSTER)
-    if not stream.was_settled or channel is None or view is None:
-        return NO_NAMES
-    if not channel.subscription.wildcard:
-        return NO_NAMES
-    missing = shared.missing(view.layers, change.requires)
-    return frozenset(name for name in missing if channel.had.get(name) is None)
+    missing = shared.missing(view.layers, required)
+    return frozenset(name for name in missing if clusters.had.get(name) is None)
 
 
 def _needs_anew(stream: Stream, entry: Entry, absent: frozenset[str]) -> bool:
@@ -64,20 +69,16 @@ def _needs_anew(stream: Stream, entry: Entry, absent: frozenset[str]) -> bool:
 def _homeless(stream: Stream, change: Change) -> frozenset[str]:
     """Return the route configurations whose hosts are about to be sent and that the client lacks."""
     routes = stream.channel(TypeUrl.ROUTE)
-    if change.type is not TypeUrl.VIRTUAL_HOST or routes is None:
+    if routes is None:
         return NO_NAMES
     return frozenset(name for name in change.routes if routes.had.get(name) is None)
 
 
-def _missing(stream: Stream, shared: Shared, required: frozenset[str]) -> frozenset[str]:
-    """Return those of the required clusters that cannot be routed to yet.
-
-    A client that names its clusters learns the names from its routes, so nothing waits for those.
-    """
-    channel, view = stream.channel(TypeUrl.CLUSTER), stream.view(TypeUrl.CLUSTER)
-    if channel is None or view is None or not channel.subscription.wildcard:
-        return NO_NAMES
-    missing = _unacknowledged(channel, view, shared, required)
+def _missing(
+    stream: Stream, clusters: Channel, view: View, shared: Shared, required: frozenset[str]
+) -> frozenset[str]:
+    """Return those of the required clusters that cannot be routed to yet."""
+    missing = _unacknowledged(clusters, view, shared, required)
     if missing != required:
         missing |= _without_endpoints(stream, shared, required)
     return frozenset(name for name in missing if view.get(name) is not None)
@@ -110,11 +111,12 @@ def _unsent(
 
 def _without_endpoints(stream: Stream, shared: Shared, required: frozenset[str]) -> frozenset[str]:
     """Return the clusters that have endpoints which were not sent on this stream."""
-    view, channel = stream.view(TypeUrl.ENDPOINT), stream.channel(TypeUrl.ENDPOINT)
+    channel = stream.channel(TypeUrl.ENDPOINT)
+    view = stream.view(TypeUrl.ENDPOINT) if channel is None else channel.view
     if view is None:
         return NO_NAMES
     if channel is None:
-        return required & shared.uncovered(view.layers, Subscription())
+        return required & shared.uncovered(view.layers, _NOT_SUBSCRIBED)
     missing = required & shared.uncovered(view.layers, channel.subscription)
     unsent = _unsent(channel, view, shared, required)
     return missing | frozenset(name for name in unsent if view.get(name) is not None)

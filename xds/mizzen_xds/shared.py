@@ -109,7 +109,9 @@ class Shared:
         if part.response is not None:
             return part.response
         nonce = self.nonce()
-        response = Response(type_url, nonce, (*part.payloads, delta_trailer(type_url, nonce)))
+        trailer = delta_trailer(type_url, nonce)
+        size = part.size + len(trailer)
+        response = Response(type_url, nonce, (*part.payloads, trailer), size)
         # A private key is not kept longer than it takes to send it.
         if type_url is not TypeUrl.SECRET and len(part.payloads) == 1:
             part.response = response
