@@ -395,12 +395,16 @@ class Stream:
         return [response for response in removals if response is not None]
 
     def _removable(self) -> dict[TypeUrl, tuple[str, ...]]:
-        """Return what lingers, but for the clusters that stand-ins of refused resources route to."""
+        """Return what lingers, but for the clusters that stand-ins of refused resources route to.
+
+        Of what a client keeps in place of a withheld resource nobody knows where it routes to.
+        """
+        is_unknown = any(ch.had.apart for ch in self._ordered if ch.type in _ROUTING)
         lingering: dict[TypeUrl, tuple[str, ...]] = {}
         for channel in self._ordered:
             names = frozenset(channel.had.lingering)
             if names and channel.type in (TypeUrl.CLUSTER, TypeUrl.ENDPOINT):
-                names = names - self._standing_in()
+                names = NO_NAMES if is_unknown else names - self._standing_in()
             if names:
                 lingering[channel.type] = tuple(sorted(names))
         return lingering
