@@ -12,170 +12,66 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import threading
 import time
-from collections import Counter
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final, Self
 
 from mizzen_cli.demo.mesh import Mesh, Sources
 from mizzen_cli.demo.proxies import AskError, admin, is_ready, stats
+from tests.support.live_client import SOCKET_S, Client, Document, Load, Reply
+from tests.support.live_manifests import (
+    ANY_PORT,
+    GREETING_PORT,
+    HTTP_PORT,
+    NAMESPACE,
+    TCP_PORT,
+    UNDECLARED_PORT,
+    pod,
+    pod_ip,
+    router,
+    service,
+    service_ip,
+)
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     from mizzen.render.control_plane import ControlPlane
     from mizzen_cli.demo.manifests import PodSpec
 
-NAMESPACE: Final = "test"
+__all__ = (
+    "ANY_PORT",
+    "GREETING_PORT",
+    "HTTP_PORT",
+    "HUB",
+    "NAMESPACE",
+    "TCP_PORT",
+    "UNDECLARED_PORT",
+    "Document",
+    "LiveMesh",
+    "Load",
+    "Reply",
+    "eventually",
+    "pod",
+    "pod_ip",
+    "router",
+    "service",
+    "service_ip",
+)
+
 HUB: Final = ""
 
 _APPS: Final = Path(__file__).parent
 _PATIENCE_S: Final = 20.0
 _POLL_S: Final = 0.02
-_SOCKET_S: Final = 10.0
 _READ_BYTES: Final = 65_536
 _MARK_FILE: Final = "zz-mark.yaml"
 # Of their namespaces, each its own, so that two marks do not contend for anything.
 _MARK_PREFIX: Final = "mark-"
-
-# JSON as the control plane or an Envoy says it.
-Document = dict[str, Any]
-
-
-# --- Manifests --------------------------------------------------------------------------------------
-
-
-def pod(
-    name: str,
-    number: int,
-    *,
-    app: str = "",
-    version: str = "v1",
-    namespace: str = NAMESPACE,
-    sidecar: bool = True,
-    more_labels: str = "",
-) -> str:
-    """Return a pod with the application of :mod:`tests.support.live_app` on its usual ports.
-
-    Its address ends in ``number``, and its service account is called as its app is.
-    """
-    app = app or name
-    of = f"app: {app}, version: {version}"
-    labels = f"{of}, security.istio.io/tlsMode: istio" if sidecar else of
-    words = [f"--name={app}", f"--version={version}", *_port_words()]
-    return f"""
-apiVersion: v1
-kind: Pod
-metadata:
-  name: {name}
-  namespace: {namespace}
-  labels: {{{labels}{more_labels}}}
-  annotations: {{sidecar.istio.io/inject: "{str(sidecar).lower()}"}}
-spec:
-  serviceAccountName: {app}
-  containers:
-    - name: app
-      image: app
-      command: [python, /app/live_app.py]
-      args: {json.dumps(words)}
-status: {{podIP: {pod_ip(number)}}}
----"""
-
-
-def router(name: str, number: int, *, namespace: str = NAMESPACE) -> str:
-    """Return a pod that is an Envoy alone, with the labels ``app`` and ``istio`` of its name."""
-    return f"""
-apiVersion: v1
-kind: Pod
-metadata:
-  name: {name}
-  namespace: {namespace}
-  labels: {{app: {name}, istio: {name}, security.istio.io/tlsMode: istio}}
-spec:
-  serviceAccountName: {name}
-  containers:
-    - name: istio-proxy
-      image: envoy
-      args: [proxy, router]
-status: {{podIP: {pod_ip(number)}}}
----"""
-
-
-HTTP_PORT: Final = 8080
-TCP_PORT: Final = 9000
-GREETING_PORT: Final = 9001
-ANY_PORT: Final = 7000
-UNDECLARED_PORT: Final = 5555
-# What a service has unless it says otherwise: name, its port, the pods' port.
-PORTS: Final = (
-    f"http:80:{HTTP_PORT} tcp:{TCP_PORT}:{TCP_PORT} "
-    f"tcp-greeting:{GREETING_PORT}:{GREETING_PORT} any:{ANY_PORT}:{ANY_PORT}"
-)
-
-
-def service(
-    name: str,
-    number: int,
-    *pods: tuple[str, int],
-    ports: str = PORTS,
-    namespace: str = NAMESPACE,
-    export_to: str = "",
-    headless: bool = False,
-) -> str:
-    """Return a Service and its EndpointSlice; its address ends in ``number``, its pods' in theirs."""
-    triples = [text.split(":") for text in ports.split()]
-    listed = ", ".join(f"{{name: {n}, port: {p}, targetPort: {t}}}" for n, p, t in triples)
-    targets = ", ".join(f"{{name: {n}, port: {t}, protocol: TCP}}" for n, _p, t in triples)
-    endpoints = "".join(
-        f"\n  - addresses: [{pod_ip(at)}]\n    conditions: {{ready: true}}"
-        f"\n    targetRef: {{kind: Pod, name: {of}, namespace: {namespace}}}"
-        for of, at in pods
-    )
-    annotations = f"networking.istio.io/exportTo: '{export_to}'" if export_to else ""
-    return f"""
-apiVersion: v1
-kind: Service
-metadata:
-  name: {name}
-  namespace: {namespace}
-  annotations: {{{annotations}}}
-spec:
-  clusterIP: {"None" if headless else service_ip(number)}
-  selector: {{app: {name}}}
-  ports: [{listed}]
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata:
-  name: {name}-1
-  namespace: {namespace}
-  labels: {{kubernetes.io/service-name: {name}}}
-addressType: IPv4
-ports: [{targets}]
-endpoints:{endpoints or " []"}
----"""
-
-
-def pod_ip(number: int) -> str:
-    """Return a pod's address."""
-    return f"10.44.0.{number}"
-
-
-def service_ip(number: int) -> str:
-    """Return a service's address."""
-    return f"10.96.0.{number}"
-
-
-def _port_words() -> list[str]:
-    words = [f"--port={port}" for port in (HTTP_PORT, TCP_PORT, ANY_PORT, UNDECLARED_PORT)]
-    return [*words, f"--greeting-port={GREETING_PORT}"]
 
 
 def _mark(number: int) -> str:
@@ -185,117 +81,6 @@ kind: PeerAuthentication
 metadata: {{name: default, namespace: {_MARK_PREFIX}{number}}}
 spec: {{mtls: {{mode: STRICT}}}}
 """
-
-
-# --- What clients get -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What came back; status 0 and the reason where nothing did. Header names are in lower case."""
-
-    status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    failure: str = ""
-
-    @property
-    def seen(self) -> Document:
-        """The request as the application saw it; empty where something else answered."""
-        with suppress(ValueError):
-            found = json.loads(self.body)
-            return found if isinstance(found, dict) else {}
-        return {}
-
-    @property
-    def pod(self) -> str:
-        """The pod that answered."""
-        return str(self.seen.get("pod", ""))
-
-    @property
-    def caller(self) -> str:
-        """Who called, as a certificate proved it to the server's Envoy; empty where none did."""
-        said = str(self.seen.get("headers", {}).get("x-forwarded-client-cert", ""))
-        found = [part[4:] for part in said.split(";") if part.startswith("URI=")]
-        return found[-1].strip('"') if found else ""
-
-
-@dataclass(slots=True)
-class Load:
-    """What a background load has met so far."""
-
-    requests: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    pods: Counter[str] = field(default_factory=Counter)
-
-    def record(self, reply: Reply) -> None:
-        """Count one request."""
-        self.requests += 1
-        self.pods[reply.pod] += 1
-        if reply.status != 200:
-            what = reply.failure or f"{reply.status} {reply.body.decode(errors='replace').strip()}"
-            self.failures[what] += 1
-
-
-class Client:
-    """Speaks HTTP/1.1 from a pod's network, on one connection for as long as that lasts."""
-
-    def __init__(self, mesh: LiveMesh, of: str) -> None:
-        self._mesh = mesh
-        self._of = of
-        self._connection: HTTPConnection | None = None
-        self._address = ("", 0)
-
-    def call(
-        self,
-        url: str,
-        *,
-        method: str = "GET",
-        headers: Mapping[str, str] | None = None,
-        at: str = "",
-        body: bytes = b"",
-    ) -> Reply:
-        """Make one request; nothing is raised for what a network does.
-
-        ``at`` is the address to go to where it is not the one that the URL's host has.
-        """
-        parts = urlsplit(url)
-        address = (at or self._mesh.address(parts.hostname or ""), parts.port or 80)
-        target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
-        all_headers = {"Host": parts.netloc, **(headers or {})}
-        try:
-            connection = self._connect(address)
-            connection.request(method, target, body=body or None, headers=all_headers)
-            answer = connection.getresponse()
-            return self._reply(answer)
-        except (OSError, HTTPException) as failed:
-            self.close()
-            return Reply(status=0, failure=f"{type(failed).__name__} {failed}".strip())
-
-    def _reply(self, answer: HTTPResponse) -> Reply:
-        found = {name.lower(): value for name, value in answer.getheaders()}
-        reply = Reply(status=answer.status, headers=found, body=answer.read())
-        if answer.will_close:
-            self.close()
-        return reply
-
-    def _connect(self, address: tuple[str, int]) -> HTTPConnection:
-        if self._connection is None or address != self._address:
-            self.close()
-            made = HTTPConnection(*address, timeout=_SOCKET_S)
-            made.sock = self._mesh.connect(self._of, address)
-            made.auto_open = 0  # it would connect from out here
-            self._connection, self._address = made, address
-        return self._connection
-
-    def close(self) -> None:
-        """Close the connection; the next call makes another one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
-# --- The mesh ---------------------------------------------------------------------------------------
 
 
 class LiveMesh:
@@ -483,7 +268,10 @@ class LiveMesh:
     def connect(self, of: str, address: tuple[str, int]) -> socket.socket:
         """Return a connection made from a pod's network, or from the hub's."""
         network = self.pod(of).network if of else HUB
-        return self.mesh.realm.connect(address, network=network, timeout=_SOCKET_S)
+        return self.mesh.realm.connect(address, network=network, timeout=SOCKET_S)
+
+    def _client(self, of: str) -> Client:
+        return Client(lambda address: self.connect(of, address), self.address)
 
     def call(
         self,
@@ -495,7 +283,7 @@ class LiveMesh:
         at: str = "",
     ) -> Reply:
         """Make one request on a connection of its own."""
-        client = Client(self, of)
+        client = self._client(of)
         try:
             return client.call(url, method=method, headers=headers, at=at)
         finally:
@@ -505,7 +293,7 @@ class LiveMesh:
         self, of: str, url: str, count: int, *, headers: Mapping[str, str] | None = None
     ) -> list[Reply]:
         """Make many requests, one after the other."""
-        client = Client(self, of)
+        client = self._client(of)
         try:
             return [client.call(url, headers=headers) for _ in range(count)]
         finally:
@@ -540,7 +328,7 @@ class LiveMesh:
         load, over, lock = Load(), threading.Event(), threading.Lock()
 
         def work(number: int) -> None:
-            client = Client(self, of)
+            client = self._client(of)
             turn = number
             while not over.is_set():
                 reply = client.call(urls[turn % len(urls)])
