@@ -167,10 +167,14 @@ def _proxy(made: Plane, name: str) -> ProxyModel:
 def _has_it_all(made: Plane, proxy: ProxyModel, last: Bundle) -> None:
     held = {(one.type, one.name) for one in made.publisher.ledger.quarantines()}
     held |= {(of, name) for of in TypeUrl for name in proxy.leftovers}
-    # What a stand-in for a refused host routes to is kept, though it is no longer wanted.
+    # What a stand-in for a refused host routes to is kept, though it is no longer wanted; beside a
+    # withheld one, of which that is not known, every cluster is.
+    extra = proxy.has[TypeUrl.CLUSTER].keys() - set(last.layers(TypeUrl.CLUSTER)[0])
     hosts = (proxy.has[of].get(name) for of, name in held if of is TypeUrl.VIRTUAL_HOST)
     used = {name for got in hosts if got is not None for name in clusters_of(got.body)}
-    kept = {(TypeUrl.CLUSTER, name) for name in used - set(last.layers(TypeUrl.CLUSTER)[0])}
+    if any(one.instead is None for one in made.publisher.ledger.quarantines()):
+        used = set(extra)
+    kept = {(TypeUrl.CLUSTER, name) for name in used & extra}
     assert proxy.complaints == []
     assert proxy.warming <= {name for of, name in held if of is TypeUrl.CLUSTER}
     for of in TypeUrl:

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
     from mizzen.bundle import Bundle, Entry
     from mizzen_xds.change import Layers
+    from mizzen_xds.subscription import Subscription
     from mizzen_xds.target import Rejection
 
 Place = tuple[TypeUrl, str]
+
+# Proxies of a class ask for the same things, but for moments in which some are a step ahead.
+_SUBSCRIPTIONS_KEPT: Final = 4
 
 _TYPES: Final = tuple(TypeUrl)
 _NOTHING: Final[Mapping[Place, Quarantined]] = MappingProxyType({})
@@ -51,7 +55,8 @@ class Audience:
         self.target: Target | None = None
         self.quarantine: Mapping[Place, Quarantined] = _NOTHING
         self._refused: dict[Place, Quarantined] = {}
-        self._accepted: dict[TypeUrl, View] = {}
+        # By what was subscribed to, the latest last: a proxy accepts no more than it asks for.
+        self._accepted: dict[TypeUrl, dict[Subscription, View]] = {}
         self._bundle: Bundle | None = None
 
     def offer(self, bundle: Bundle) -> Target:
@@ -67,9 +72,13 @@ class Audience:
         self.target = None
         self._bundle = None
 
-    def accept(self, type_url: TypeUrl, view: View) -> None:
-        """Take note that a proxy has acknowledged everything of a view."""
-        self._accepted[type_url] = view
+    def accept(self, type_url: TypeUrl, view: View, subscription: Subscription) -> None:
+        """Take note that a proxy has acknowledged all of a view that it asks for."""
+        views = self._accepted.setdefault(type_url, {})
+        views.pop(subscription, None)
+        views[subscription] = view
+        if len(views) > _SUBSCRIPTIONS_KEPT:
+            del views[next(iter(views))]
 
     def refuse(self, rejection: Rejection) -> Target | None:
         """Quarantine what is guilty; return what the proxies are to have instead, if it differs."""
@@ -87,18 +96,27 @@ class Audience:
         for entry, before in rejection.guilty:
             place = rejection.type, entry.resource.name
             offered = bundle.get(*place)
+            held = self._refused.get(place)
             if offered is not None and offered.resource == entry.resource:
                 instead = self._instead(entry, before)
                 yield place, Quarantined(guilty=entry, instead=instead, text=rejection.text)
+            elif held is not None and held.instead is not None and _is_in(entry, held.instead):
+                # What stood in is refused as well: then there is nothing to stand in.
+                yield place, Quarantined(guilty=held.guilty, instead=None, text=held.text)
 
     def _instead(self, guilty: Entry, before: Entry | None) -> Entry | None:
         """Return the version last accepted by the class, or else by the proxy that refused."""
         resource = guilty.resource
-        view = self._accepted.get(resource.type)
-        accepted = None if view is None else view.get(resource.name)
+        accepted = self._latest_accepted(resource.type, resource.name)
         for entry in (accepted, before):
             if entry is not None and entry.resource.version != resource.version:
                 return entry
+        return None
+
+    def _latest_accepted(self, type_url: TypeUrl, name: str) -> Entry | None:
+        for subscription, view in reversed(self._accepted.get(type_url, {}).items()):
+            if subscription.matches(name):
+                return view.get(name)
         return None
 
     def _dependents(self, bundle: Bundle) -> Iterator[tuple[Place, Quarantined]]:
@@ -145,6 +163,10 @@ def _same(older: Layers, newer: Layers) -> bool:
     if older is newer:
         return True
     return len(older) == len(newer) and all(map(is_, older, newer))
+
+
+def _is_in(entry: Entry, other: Entry) -> bool:
+    return entry.resource == other.resource
 
 
 def _is_same(bundle: Bundle, place: Place, held: Quarantined) -> bool:

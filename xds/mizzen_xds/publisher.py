@@ -174,7 +174,7 @@ class Connection(Member):
         if channel is None or channel.view is None or audience is None:
             return
         if channel.is_settled(channel.view):
-            audience.accept(type_url, channel.view)
+            audience.accept(type_url, channel.view, channel.had.subscription)
 
 
 class Publisher:

@@ -213,6 +213,35 @@ def test_what_was_never_accepted_is_withheld() -> None:
     assert made.publisher.ledger.quarantines()[0].instead is None
 
 
+def test_a_proxy_accepts_no_more_than_it_asks_for() -> None:
+    """One that has all that it wants says nothing of the rest."""
+    made = plane()
+    first = shop(1, route_configuration("81"), host("81/b", domains=["BAD"]))
+    made.publisher.offer(CLASS, first)
+    proxy(made, "asks-for-80-only", bad="BAD")
+    worse = changed(first, listener("more", 81, "81"), host("81/b", domains=["BAD", "too"]))
+    made.publisher.offer(CLASS, worse)
+    one = proxy(made, "asks-for-both", bad="BAD")
+    assert hosts(one) == {"80/a"}
+    assert made.publisher.ledger.quarantines()[0].instead is None
+    assert all(s.is_up_to_date for s in made.publisher.ledger.proxies() if s.node.id == one.node)
+
+
+def test_a_stand_in_that_is_refused_too_is_withheld() -> None:
+    """Another proxy of the class may like neither."""
+    made = plane()
+    first = shop(1, host("80/b", domains=["OLD"]))
+    made.publisher.offer(CLASS, first)
+    proxy(made, "one", bad="NEW")
+    made.publisher.offer(CLASS, changed(first, host("80/b", domains=["NEW"])))
+    refusing = proxy(made, "two", bad="NEW")
+    refusing.drain()
+    assert made.publisher.ledger.quarantines()[0].instead is not None
+    both = proxy(made, "three", bad="OLD")
+    assert hosts(both) == {"80/a"}
+    assert made.publisher.ledger.quarantines()[0].instead is None
+
+
 def test_a_new_version_ends_a_quarantine() -> None:
     """As does the end of the resource."""
     made = plane()
