@@ -1,8 +1,9 @@
 """Diagnostics and acknowledgements in, conditions out: what stands on an object for people to read.
 
 Conditions follow Kubernetes' convention (type, status, reason, message), so that ``kubectl wait`` works on
-them. ``Accepted`` is about what was written: it is valid and what it refers to exists. ``Programmed`` is
-about what became of it: it is live on every proxy that it concerns.
+them. ``Accepted`` is about what was written: it is valid and what it refers to exists. ``Programmed`` is about
+the control plane: what was written is what it serves. ``Live`` is about the proxies: every one that the object
+concerns has acknowledged it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from mizzen.diagnostics import Diagnostic, Severity
+from mizzen.diagnostics import REJECTED, Diagnostic, Severity
 
 ACCEPTED: Final = "Accepted"
 PROGRAMMED: Final = "Programmed"
+LIVE: Final = "Live"
+
+# Of many different complaints the first ones tell enough; a status has to stay readable.
+_COMPLAINTS_SHOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +30,17 @@ class Liveness:
         live: Proxies that have acknowledged all that was made from the object.
         of: Proxies that the object concerns.
         rejected: What Envoy said against it, one text for each different complaint.
+        in_force: What is served was made from what is written now, not from an earlier good version.
+        behind: Replicas of the control plane that do not serve what is written now yet.
+        silent: Replicas of the control plane that do not say how it is with their proxies.
     """
 
     live: int = 0
     of: int = 0
     rejected: tuple[str, ...] = ()
+    in_force: bool = True
+    behind: int = 0
+    silent: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +55,10 @@ class Condition:
 
 def conditions(
     diagnostics: Iterable[Diagnostic], liveness: Liveness
-) -> tuple[Condition, Condition]:
-    """Return an object's two conditions, ``Accepted`` and ``Programmed``."""
+) -> tuple[Condition, Condition, Condition]:
+    """Return an object's three conditions: ``Accepted``, ``Programmed`` and ``Live``."""
     errors = [one for one in diagnostics if one.code.severity is Severity.ERROR]
-    return _accepted(errors), _programmed(liveness)
+    return _accepted(errors), _programmed(liveness), _live(liveness)
 
 
 def _accepted(errors: list[Diagnostic]) -> Condition:
@@ -66,14 +77,43 @@ def _reason(error: Diagnostic) -> str:
 
 
 def _programmed(liveness: Liveness) -> Condition:
+    if (problem := _problem(PROGRAMMED, liveness, "")) is not None:
+        return problem
+    if liveness.behind:
+        message = f"{liveness.behind} {_replicas(liveness.behind)} yet to serve it"
+        return Condition(type=PROGRAMMED, status=False, reason="Pending", message=message)
+    return Condition(type=PROGRAMMED, status=True, reason="Programmed", message="")
+
+
+def _live(liveness: Liveness) -> Condition:
     count = f"live on {liveness.live} of {liveness.of} proxies"
-    if liveness.rejected:
-        message = f"{count}; Envoy rejected it: {'; '.join(liveness.rejected)}"
-        return Condition(type=PROGRAMMED, status=False, reason="Rejected", message=message)
+    if (problem := _problem(LIVE, liveness, count)) is not None:
+        return problem
+    open_ends = []
+    if liveness.behind:
+        open_ends.append(f"{liveness.behind} {_replicas(liveness.behind)} yet to serve it")
+    if liveness.silent:
+        open_ends.append(f"{liveness.silent} {_replicas(liveness.silent)} not said how it is")
+    if open_ends or liveness.live < liveness.of:
+        message = "; ".join((count, *open_ends))
+        return Condition(type=LIVE, status=False, reason="Pending", message=message)
     if liveness.of == 0:
-        return Condition(
-            type=PROGRAMMED, status=True, reason="NoProxies", message="concerns no proxy"
-        )
-    if liveness.live < liveness.of:
-        return Condition(type=PROGRAMMED, status=False, reason="Pending", message=count)
-    return Condition(type=PROGRAMMED, status=True, reason="Live", message=count)
+        return Condition(type=LIVE, status=True, reason="NoProxies", message="concerns no proxy")
+    return Condition(type=LIVE, status=True, reason="Live", message=count)
+
+
+def _problem(of: str, liveness: Liveness, count: str) -> Condition | None:
+    """Return the condition of what will not come into force unless somebody does something."""
+    before = (count,) if count else ()
+    if not liveness.in_force:
+        told = "; ".join((*before, "what is written now is not in force, see Accepted"))
+        return Condition(type=of, status=False, reason="NotAccepted", message=told)
+    if liveness.rejected:
+        shown = "; ".join(liveness.rejected[:_COMPLAINTS_SHOWN])
+        told = "; ".join((*before, f"Envoy rejected it: {shown}. {REJECTED.remedy}"))
+        return Condition(type=of, status=False, reason="Rejected", message=told)
+    return None
+
+
+def _replicas(number: int) -> str:
+    return "replica has" if number == 1 else "replicas have"

@@ -234,5 +234,6 @@ def merge(first: Batch | None, second: Batch) -> Batch:
     return Batch(
         changes={**first.changes, **second.changes},
         diagnostics={**first.diagnostics, **second.diagnostics},
+        versions={**first.versions, **second.versions},
         complete=first.complete or second.complete,
     )

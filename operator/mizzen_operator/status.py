@@ -164,7 +164,7 @@ class MeshStatus:
     ) -> Document:
         read = (*self._read.get(key, ()), *self._linted.get(key, ()))
         rejections = (_rejection(key, text) for text in liveness.rejected)
-        accepted, programmed = conditions(read, liveness)
+        stand = conditions(read, liveness)
         revision = self._changed_in.get(key)
         at = None if revision is None or liveness.live < liveness.of else moments(revision)
         return {
@@ -172,7 +172,7 @@ class MeshStatus:
             "namespace": key.namespace,
             "name": key.name,
             "inForce": key in self._objects,
-            "accepted": accepted.status,
+            "accepted": stand[0].status,
             "conditions": [
                 {
                     "type": condition.type,
@@ -180,7 +180,7 @@ class MeshStatus:
                     "reason": condition.reason,
                     "message": condition.message,
                 }
-                for condition in (accepted, programmed)
+                for condition in stand
             ],
             "programmed": {
                 "live": liveness.live,

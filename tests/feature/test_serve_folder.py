@@ -91,7 +91,7 @@ async def test_an_edit_reaches_the_proxies_and_the_status_says_so(
         )
         assert found["accepted"]
         assert (found["programmed"]["live"], found["programmed"]["of"]) == (1, 1)
-        assert [c["reason"] for c in found["conditions"]] == ["Accepted", "Live"]
+        assert [c["reason"] for c in found["conditions"]] == ["Accepted", "Programmed", "Live"]
 
 
 async def test_the_moment_is_told_only_when_every_proxy_is_there(folder: Path, state: Path) -> None:

@@ -64,8 +64,13 @@ class Batch:
 
     ``complete`` marks the first batch after which the source has told everything it knows; nothing is
     served before.
+
+    ``versions`` are the source's own names for the versions of the objects that the batch speaks of, the same
+    in every process that reads the same source (Kubernetes: ``<uid>/<generation>``). They never enter the
+    World; they come back with what was made of the batch, so that a status says what it is a status of.
     """
 
     changes: Mapping[ObjectKey, Object | None] = field(default_factory=dict)
     diagnostics: Mapping[ObjectKey, tuple[Diagnostic, ...]] = field(default_factory=dict)
+    versions: Mapping[ObjectKey, str] = field(default_factory=dict)
     complete: bool = True
