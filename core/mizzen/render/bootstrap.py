@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
+from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import address_pb2, base_pb2, socket_option_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.metrics.v3 import stats_pb2
@@ -28,6 +29,11 @@ from google.protobuf import json_format
 
 from mizzen.model.meta import NO_LABELS, Labels, label
 from mizzen.names import DEFAULT_DOMAIN, DEFAULT_REGISTRY
+from mizzen.render.application import (
+    Application,
+    application_clusters,
+    application_listener,
+)
 from mizzen.render.control_plane import (
     ControlPlane,
     Endpoint,
@@ -109,11 +115,16 @@ class BootstrapConfig:
     Attributes:
         mark: A firewall mark on everything that Envoy opens, for where capture cannot tell it by its
             uid; 0 for none.
+        application: What is open on 15020 of the application that Envoy stands before; None for a proxy
+            that has none.
+        bind: Where the static listeners are; ``::`` in a pod whose address is IPv6.
     """
 
     node: Node
     control_plane: ControlPlane
     mark: int = 0
+    application: Application | None = None
+    bind: str = _ANY_ADDRESS
     admin_port: int = ADMIN_PORT
     readiness_port: int = READINESS_PORT
     prometheus_port: int = PROMETHEUS_PORT
@@ -121,8 +132,16 @@ class BootstrapConfig:
 
 def bootstrap_text(config: BootstrapConfig) -> str:
     """Return the bootstrap as JSON (which is YAML too), the same text for equal values."""
-    message = json_format.MessageToDict(bootstrap(config), preserving_proto_field_name=True)
-    return json.dumps(message, indent=2, sort_keys=True) + "\n"
+    return json.dumps(_as_json(config), indent=2, sort_keys=True) + "\n"
+
+
+def bootstrap_line(config: BootstrapConfig) -> str:
+    """Return the same on one line, as an argument of Envoy's."""
+    return json.dumps(_as_json(config), separators=(",", ":"), sort_keys=True)
+
+
+def _as_json(config: BootstrapConfig) -> object:
+    return json_format.MessageToDict(bootstrap(config), preserving_proto_field_name=True)
 
 
 def bootstrap(config: BootstrapConfig) -> bootstrap_pb2.Bootstrap:
@@ -132,14 +151,8 @@ def bootstrap(config: BootstrapConfig) -> bootstrap_pb2.Bootstrap:
         admin=bootstrap_pb2.Admin(address=address(_LOOPBACK, config.admin_port)),
         dynamic_resources=dynamic_resources(config.control_plane),
         static_resources=bootstrap_pb2.Bootstrap.StaticResources(
-            listeners=[
-                _forward("readiness", config.readiness_port, "/healthz/ready", "/ready"),
-                _forward("prometheus", config.prometheus_port, *["/stats/prometheus"] * 2),
-            ],
-            clusters=[
-                static_cluster(_ADMIN_CLUSTER, Endpoint(host=_LOOPBACK, port=config.admin_port)),
-                *control_plane_clusters(config.control_plane),
-            ],
+            listeners=_listeners(config),
+            clusters=_clusters(config),
         ),
         cluster_manager=_cluster_manager(config.mark),
         stats_config=_stats_config(),
@@ -149,6 +162,26 @@ def bootstrap(config: BootstrapConfig) -> bootstrap_pb2.Bootstrap:
         layered_runtime=_runtime(),
         overload_manager=_overload_manager(),
     )
+
+
+def _listeners(config: BootstrapConfig) -> list[listener_pb2.Listener]:
+    ready = Endpoint(host=config.bind, port=config.readiness_port)
+    statistics = Endpoint(host=config.bind, port=config.prometheus_port)
+    own = [
+        _forward("readiness", ready, "/healthz/ready", "/ready"),
+        _forward("prometheus", statistics, *["/stats/prometheus"] * 2),
+    ]
+    if config.application is None:
+        return own
+    return [*own, application_listener(config.application, config.bind, _ADMIN_CLUSTER)]
+
+
+def _clusters(config: BootstrapConfig) -> list[cluster_pb2.Cluster]:
+    own = [
+        static_cluster(_ADMIN_CLUSTER, Endpoint(host=_LOOPBACK, port=config.admin_port)),
+        *control_plane_clusters(config.control_plane),
+    ]
+    return own if config.application is None else [*own, *application_clusters(config.application)]
 
 
 def _node(node: Node) -> base_pb2.Node:
@@ -174,7 +207,7 @@ def _node(node: Node) -> base_pb2.Node:
     return message
 
 
-def _forward(name: str, port: int, path: str, admin_path: str) -> listener_pb2.Listener:
+def _forward(name: str, where: Endpoint, path: str, admin_path: str) -> listener_pb2.Listener:
     """Return a listener that answers one path out of the admin interface, and nothing else of it."""
     route = route_components_pb2.Route(
         match=route_components_pb2.RouteMatch(path=path),
@@ -197,7 +230,7 @@ def _forward(name: str, port: int, path: str, admin_path: str) -> listener_pb2.L
     )
     return listener_pb2.Listener(
         name=name,
-        address=address(_ANY_ADDRESS, port),
+        address=address(where.host, where.port),
         filter_chains=[listener_components_pb2.FilterChain(filters=[network_filter])],
     )
 

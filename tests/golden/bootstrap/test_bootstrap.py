@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from mizzen.model.meta import labels
 from mizzen.model.proxy import ProxyKind, parse_node_id
-from mizzen.render.bootstrap import BootstrapConfig, Locality, Node, bootstrap_text
+from mizzen.render.application import (
+    Application,
+    GrpcCheck,
+    HttpCheck,
+    Metrics,
+    TcpCheck,
+)
+from mizzen.render.bootstrap import (
+    BootstrapConfig,
+    Locality,
+    Node,
+    bootstrap_line,
+    bootstrap_text,
+)
 from mizzen.render.control_plane import Endpoint, Plaintext, SvidOverTls, TokenOverTls
 from mizzen_cli.demo.proxies import envoy_binary
 
@@ -73,10 +87,50 @@ def _plain_and_marked(_folder: str) -> BootstrapConfig:
     return BootstrapConfig(node=_SIDECAR, control_plane=plain, mark=1337)
 
 
+_INTERVAL: Final = datetime.timedelta(seconds=10)
+_TIMEOUT: Final = datetime.timedelta(seconds=1)
+
+
+def _with_application(_folder: str) -> BootstrapConfig:
+    health = "/app-health/app"
+    application = Application(
+        host="10.44.0.31",
+        checks=(
+            HttpCheck(path=f"{health}/livez", port=8080, target="/live?full=1", timeout=_TIMEOUT),
+            HttpCheck(path=f"{health}/readyz", port=8443, tls=True, keeps_host=True),
+            TcpCheck(path="/app-health/db/livez", port=5432, interval=_INTERVAL, timeout=_TIMEOUT),
+            GrpcCheck(
+                path="/app-health/api/readyz",
+                port=9000,
+                service="shop.Reviews",
+                interval=_INTERVAL,
+                timeout=_TIMEOUT,
+            ),
+        ),
+        metrics=Metrics(port=8080, path="/metrics"),
+        linger=datetime.timedelta(seconds=5),
+        quits=True,
+    )
+    plain = Plaintext(endpoint=Endpoint(host="127.0.0.1", port=15010))
+    return BootstrapConfig(node=_SIDECAR, control_plane=plain, application=application)
+
+
+def _on_ipv6(_folder: str) -> BootstrapConfig:
+    check = HttpCheck(path="/app-health/app/livez", port=8080)
+    return BootstrapConfig(
+        node=_SIDECAR,
+        control_plane=Plaintext(endpoint=Endpoint(host="127.0.0.1", port=15010)),
+        application=Application(host="fd00::31", source="::6", checks=(check,)),
+        bind="::",
+    )
+
+
 _CASES: Final[dict[str, Callable[[str], BootstrapConfig]]] = {
     "token": _with_token,
     "svid": _with_svid,
     "plaintext-marked": _plain_and_marked,
+    "application": _with_application,
+    "ipv6": _on_ipv6,
 }
 
 
@@ -131,6 +185,14 @@ def test_envoy_accepts_the_bootstrap(case: str, folder: Path, tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert "deprecated" not in done.stderr
+
+
+def test_the_bootstrap_fits_on_a_line() -> None:
+    """As an argument of Envoy's it says the same."""
+    config = _with_application(_FOLDER)
+    line = bootstrap_line(config)
+    assert "\n" not in line
+    assert json.loads(line) == json.loads(bootstrap_text(config))
 
 
 def test_the_control_plane_reads_the_node_id_as_it_was_meant() -> None:
