@@ -7,7 +7,14 @@ from typing import Final
 
 import pytest
 
-from mizzen.capture import CaptureConfig, Family, Mark, restore_text
+from mizzen.capture import (
+    CaptureConfig,
+    Family,
+    Interception,
+    Mark,
+    restore_text,
+)
+from mizzen_operator.inject.script import capture_script
 
 _HERE: Final = Path(__file__).parent
 
@@ -23,6 +30,13 @@ _CASES: Final = {
         exclude_outbound_ports=(3306,),
         exclude_outbound_cidrs=("169.254.169.254/32", "fd00:ec2::254/128"),
     ),
+    "transparent": CaptureConfig(
+        interception=Interception.TPROXY, exclude_inbound_ports=(22,), exclude_interfaces=("net1",)
+    ),
+    "interfaces": CaptureConfig(exclude_interfaces=("net1",), reroute_interfaces=("vm0",)),
+    "dns": CaptureConfig(dns=True),
+    "included-groups": CaptureConfig(include_owner_groups=("app", "1001")),
+    "excluded-groups": CaptureConfig(exclude_owner_groups=("backup", "0")),
     "some-outbound": CaptureConfig(
         include_outbound_cidrs=("10.96.0.0/12", "fd00::/8"), include_outbound_ports=(443,)
     ),
@@ -58,3 +72,24 @@ def test_what_is_no_network_is_refused() -> None:
     """A destination that is no CIDR raises before any rule is loaded."""
     with pytest.raises(ValueError, match="nonsense"):
         restore_text(CaptureConfig(exclude_outbound_cidrs=("nonsense",)), Family.V4)
+
+
+@pytest.mark.parametrize("name", ["eth0'; reboot; '", "net1\n-A OUTPUT -j ACCEPT", "-j", ""])
+def test_what_is_no_name_is_refused(name: str) -> None:
+    """A name comes from whoever may write a pod; it can neither add a rule nor a command."""
+    for config in (
+        CaptureConfig(exclude_interfaces=(name,)),
+        CaptureConfig(include_owner_groups=(name,)),
+    ):
+        with pytest.raises(ValueError, match="is not the name"):
+            restore_text(config, Family.V4)
+
+
+@pytest.mark.parametrize("case", ["default", "transparent"])
+def test_the_script_is_the_one_that_was_reviewed(case: str, update_golden: bool) -> None:
+    """The init container's program holds the rules of both families, and routes where they need them."""
+    file = _HERE / f"{case}.sh"
+    text = capture_script(_CASES[case])
+    if update_golden:
+        file.write_text(text, encoding="ascii")
+    assert text == file.read_text(encoding="ascii")
