@@ -408,3 +408,19 @@ def test_what_is_read_twice_is_one_dependency() -> None:
     db.commit([(NUMBER, "a", 2)])
     assert squared(db, "a") == 16
     assert RUNS == ["double a"]
+
+
+@query
+def first_member(db: Database, key: str) -> int:
+    return member(db, ("all", key))
+
+
+def test_a_member_that_somebody_reads_already_joins_without_being_made_again() -> None:
+    """What is known of a new member when it joins is taken as it is."""
+    db = _three()
+    db.commit([(NUMBER, "d", 3)])
+    assert first_member(db, "d") == 1
+    RUNS.clear()
+    db.commit([(NAMES, "all", frozenset("abcd"))])
+    assert doubled_total(db, "all") == 14
+    assert "member d" not in RUNS

@@ -127,9 +127,9 @@ class Channel:
     """The state of one type on one stream."""
 
     __slots__ = (
-        "_clean",
         "answered",
         "claimed",
+        "clean",
         "had",
         "initial",
         "nonce",
@@ -161,7 +161,8 @@ class Channel:
         # Versions of this view that the client refused: whatever else goes wrong, they are not sent in
         # a circle.
         self.refused: dict[str, str] = {}
-        self._clean: Had | None = None
+        # What it had when everything of its view was sent.
+        self.clean: Had | None = None
 
     def aim(self, view: View) -> None:
         """Have the client brought to a view; with a new one, what was refused may be tried again."""
@@ -172,7 +173,7 @@ class Channel:
 
     def is_clean(self, view: View) -> bool:
         """Tell whether everything of the view was sent, as far as it is to be sent at all."""
-        return self.had.view is view and self._clean is self.had
+        return self.had.view is view and self.clean is self.had
 
     def is_settled(self, view: View) -> bool:
         """Tell whether everything of the view was sent and answered."""
@@ -235,7 +236,7 @@ class Channel:
         if had.view is not view or had.apart or had.owed:
             staying = self._lingering(view) if had.lingering else NONE_APART
             self.had = Had(view, had.subscription, self._withheld(view), NO_NAMES, staying)
-        self._clean = self.had
+        self.clean = self.had
 
     def send(
         self,
@@ -256,7 +257,7 @@ class Channel:
             apart = {**apart, **{n: before.get(n) for n in later if n not in before.owed}}
         self.had = Had(view, before.subscription, apart, before.owed & later, staying)
         if not parts:
-            self._clean = None if held else self.had
+            self.clean = None if held else self.had
             return None
         self.queue = parts[1:]
         return parts[0]
@@ -274,7 +275,7 @@ class Channel:
         gone = frozenset(names)
         lingering = {name: was for name, was in self.had.lingering.items() if name not in gone}
         self.had = self.had._replace(lingering=lingering)
-        self._clean = self.had
+        self.clean = self.had
 
     def recall(self, names: Iterable[str]) -> None:
         """Take note that these of the lingering resources are to be taken away without delay."""

@@ -81,7 +81,11 @@ def _missing(
     missing = _unacknowledged(clusters, view, shared, required)
     if missing != required:
         missing |= _without_endpoints(stream, shared, required)
-    return frozenset(name for name in missing if view.get(name) is not None)
+    if not missing:
+        return NO_NAMES
+    if view.overrides:
+        return frozenset(name for name in missing if view.get(name) is not None)
+    return missing.difference(shared.missing(view.layers, missing))
 
 
 def _unacknowledged(

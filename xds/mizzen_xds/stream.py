@@ -223,8 +223,9 @@ class Stream:
             if channel.unanswered is not None:
                 is_settled = False
                 continue
-            if channel.is_clean(view) and not channel.had.lingering:
-                # What nearly all types of nearly all streams are at any time.
+            had = channel.had
+            if had is channel.clean and had.view is view and not had.lingering:
+                # What nearly all types of nearly all streams are at any time; a call would cost more.
                 continue
             if self._is_early(channel):
                 continue
@@ -399,11 +400,13 @@ class Stream:
 
         Of what a client keeps in place of a withheld resource nobody knows where it routes to.
         """
-        is_unknown = any(ch.had.apart for ch in self._ordered if ch.type in _ROUTING)
         lingering: dict[TypeUrl, tuple[str, ...]] = {}
         for channel in self._ordered:
+            if not channel.had.lingering:
+                continue
             names = frozenset(channel.had.lingering)
-            if names and channel.type in (TypeUrl.CLUSTER, TypeUrl.ENDPOINT):
+            if channel.type in (TypeUrl.CLUSTER, TypeUrl.ENDPOINT):
+                is_unknown = any(ch.had.apart for ch in self._ordered if ch.type in _ROUTING)
                 names = NO_NAMES if is_unknown else names - self._standing_in()
             if names:
                 lingering[channel.type] = tuple(sorted(names))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mizzen.model.meta import NO_LABELS, Labels
@@ -70,6 +70,14 @@ class ProxyClass:
     kind: ProxyKind
     scope: Scope
     workload: Workload
+    # Every change looks every class up several times, and a hash of all its labels takes microseconds.
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.kind, self.scope, self.workload)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 def parse_node_id(node_id: str) -> tuple[ProxyKind, str, str, str]:
