@@ -83,6 +83,11 @@ class Table(Mapping[str, Entry]):
         self._lineage = _Lineage()
         self._step = 0
 
+    @property
+    def family(self) -> object:
+        """What this table has in common with those that it tells its changes from without comparing."""
+        return self._lineage
+
     def updated(self, changes: Mapping[str, Entry | None]) -> Table:
         """Return the table with entries set, or removed where ``None``; itself when nothing differs."""
         real = {name: entry for name, entry in changes.items() if self._entries.get(name) != entry}

@@ -100,7 +100,17 @@ class Convergence:
 class Member:
     """What the ledger reads of a connection; the publisher keeps it."""
 
-    __slots__ = ("audience", "class_key", "connected_at", "identity", "node", "revision", "stream")
+    __slots__ = (
+        "audience",
+        "behind_since_s",
+        "class_key",
+        "connected_at",
+        "identity",
+        "node",
+        "revision",
+        "stream",
+        "took_s",
+    )
 
     def __init__(
         self, stream: Stream, node: NodeInfo, identity: SpiffeId, connected_at: datetime
@@ -112,6 +122,9 @@ class Member:
         self.class_key: Hashable | None = None
         self.audience: Audience | None = None
         self.revision: int | None = None
+        # Since when it is to have what it has not, and how long it took to get it the last time.
+        self.behind_since_s: float | None = None
+        self.took_s = 0.0
 
 
 class Ledger:
@@ -149,6 +162,10 @@ class Ledger:
     def convergences(self) -> tuple[Convergence, ...]:
         """The latest revisions that came to be in force everywhere, the oldest first."""
         return tuple(self._convergences)
+
+    def members(self) -> Iterable[Member]:
+        """Return the connected proxies as they are at this moment, in no order."""
+        return self._members()
 
     def proxies(self) -> tuple[ProxyState, ...]:
         """Return the connected proxies in order of their ids."""

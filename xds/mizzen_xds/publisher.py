@@ -86,7 +86,7 @@ class _Class:
 class Connection(Member):
     """One stream of one proxy, between the server that carries it and the publisher that fills it."""
 
-    __slots__ = ("_acknowledged", "_publisher", "_send", "_since_s", "dialect")
+    __slots__ = ("_acknowledged", "_publisher", "_send", "dialect")
 
     def __init__(
         self,
@@ -102,7 +102,6 @@ class Connection(Member):
         self.dialect = dialect
         self._publisher = publisher
         self._send = send
-        self._since_s: float | None = None
         self._acknowledged: list[TypeUrl] = []
 
     def receive(self, *raw: bytes) -> None:
@@ -144,8 +143,8 @@ class Connection(Member):
         if target is None:
             return
         self.stream.offer(target)
-        if self._since_s is None:
-            self._since_s = now_s
+        if self.behind_since_s is None:
+            self.behind_since_s = now_s
         self.push(now_s)
 
     def push(self, now_s: float) -> None:
@@ -165,7 +164,9 @@ class Connection(Member):
         self._publisher.disconnect(self)
 
     def _converged(self, now_s: float) -> None:
-        since, self._since_s = self._since_s, None
+        since, self.behind_since_s = self.behind_since_s, None
+        if since is not None:
+            self.took_s = now_s - since
         if self in self._publisher.lagging:
             self._publisher.caught_up(self, since, now_s)
 
