@@ -6,7 +6,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export PYTHONHASHSEED ?= $(shell od -An -N2 -tu2 /dev/urandom | tr -d ' ')
 
 help: ## say what each target is for (the default)
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
 
 demo: $(VENV)/.installed debian ## a whole mesh on this machine, without root: make demo [STAY=1]
 	@$(VENV)/bin/mizzen demo $(if $(STAY),--stay)
@@ -18,10 +18,13 @@ check: $(VENV)/.installed ## format, lint, types, layers and unit tests, in unde
 	@.ci/check $(VENV)/bin
 
 golden: $(VENV)/.installed ## rewrite the goldens from what the compiler gives now; review the diff as code
-	@$(PYTEST) tests/golden --update-golden && git --no-pager diff --stat -- tests/golden
+	@$(PYTEST) tests/golden tests/chart --update-golden && git --no-pager diff --stat -- tests/golden tests/chart
 
 bench: $(VENV)/.installed ## measure against the promised figures; results are kept in bench/results/
 	@$(VENV)/bin/python -m bench.run $(ARGS)
+
+images: ## build the images of the operator and the init container (needs Docker; CONTAINER=podman serves)
+	@.ci/images
 
 lock: ## resolve the requirements anew and write them with their hashes (needs uv)
 	@.ci/lock
@@ -32,5 +35,5 @@ $(VENV)/.installed: requirements/dev.txt
 debian:
 	@.ci/debian iptables iproute2 uidmap || true
 
-.PHONY: help demo test check golden bench lock debian
+.PHONY: help demo test check golden bench images lock debian
 .DEFAULT_GOAL := help

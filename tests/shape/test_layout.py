@@ -27,6 +27,7 @@ _TOP_LEVEL: Final = frozenset(
         "crds",
         "docs",
         "e2e",
+        "images",
         "operator",
         "pyproject.toml",
         "requirements",

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.repository import ROOT
 
-_LOCKS: Final = ("run.txt", "dev.txt")
+_LOCKS: Final = ("run.txt", "operator.txt", "build.txt", "dev.txt")
 _RULE_CODE: Final = re.compile(r'^\s*"[A-Z]+[0-9]*",?')
 _REASON: Final = re.compile(r"#\s*\w+")
 
@@ -48,12 +48,16 @@ def test_the_lock_has_all_that_the_project_asks_for() -> None:
     ]
     tools = project["dependency-groups"]["dev"]
     assert _names(asked) <= _names(_entries("run.txt"))
+    watching = project["project"]["optional-dependencies"]["kube"]
+    assert _names([*asked, *watching]) <= _names(_entries("operator.txt"))
     assert _names([*asked, *extras, *tools]) <= _names(_entries("dev.txt"))
 
 
-def test_both_locks_agree() -> None:
-    """What is tested is what is run: each requirement of the control plane has the same files in both."""
-    assert set(_entries("run.txt")) <= set(_entries("dev.txt"))
+def test_all_locks_agree() -> None:
+    """What is tested is what is run: each requirement has the same files in every lock."""
+    assert set(_entries("run.txt")) <= set(_entries("operator.txt"))
+    assert set(_entries("operator.txt")) <= set(_entries("dev.txt"))
+    assert set(_entries("build.txt")) <= set(_entries("dev.txt"))
 
 
 def test_protobuf_classes_are_pinned_exactly() -> None:
