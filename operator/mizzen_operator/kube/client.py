@@ -14,7 +14,7 @@ import aiohttp
 from mizzen_operator.kube import connection as connections
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from mizzen_operator.kube.connection import Connection
@@ -176,9 +176,15 @@ class ApiClient:
 
 
 def open_session(
-    connection: Connection, *, timeout: aiohttp.ClientTimeout | None = None
+    connection: Connection,
+    *,
+    timeout: aiohttp.ClientTimeout | None = None,
+    on_request: Callable[[str, str, Mapping[str, str]], None] | None = None,
 ) -> aiohttp.ClientSession:
-    """Return a session that shows at each request who we are now."""
+    """Return a session that shows at each request who we are now.
+
+    ``on_request`` is told the method, the path and the parameters of each.
+    """
 
     async def authorise(
         request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -186,6 +192,8 @@ def open_session(
         header = connection.header()
         if header:
             request.headers["Authorization"] = header
+        if on_request is not None:
+            on_request(request.method, request.url.path, request.url.query)
         return await handler(request)
 
     return aiohttp.ClientSession(

@@ -28,17 +28,28 @@ def path(
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A kind as the API server names it; ``group`` is empty for the core."""
+    """A kind as the API server names it; ``group`` is empty for the core.
+
+    ``fields`` and ``labels`` are selectors of those of its objects that have to do with a mesh.
+    """
 
     kind: str
     group: str
     plural: str
     versions: tuple[str, ...] = ("v1",)
+    fields: str = ""
+    labels: str = ""
 
     @property
     def api_version(self) -> str:
         """The version that we prefer."""
         return f"{self.group}/{self.versions[0]}" if self.group else self.versions[0]
+
+    @property
+    def selectors(self) -> dict[str, str]:
+        """The parameters by which an API server tells of those objects alone."""
+        both = {"fieldSelector": self.fields, "labelSelector": self.labels}
+        return {name: selector for name, selector in both.items() if selector}
 
     def path(self, namespace: str | None = None, name: str | None = None) -> str:
         """Return the path of its collection, or of one object."""
@@ -47,16 +58,21 @@ class Resource:
 
 _NETWORKING: Final = "networking.istio.io"
 _SECURITY: Final = "security.istio.io"
+_DISCOVERY: Final = "discovery.k8s.io"
+_ALIVE: Final = "status.phase!=Succeeded,status.phase!=Failed"
 
-RESOURCES: Final = (
+# The name of the ConfigMap in every namespace by which workloads believe the mesh's certificates.
+ROOTS_CONFIG_MAP: Final = "mizzen-ca-root-cert"
+
+# What is watched. Secrets are not: those that something refers to are fetched, one by one.
+WATCHED: Final = (
     Resource("Namespace", "", "namespaces"),
     Resource("Node", "", "nodes"),
     Resource("Service", "", "services"),
-    Resource("EndpointSlice", "discovery.k8s.io", "endpointslices"),
-    Resource("Pod", "", "pods"),
+    Resource("EndpointSlice", _DISCOVERY, "endpointslices", labels="kubernetes.io/service-name"),
+    Resource("Pod", "", "pods", fields=_ALIVE),
     Resource("ServiceAccount", "", "serviceaccounts"),
-    Resource("ConfigMap", "", "configmaps"),
-    Resource("Secret", "", "secrets"),
+    Resource("ConfigMap", "", "configmaps", fields=f"metadata.name={ROOTS_CONFIG_MAP}"),
     Resource("VirtualService", _NETWORKING, "virtualservices"),
     Resource("DestinationRule", _NETWORKING, "destinationrules"),
     Resource("Gateway", _NETWORKING, "gateways"),
@@ -65,5 +81,18 @@ RESOURCES: Final = (
     Resource("PeerAuthentication", _SECURITY, "peerauthentications"),
     Resource("AuthorizationPolicy", _SECURITY, "authorizationpolicies"),
 )
+SECRETS: Final = Resource("Secret", "", "secrets")
 
+RESOURCES: Final = (*WATCHED, SECRETS)
 RESOURCE_OF: Final[Mapping[str, Resource]] = {resource.kind: resource for resource in RESOURCES}
+
+
+# What people write to steer the mesh.
+STEERING_KINDS: Final = frozenset(
+    resource.kind for resource in WATCHED if resource.group in (_NETWORKING, _SECURITY)
+)
+
+
+def is_steering(kind: str) -> bool:
+    """Tell whether objects of a kind are what people write to steer the mesh."""
+    return kind in STEERING_KINDS

@@ -1,0 +1,177 @@
+"""Watching by kopf: every change of the watched kinds, as it happens; the only file that knows kopf.
+
+Only ``kopf.on.event`` is used: the handlers of higher levels write annotations and finalizers into
+users' objects. What kopf does for those handlers at each event, and keeps for them of each object, is
+left out: with it a cluster of 6,500 objects costs 8 s of processor and 100 MB, without it 2 s and 25 MB.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
+from typing_extensions import override
+
+from mizzen_operator.kube.client import open_session
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    import aiohttp
+
+    from mizzen_operator.kube.connection import Connection
+    from mizzen_operator.kube.paths import Resource
+
+# A page of 500 pods takes 10 MB while it is read.
+_PAGE: Final = 500
+# Each object's worker is kept this long for its next event; at a start, when every object has its
+# first, a second of that is as many megabytes as there are thousands of objects.
+_IDLE_SECONDS: Final = 0.1
+# An outage ends when it ends: waiting ever longer between attempts would add to it.
+_RETRY_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """Who is told of what a watch sees; called in the loop that the watch runs in.
+
+    Attributes:
+        on_change: An object is there, or has changed.
+        on_gone: An object is gone.
+        on_list: A kind is being listed, by its plural: what the watch has missed until now, it has
+            missed for good.
+        on_trouble: Something went wrong that the watch itself mends.
+    """
+
+    on_change: Callable[[dict[str, Any]], None]
+    on_gone: Callable[[dict[str, Any]], None]
+    on_list: Callable[[str], None]
+    on_trouble: Callable[[str], None]
+
+
+async def watch(
+    connection: Connection,
+    resources: Iterable[Resource],
+    watcher: Watcher,
+    stop: asyncio.Event,
+) -> None:
+    """Watch until told to stop. Raises whatever ends a watch that cannot go on."""
+    _route_logs(watcher.on_trouble)
+    kinds = tuple(resources)
+    await kopf.operator(
+        registry=_registry(connection, kinds, watcher),
+        settings=_settings(kinds),
+        memories=_NoMemories(),
+        clusterwide=True,
+        standalone=True,
+        stop_flag=stop,
+    )
+
+
+def _registry(
+    connection: Connection, kinds: tuple[Resource, ...], watcher: Watcher
+) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+    plurals = frozenset(kind.plural for kind in kinds)
+
+    def on_request(method: str, path: str, query: Mapping[str, str]) -> None:
+        plural = path.rpartition("/")[2]
+        if method == "GET" and "watch" not in query and plural in plurals:
+            watcher.on_list(plural)
+
+    async def login(**_: object) -> kopf.AiohttpSession:
+        session: aiohttp.ClientSession = open_session(connection, on_request=on_request)
+        return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
+
+    # A coroutine, though it waits for nothing: kopf calls plain functions in threads.
+    async def on_event(event: Mapping[str, Any], **_: object) -> None:
+        tell = watcher.on_gone if event["type"] == "DELETED" else watcher.on_change
+        tell(event["object"])
+
+    kopf.on.login(registry=registry, errors=kopf.ErrorsMode.TEMPORARY)(login)
+    for kind in kinds:
+        kopf.on.event(*_selector(kind), registry=registry)(on_event)
+    return registry
+
+
+def _selector(kind: Resource) -> tuple[str, ...]:
+    """Return a kind as kopf selects it: of a group that is not the core's, in the version it prefers."""
+    return (kind.group, kind.plural) if kind.group else ("", "v1", kind.plural)
+
+
+def _settings(kinds: tuple[Resource, ...]) -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    # Which kinds there are is looked after by the source, without a copy of every CRD in the cluster.
+    settings.scanning.disabled = True
+    settings.queueing.idle_timeout = _IDLE_SECONDS
+    settings.queueing.error_delays = (_RETRY_SECONDS,)
+    settings.networking.error_backoffs = _Forever()
+    settings.watching.chunk_size = _PAGE
+    settings.persistence.diffbase_storage = _NoDifferences()
+    settings.process.ultimate_exiting_timeout = None
+    for kind in kinds:
+        selected = (kind.group, kind.versions[0], kind.plural)
+        if kind.fields:
+            settings.watching.field_selectors[selected] = kind.fields
+        if kind.labels:
+            settings.watching.label_selectors[selected] = kind.labels
+    return settings
+
+
+class _Forever:
+    """Pauses between attempts, without an end."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.repeat(_RETRY_SECONDS)
+
+
+class _NoDifferences(kopf.DiffBaseStorage):
+    """Compares nothing: a deep copy of every object at every event serves handlers that we have none of."""
+
+    @override
+    def build(self, *, body: object, extra_fields: object = None) -> Any:
+        return {}
+
+    @override
+    def fetch(self, *, body: object) -> None:
+        return None
+
+    @override
+    def store(self, *, body: object, patch: object, essence: object) -> None:
+        raise AssertionError("nothing is ever written into a user's object")
+
+
+class _NoMemories(ResourceMemories):
+    """Remembers nothing of any object between its events."""
+
+    @override
+    async def recall(self, raw_body: Any, **options: Any) -> ResourceMemory:
+        return await super().recall(raw_body, **{**options, "ephemeral": True})
+
+
+class _Route(logging.Handler):
+    """Hands warnings of kopf's to our own log."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        # Signals are the composition root's, and so it has to be.
+        if not message.startswith("OS signals are ignored"):
+            self._tell(message)
+
+
+def _route_logs(tell: Callable[[str], None]) -> None:
+    logger = logging.getLogger("kopf")
+    logger.handlers = [_Route(tell)]
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False

@@ -1,0 +1,325 @@
+"""A Kubernetes API server as a source: one list of everything, then every change as it happens.
+
+The list is our own, read page by page; when it is through, the first batch is complete. Then kopf
+watches. kopf begins with a list too, which is passed over object by object because nothing in it is
+new, and costs 2 s of processor that nobody waits for.
+
+**What vanishes while nobody watches.** kopf 1.45 never tells of an object that was deleted while its
+watch was broken, which is every time the server answers «410 Gone». So each time kopf lists a kind, and
+every ten minutes, the keys of that kind are listed and held against those that are known.
+
+Everything here runs in a thread with an event loop of its own: parsing takes the processor, and streams
+to proxies must not wait for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from mizzen_operator.kube.client import ApiClient, ApiError, NotFoundError
+from mizzen_operator.kube.paths import SECRETS, WATCHED
+from mizzen_operator.sources.objects import Objects, key_of, secret_key, together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from mizzen.model.world import Batch
+    from mizzen_operator.kube.connection import Connection
+    from mizzen_operator.kube.paths import Resource
+    from mizzen_operator.logs import Log
+    from mizzen_operator.sources.objects import Raw, SecretName
+
+_SWEEP_SECONDS: Final = 600.0
+# How long after the last page of a list of kopf's the sweep begins: what it has just told is known then.
+_AFTER_LIST_SECONDS: Final = 0.5
+_RETRY_SECONDS: Final = 1.0
+# How soon a kind is noticed whose CRD comes after us.
+_LOOK_SECONDS: Final = 5.0
+# Secrets are not watched, since that would show us all of them: this is how soon a new key is used.
+_SECRETS_SECONDS: Final = 30.0
+# Troubles that follow each other more closely are one.
+_SILENCE_SECONDS: Final = 30.0
+
+
+class KubeSource:
+    """The objects of one cluster. ``swept`` and ``relists`` count for the metrics."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        log: Log,
+        *,
+        resources: tuple[Resource, ...] = WATCHED,
+        sweep_seconds: float = _SWEEP_SECONDS,
+    ) -> None:
+        self._connection = connection
+        self._log = log
+        self._resources = resources
+        self._sweep_seconds = sweep_seconds
+        self.sweeps_total = 0
+        self.swept_objects_total = 0
+        self.restarts_total = 0
+
+    async def run(self, deliver: Callable[[Batch], None]) -> None:
+        """Deliver everything there is, and then each change, until cancelled."""
+        thread = _Thread(self, self._connection, self._log, self._resources, deliver)
+        working = asyncio.ensure_future(asyncio.to_thread(thread.work, self._sweep_seconds))
+        try:
+            await asyncio.shield(working)
+        finally:
+            thread.stop()
+            await asyncio.wait([working])
+
+
+class _Thread:
+    """What runs in the source's thread."""
+
+    def __init__(
+        self,
+        source: KubeSource,
+        connection: Connection,
+        log: Log,
+        resources: tuple[Resource, ...],
+        deliver: Callable[[Batch], None],
+    ) -> None:
+        self._source = source
+        self._connection = connection
+        self._log = log
+        self._resources = resources
+        self._deliver = deliver
+        self._objects = Objects()
+        self._served: tuple[Resource, ...] = ()
+        # Which kinds are to be swept, and from when on.
+        self._due: dict[str, float] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._is_stopping = False
+        self._referred = asyncio.Event()
+        self._told_at = float("-inf")
+
+    def work(self, sweep_seconds: float) -> None:
+        """Run until stopped; called in the thread."""
+        try:
+            asyncio.run(self._run(sweep_seconds))
+        except asyncio.CancelledError:
+            if not self._is_stopping:
+                raise
+
+    def stop(self) -> None:
+        """Have it end; from another thread."""
+        self._is_stopping = True
+        if self._loop is not None and self._main is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._main.cancel)
+
+    async def _run(self, sweep_seconds: float) -> None:
+        self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
+        if self._is_stopping:
+            return
+        async with ApiClient(self._connection) as client, asyncio.TaskGroup() as group:
+            await self._load(client)
+            group.create_task(self._keep_watching(client))
+            group.create_task(self._keep_sweeping(client, sweep_seconds))
+            group.create_task(self._keep_secrets(client))
+
+    # The list of everything
+
+    async def _load(self, client: ApiClient) -> None:
+        """Deliver everything there is as one complete batch."""
+        batches: list[Batch] = []
+        for resource in self._resources:
+            if await self._load_kind(client, resource, batches):
+                self._served = (*self._served, resource)
+        await self._fetch_secrets(client, batches.append)
+        self._deliver(together(batches, complete=True))
+
+    async def _load_kind(self, client: ApiClient, resource: Resource, batches: list[Batch]) -> bool:
+        """List a kind, trying until it works; False where the server does not have it."""
+        while True:
+            try:
+                async for page in client.pages(resource.path(), resource.selectors):
+                    batches += filter(None, map(self._objects.take, _typed(page, resource)))
+            except NotFoundError:
+                return False
+            except ApiError as error:
+                self._log.warning("cannot list", kind=resource.kind, reason=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return True
+
+    # The watch
+
+    async def _keep_watching(self, client: ApiClient) -> None:
+        """Watch the kinds that there are; begin anew when a kind comes, or a watch cannot go on."""
+        while True:
+            missing = [kind for kind in self._resources if kind not in self._served]
+            stop = asyncio.Event()
+            async with asyncio.TaskGroup() as group:
+                looking = group.create_task(self._await_kind(client, missing, stop))
+                await self._watch(stop)
+                looking.cancel()
+            self._source.restarts_total += 1
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        with _without("kubernetes"):
+            from mizzen_operator.kube.watching import Watcher, watch  # noqa: PLC0415  # heavy
+
+        watcher = Watcher(
+            on_change=self._take,
+            on_gone=self._remove,
+            on_list=self._schedule,
+            on_trouble=self._tell,
+        )
+        began = time.monotonic()
+        try:
+            await watch(self._connection, self._served, watcher, stop)
+        except Exception as error:  # noqa: BLE001  kopf lets any error of its parts through; it begins anew
+            self._log.warning("watching begins anew", reason=repr(error))
+            await asyncio.sleep(max(0.0, _RETRY_SECONDS - (time.monotonic() - began)))
+
+    def _tell(self, words: str) -> None:
+        """Log what the watch says of itself, one line for an outage and not one for every attempt."""
+        now = time.monotonic()
+        tell = self._log.warning if now - self._told_at > _SILENCE_SECONDS else self._log.debug
+        self._told_at = now
+        tell("watching", message=words)
+
+    async def _await_kind(
+        self, client: ApiClient, missing: Iterable[Resource], stop: asyncio.Event
+    ) -> None:
+        """Set the event when one of the kinds that the server lacked is there."""
+        while missing:
+            await asyncio.sleep(_LOOK_SECONDS)
+            for resource in missing:
+                batches: list[Batch] = []
+                if await self._has(client, resource) and await self._load_kind(
+                    client, resource, batches
+                ):
+                    self._served = (*self._served, resource)
+                    self._hand_over(batches)
+                    stop.set()
+            if stop.is_set():
+                return
+
+    async def _has(self, client: ApiClient, resource: Resource) -> bool:
+        try:
+            await client.get(resource.path(), limit="1")
+        except ApiError:
+            return False
+        return True
+
+    def _take(self, raw: Raw) -> None:
+        referred = self._objects.references
+        batch = self._objects.take(raw)
+        if batch is not None:
+            self._deliver(batch)
+        if self._objects.references != referred:
+            self._referred.set()
+
+    def _remove(self, raw: Raw) -> None:
+        key = key_of(raw)
+        batch = None if key is None else self._objects.remove(key)
+        if batch is not None:
+            self._deliver(batch)
+
+    def _hand_over(self, batches: Iterable[Batch]) -> None:
+        whole = together(batches, complete=True)
+        if whole.changes or whole.diagnostics:
+            self._deliver(whole)
+
+    # The sweep
+
+    def _schedule(self, plural: str) -> None:
+        """Have a kind swept soon after kopf has listed it; each page of its list puts that off."""
+        self._due[plural] = time.monotonic() + _AFTER_LIST_SECONDS
+
+    async def _keep_sweeping(self, client: ApiClient, sweep_seconds: float) -> None:
+        every = time.monotonic() + sweep_seconds
+        while True:
+            now = time.monotonic()
+            if now >= every:
+                every = now + sweep_seconds
+                self._due |= {kind.plural: now for kind in self._served}
+            for resource in self._served:
+                if self._due.get(resource.plural, now + 1) <= now:
+                    del self._due[resource.plural]
+                    await self._sweep(client, resource)
+            await asyncio.sleep(min(_AFTER_LIST_SECONDS / 2, sweep_seconds))
+
+    async def _sweep(self, client: ApiClient, resource: Resource) -> None:
+        """Take out what is known of a kind and no longer there."""
+        since, listed = self._objects.told, set()
+        try:
+            pages = client.pages(resource.path(), resource.selectors, metadata_only=True)
+            async for page in pages:
+                listed |= {key_of(raw) for raw in _typed(page, resource)}
+        except NotFoundError:
+            listed = set()  # the kind itself is gone, and with it all its objects
+        except ApiError as error:
+            self._log.debug("cannot sweep", kind=resource.kind, reason=str(error))
+            self._due[resource.plural] = time.monotonic() + _RETRY_SECONDS
+            return
+        keys = (key for key in listed if key is not None)
+        gone = list(self._objects.sweep(resource.kind, keys, since))
+        self._source.sweeps_total += 1
+        self._source.swept_objects_total += len(gone)
+        self._hand_over(gone)
+
+    # Secrets
+
+    async def _keep_secrets(self, client: ApiClient) -> None:
+        """Fetch what is referred to, when it is, and again and again, since nobody tells of changes."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SECRETS_SECONDS):
+                    await self._referred.wait()
+            self._referred.clear()
+            batches: list[Batch] = []
+            await self._fetch_secrets(client, batches.append)
+            self._hand_over(batches)
+
+    async def _fetch_secrets(self, client: ApiClient, deliver: Callable[[Batch], None]) -> None:
+        wanted = self._objects.secrets()
+        unwanted = self._objects.sweep(
+            SECRETS.kind, map(secret_key, wanted), since=self._objects.told
+        )
+        for batch in unwanted:
+            deliver(batch)
+        for name in sorted(wanted):
+            changed = await self._fetch_secret(client, name)
+            if changed is not None:
+                deliver(changed)
+
+    async def _fetch_secret(self, client: ApiClient, name: SecretName) -> Batch | None:
+        try:
+            raw = await client.get(SECRETS.path(*name))
+        except NotFoundError:
+            return self._objects.remove(secret_key(name))
+        except ApiError as error:
+            self._log.warning("cannot read secret", name="/".join(name), reason=str(error))
+            return None
+        return self._objects.take(raw)
+
+
+def _typed(page: list[Raw], resource: Resource) -> list[Raw]:
+    """Return objects of a list with their kind, which a list says but once."""
+    for raw in page:
+        raw["kind"], raw["apiVersion"] = resource.kind, resource.api_version
+    return page
+
+
+@contextmanager
+def _without(name: str) -> Iterator[None]:
+    """Have a package not found: kopf takes the official client in where there is one, with 10 MB."""
+    known = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]  # what Python itself puts there for "not found"
+    try:
+        yield
+    finally:
+        if known is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = known

@@ -1,0 +1,201 @@
+"""From what an API server tells to batches: pure, so that its laws can be tested.
+
+What is known of an object is its last version and what it meant. An object that comes again unchanged
+(a watch that begins anew tells everything once more) costs a comparison; one that changed without
+meaning anything else (a pod's heartbeat, a status) costs a parse and reaches nobody. An object with
+errors keeps its last good version in force.
+
+**What a watch does not tell.** Objects that vanish while a watch is broken are missed by it for good.
+So the keys that a list has are held against those that are known: what was known before the list
+began, is not in it and was not told of since, is gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mizzen.api.parse import parse_object
+from mizzen.diagnostics import Diagnostic
+from mizzen.model.world import Batch
+from mizzen.names import DEFAULT_REGISTRY, ObjectKey
+from mizzen_operator.kube.paths import RESOURCE_OF, SECRETS, is_steering
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from mizzen.model.world import Object
+
+Raw = dict[str, Any]
+# A reference to a Secret: its namespace and its name.
+SecretName = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of one object; ``told`` grows with each telling of anything."""
+
+    resource_version: str
+    meaning: Object | None
+    diagnostics: tuple[Diagnostic, ...]
+    version: str
+    told: int
+
+
+class Objects:
+    """All objects that an API server has told of; ``references`` grows when other Secrets are named."""
+
+    def __init__(self) -> None:
+        self._known: dict[ObjectKey, _Known] = {}
+        self._secrets: dict[ObjectKey, frozenset[SecretName]] = {}
+        self._told = 0
+        self.references = 0
+
+    @property
+    def told(self) -> int:
+        """How much was told until now: what :meth:`sweep` is given is taken before a list begins."""
+        return self._told
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def take(self, raw: Raw) -> Batch | None:
+        """Take in an object as it is now; return what that changes, None where that is nothing."""
+        key = key_of(raw)
+        if key is None:
+            return None
+        self._told += 1
+        version = str(raw["metadata"].get("resourceVersion", ""))
+        before = self._known.get(key)
+        if before is not None and version and before.resource_version == version:
+            self._known[key] = _retold(before, self._told)
+            return None
+        return self._read(key, raw, before)
+
+    def remove(self, key: ObjectKey) -> Batch | None:
+        """Take an object out; return what that changes, None where it was not known."""
+        self._told += 1
+        if self._secrets.pop(key, None):
+            self.references += 1
+        if self._known.pop(key, None) is None:
+            return None
+        return Batch(changes={key: None}, diagnostics={key: ()})
+
+    def sweep(self, kind: str, listed: Iterable[ObjectKey], since: int) -> Iterator[Batch]:
+        """Yield the removals of those of a kind that a list lacks which began at ``since``."""
+        there = frozenset(listed)
+        gone = [
+            key
+            for key, known in self._known.items()
+            if key.kind == kind and known.told <= since and key not in there
+        ]
+        for key in gone:
+            batch = self.remove(key)
+            if batch is not None:
+                yield batch
+
+    def secrets(self) -> frozenset[SecretName]:
+        """Return the Secrets that some object refers to."""
+        return frozenset().union(*self._secrets.values())
+
+    def _read(self, key: ObjectKey, raw: Raw, before: _Known | None) -> Batch | None:
+        parsed = parse_object(raw)
+        if isinstance(parsed, Diagnostic):
+            return None
+        self._refer(key, raw)
+        meaning = parsed.object
+        if meaning is None and before is not None:
+            meaning = before.meaning
+        metadata = raw["metadata"]
+        known = _Known(
+            str(metadata.get("resourceVersion", "")),
+            meaning,
+            parsed.diagnostics,
+            f"{metadata.get('uid', '')}/{metadata.get('generation', 0)}"
+            if is_steering(key.kind)
+            else "",
+            self._told,
+        )
+        self._known[key] = known
+        return _difference(key, before, known)
+
+    def _refer(self, key: ObjectKey, raw: Raw) -> None:
+        found = frozenset(secrets_of(raw))
+        if found != self._secrets.get(key, frozenset()):
+            self._secrets[key] = found
+            self.references += 1
+
+
+def together(batches: Iterable[Batch], *, complete: bool) -> Batch:
+    """Return one batch that does what many do one after the other, in one pass."""
+    changes: dict[ObjectKey, Object | None] = {}
+    diagnostics: dict[ObjectKey, tuple[Diagnostic, ...]] = {}
+    versions: dict[ObjectKey, str] = {}
+    for batch in batches:
+        changes.update(batch.changes)
+        diagnostics.update(batch.diagnostics)
+        versions.update(batch.versions)
+    return Batch(changes=changes, diagnostics=diagnostics, versions=versions, complete=complete)
+
+
+def key_of(raw: Mapping[str, Any]) -> ObjectKey | None:
+    """Return the key of an object, None where it is of no kind that is handled."""
+    kind, metadata = raw.get("kind", ""), raw.get("metadata") or {}
+    resource = RESOURCE_OF.get(kind)
+    group = str(raw.get("apiVersion", "")).rpartition("/")[0]
+    if resource is None or resource.group != group:
+        return None
+    return ObjectKey(DEFAULT_REGISTRY, kind, metadata.get("namespace", ""), metadata["name"])
+
+
+def secrets_of(raw: Mapping[str, Any]) -> Iterator[SecretName]:
+    """Yield the Secrets that a Gateway or a DestinationRule names (Istio: ``credentialName``)."""
+    namespace, spec = raw["metadata"].get("namespace", ""), raw.get("spec") or {}
+    match raw.get("kind"):
+        case "Gateway":
+            blocks = [server.get("tls") for server in spec.get("servers") or ()]
+        case "DestinationRule":
+            subsets = spec.get("subsets") or ()
+            policies = [spec.get("trafficPolicy"), *(one.get("trafficPolicy") for one in subsets)]
+            blocks = [tls for policy in policies if policy for tls in _tls_of(policy)]
+        case _:
+            return
+    for tls in blocks:
+        names = _names(tls or {})
+        # kubernetes://namespace/name is not taken: a Secret of elsewhere is not its reader's to give.
+        yield from ((namespace, name) for name in names if name and "/" not in name)
+
+
+def secret_key(name: SecretName) -> ObjectKey:
+    """Return the key of a Secret."""
+    return ObjectKey(DEFAULT_REGISTRY, SECRETS.kind, *name)
+
+
+def _tls_of(policy: Mapping[str, Any]) -> Iterator[Mapping[str, Any] | None]:
+    yield policy.get("tls")
+    yield from (port.get("tls") for port in policy.get("portLevelSettings") or ())
+
+
+def _names(tls: Mapping[str, Any]) -> tuple[str, ...]:
+    several = tuple(tls.get("credentialNames") or ())
+    return (tls.get("credentialName") or "", tls.get("caCertCredentialName") or "", *several)
+
+
+def _retold(known: _Known, told: int) -> _Known:
+    return _Known(known.resource_version, known.meaning, known.diagnostics, known.version, told)
+
+
+def _difference(key: ObjectKey, before: _Known | None, now: _Known) -> Batch | None:
+    """Return what is to be told of an object, None where nobody would see a difference."""
+    was = None if before is None else before.meaning
+    is_same = before is not None and (before.diagnostics, before.version) == (
+        now.diagnostics,
+        now.version,
+    )
+    if is_same and was == now.meaning:
+        return None
+    return Batch(
+        changes={} if was == now.meaning else {key: now.meaning},
+        diagnostics={key: now.diagnostics},
+        versions={key: now.version} if now.version else {},
+    )
