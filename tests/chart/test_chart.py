@@ -114,13 +114,26 @@ def test_no_rule_is_a_wildcard(default: list[dict[str, Any]]) -> None:
     assert [rule for rule in _rules(default) if "*" in str(rule)] == []
 
 
-def test_secrets_are_named_one_by_one(default: list[dict[str, Any]]) -> None:
-    """No Secret but the authority's can be read: never all of a cluster, nor all of a namespace."""
-    rules = [rule for rule in _rules(default) if "secrets" in rule["resources"]]
-    reading = [rule for rule in rules if set(rule["verbs"]) != {"create"}]
-    assert {name for rule in reading for name in rule["resourceNames"]} == {"mizzen-ca", "cacerts"}
-    cluster = next(each for each in default if each["kind"] == "ClusterRole")
-    assert [rule for rule in cluster["rules"] if "secrets" in rule["resources"]] == []
+def test_secrets_are_never_listed(default: list[dict[str, Any]]) -> None:
+    """Only the authority's own can be watched or changed; any other is got by its name, or not at all."""
+    nameless = [rule for rule in _secret_rules(default) if "resourceNames" not in rule]
+    assert {verb for rule in nameless for verb in rule["verbs"]} == {"create", "get"}
+    named = [rule for rule in _secret_rules(default) if "resourceNames" in rule]
+    assert {name for rule in named for name in rule["resourceNames"]} == {"mizzen-ca", "cacerts"}
+
+
+def test_certificates_are_read_only_where_one_says() -> None:
+    """Named namespaces take the place of the whole cluster; disabled, no Secret of a user's can be read."""
+    edge = objects(rendered("--set", "credentials.namespaces={edge}"))
+    places = {
+        (each["kind"], each["metadata"].get("namespace"))
+        for each in edge
+        if "get" in {verb for rule in _secret_rules([each]) for verb in rule["verbs"]}
+    }
+    assert places == {("Role", "edge"), ("Role", "mizzen-system")}
+    none = objects(rendered("--set", "credentials.enabled=false"))
+    nameless = [rule for rule in _secret_rules(none) if "resourceNames" not in rule]
+    assert [rule["verbs"] for rule in nameless] == [["create"]]
 
 
 def test_webhook_configurations_are_not_in_the_chart(default: list[dict[str, Any]]) -> None:
@@ -159,6 +172,10 @@ def test_the_readme_of_the_root_names_the_chart() -> None:
 def _rules(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     roles = [each for each in found if each["kind"] in {"Role", "ClusterRole"}]
     return [rule for role in roles for rule in role["rules"]]
+
+
+def _secret_rules(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [rule for rule in _rules(found) if "secrets" in rule["resources"]]
 
 
 def _template(found: list[dict[str, Any]]) -> dict[str, Any]:
