@@ -59,7 +59,7 @@ _METRICS_TIMEOUT_MS: Final = 10_000
 _MERGE: Final = """\
 function envoy_on_response(handle)
   local headers, body = handle:httpCall("{cluster}", {{
-    [":method"] = "GET", [":path"] = {path}, [":authority"] = {authority},
+    [":method"] = "GET", [":path"] = {path}, [":authority"] = "{authority}",
   }}, nil, {timeout})
   if headers[":status"] ~= "200" or body == nil then return end
   local own = handle:body(true)
@@ -131,7 +131,8 @@ class Application:
     """What is open on 15020.
 
     Attributes:
-        host: The pod's own address, at which the kubelet would have called the application.
+        host: The pod's own address, at which the kubelet would have called the application; a text
+            that nothing in it can end.
         source: From where Envoy calls; ``::6`` in a pod whose address is IPv6.
         linger: After how long ``/linger`` is answered, which a preStop hook waits for; None for no such
             path.
@@ -145,6 +146,11 @@ class Application:
     metrics: Metrics | None = None
     linger: timedelta | None = None
     quits: bool = False
+
+    def authority(self, port: int) -> str:
+        """Return the Host of a request to a port; the host itself may be a variable yet to be filled in."""
+        host = f"[{self.host}]" if ":" in self.source else self.host
+        return f"{host}:{port}"
 
 
 def application_listener(
@@ -257,7 +263,7 @@ def _http_route(application: Application, check: HttpCheck) -> route_components_
     action.prefix_rewrite = check.target
     action.timeout.CopyFrom(duration(check.timeout) if check.timeout is not None else zero())
     if not check.keeps_host:
-        action.host_rewrite_literal = str(Endpoint(host=application.host, port=check.port))
+        action.host_rewrite_literal = application.authority(check.port)
     # To the kubelet a redirect is a success. Followed, it would lead to a path that is not open here.
     route.response_headers_to_remove.append("location")
     return route
@@ -274,7 +280,7 @@ def _metrics_route(application: Application, admin_cluster: str) -> route_compon
     script = _MERGE.format(
         cluster=_http_name(metrics.port, tls=metrics.tls),
         path=_lua_string(metrics.path),
-        authority=_lua_string(str(Endpoint(host=application.host, port=metrics.port))),
+        authority=application.authority(metrics.port),
         timeout=_METRICS_TIMEOUT_MS,
     )
     per_route = lua_pb2.LuaPerRoute()
