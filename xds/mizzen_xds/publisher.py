@@ -210,6 +210,7 @@ class Publisher:
         self._forgotten: dict[Hashable, None] = {}
         self._revision = -1
         self._offered_s = 0.0
+        self._converged_revision = -1
 
     @property
     def metrics(self) -> Metrics:
@@ -341,7 +342,9 @@ class Publisher:
         self.lagging.discard(connection)
         if since_s is not None:
             self.counters.convergence.observe(now_s - since_s)
-        if not self.lagging:
+        # Who reconnects later, or is given other secrets, does not bring the revision into force anew.
+        if not self.lagging and self._converged_revision != self._revision:
+            self._converged_revision = self._revision
             took = timedelta(seconds=now_s - self._offered_s)
             self.ledger.record_convergence(Convergence(revision=self._revision, took=took))
 

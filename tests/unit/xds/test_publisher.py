@@ -436,6 +436,17 @@ def test_convergence_is_from_the_offer_to_the_last_acknowledgement() -> None:
     assert [state.acknowledged for state in made.publisher.ledger.proxies()] == [2, 2]
 
 
+def test_a_revision_comes_into_force_once() -> None:
+    """A proxy that connects later is told of it, but nothing has come to be in force by that."""
+    made = plane()
+    made.publisher.offer(CLASS, shop())
+    proxy(made, "one")
+    (known,) = made.publisher.ledger.convergences
+    made.clock.advance(timedelta(hours=1))
+    proxy(made, "two")
+    assert made.publisher.ledger.convergences == (known,)
+
+
 def test_a_revision_that_changes_nothing_is_acknowledged_at_once() -> None:
     """Nothing is sent, and nobody lags."""
     made = plane()
