@@ -30,22 +30,18 @@ from mizzen.model.kube import (
 )
 from mizzen.model.meta import NO_LABELS, Labels, Meta, labels
 from mizzen.model.proxy import NodeInfo, ProxyKind
-from mizzen.model.security import AuthorizationPolicy, Operation, Rule, Source
-from mizzen.model.traffic import (
-    ConnectionPool,
+from mizzen.model.routing import (
     Destination,
-    DestinationRule,
     HttpMatch,
     HttpRoute,
     MatchKind,
-    PortPolicy,
     Retries,
     RouteDestination,
     StringMatch,
-    Subset,
-    TrafficPolicy,
     VirtualService,
 )
+from mizzen.model.security import AuthorizationPolicy, Operation, Rule, Source
+from mizzen.model.traffic import ConnectionPool, DestinationRule, PortPolicy, Subset, TrafficPolicy
 from mizzen.model.world import Batch, Object
 
 

@@ -13,8 +13,9 @@ from mizzen.checks import destination_rule, services, virtual_service, workloads
 from mizzen.diagnostics import Diagnostic
 from mizzen.engine import Fold, query
 from mizzen.model.kube import Service
+from mizzen.model.routing import VirtualService
 from mizzen.model.security import AuthorizationPolicy, PeerAuthentication
-from mizzen.model.traffic import DestinationRule, Gateway, ServiceEntry, VirtualService
+from mizzen.model.traffic import DestinationRule, Gateway, ServiceEntry
 from mizzen.names import ObjectKey
 from mizzen.resolve.world import ANALYSED, OBJECT
 

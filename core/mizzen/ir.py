@@ -13,17 +13,9 @@ from datetime import timedelta
 from enum import StrEnum
 
 from mizzen.model.kube import Protocol
+from mizzen.model.routing import DirectResponse, Headers, Redirect, StringMatch
 from mizzen.model.security import MtlsMode, PolicyAction
-from mizzen.model.traffic import (
-    ConnectionPool,
-    ConsistentHash,
-    DirectResponse,
-    Headers,
-    LoadBalancer,
-    OutlierDetection,
-    Redirect,
-    StringMatch,
-)
+from mizzen.model.traffic import ConnectionPool, ConsistentHash, LoadBalancer, OutlierDetection
 from mizzen.names import ObjectKey
 
 Origins = tuple[ObjectKey, ...]

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from mizzen import ir
-from mizzen.model.traffic import DirectResponse
+from mizzen.model.routing import DirectResponse
 from mizzen.render.route import render_virtual_host
 from tests.support.envoy_validate import rejection
 from tests.support.render_samples import resources

@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen import ir
 from mizzen.model.kube import Protocol
+from mizzen.model.routing import (
+    DirectResponse,
+    HeaderOperations,
+    Headers,
+    MatchKind,
+    Redirect,
+    StringMatch,
+)
 from mizzen.model.security import MtlsMode, PolicyAction
 from mizzen.model.traffic import (
     ConnectionPool,
     ConsistentHash,
-    DirectResponse,
     HashCookie,
-    HeaderOperations,
-    Headers,
     LoadBalancer,
-    MatchKind,
     OutlierDetection,
-    Redirect,
     SimpleLb,
-    StringMatch,
     TcpKeepalive,
     Warmup,
 )

@@ -19,6 +19,17 @@ from mizzen.model.kube import (
 )
 from mizzen.model.meta import NO_LABELS, ExportTo, Labels, Meta, labels
 from mizzen.model.proxy import NodeInfo, ProxyKind
+from mizzen.model.routing import (
+    Destination,
+    HttpMatch,
+    HttpRoute,
+    MatchKind,
+    Redirect,
+    Retries,
+    RouteDestination,
+    StringMatch,
+    VirtualService,
+)
 from mizzen.model.security import (
     AuthorizationPolicy,
     Condition,
@@ -33,27 +44,18 @@ from mizzen.model.traffic import (
     ClientTls,
     ConnectionPool,
     ConsistentHash,
-    Destination,
     DestinationRule,
     Gateway,
-    HttpMatch,
-    HttpRoute,
     LoadBalancer,
-    MatchKind,
     OutlierDetection,
     PortPolicy,
-    Redirect,
     Resolution,
-    Retries,
-    RouteDestination,
     Server,
     ServiceEntry,
     SimpleLb,
-    StringMatch,
     Subset,
     TlsMode,
     TrafficPolicy,
-    VirtualService,
     WorkloadEndpoint,
     WorkloadEntry,
 )

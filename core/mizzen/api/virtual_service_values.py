@@ -9,7 +9,7 @@ from mizzen.api import http_action, http_match, virtual_service_checks
 from mizzen.api.reading import Reading, read
 from mizzen.api.virtual_service import HttpRule, VirtualServiceManifest
 from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, labels
-from mizzen.model.traffic import (
+from mizzen.model.routing import (
     Destination,
     DirectResponse,
     HeaderOperations,

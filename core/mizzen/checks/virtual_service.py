@@ -10,7 +10,8 @@ from mizzen.checks.findings import Found, finding, listed, why_unknown
 from mizzen.model.kube import Protocol
 from mizzen.model.meta import visible_from
 from mizzen.model.proxy import Scope
-from mizzen.model.traffic import Destination, Gateway, HttpMatch, HttpRoute, VirtualService
+from mizzen.model.routing import Destination, HttpMatch, HttpRoute, VirtualService
+from mizzen.model.traffic import Gateway
 from mizzen.names import MESH_GATEWAY, ObjectKey, is_wildcard, resolve_host
 from mizzen.resolve.choice import contenders, virtual_service_for
 from mizzen.resolve.domains import BARE_PORT, hosts_under

@@ -16,14 +16,9 @@ from mizzen.model.kube import (
     Service,
     ServiceAccount,
 )
+from mizzen.model.routing import VirtualService
 from mizzen.model.security import AuthorizationPolicy, PeerAuthentication
-from mizzen.model.traffic import (
-    DestinationRule,
-    Gateway,
-    ServiceEntry,
-    VirtualService,
-    WorkloadEntry,
-)
+from mizzen.model.traffic import DestinationRule, Gateway, ServiceEntry, WorkloadEntry
 from mizzen.names import ObjectKey
 
 Object = (

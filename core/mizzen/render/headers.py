@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from envoy.config.core.v3.base_pb2 import HeaderValueOption
 
-from mizzen.model.traffic import HeaderOperations, Headers
+from mizzen.model.routing import HeaderOperations, Headers
 
 if TYPE_CHECKING:
     from envoy.config.route.v3.route_components_pb2 import Route, WeightedCluster

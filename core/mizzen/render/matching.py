@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mizzen.ir import RequestMatch
-from mizzen.model.traffic import MatchKind, StringMatch
+from mizzen.model.routing import MatchKind, StringMatch
 
 if TYPE_CHECKING:
     from envoy.config.route.v3.route_components_pb2 import RouteMatch

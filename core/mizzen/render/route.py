@@ -15,7 +15,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from mizzen import names
 from mizzen.ir import CatchAll, Route, RouteTable, VirtualHost
-from mizzen.model.traffic import DirectResponse, Redirect
+from mizzen.model.routing import DirectResponse, Redirect
 from mizzen.render.forward import fill_forward, no_timeout
 from mizzen.render.headers import apply_headers, authority_set
 from mizzen.render.matching import fill_match

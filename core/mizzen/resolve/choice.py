@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mizzen.engine import query
 from mizzen.model.meta import visible_from
-from mizzen.model.traffic import VirtualService
+from mizzen.model.routing import VirtualService
 from mizzen.names import covering_hosts, resolve_host
 from mizzen.resolve.world import OBJECT, ROUTES_AT_HOST, settings
 

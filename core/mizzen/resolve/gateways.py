@@ -21,7 +21,8 @@ from mizzen.ir import (
 )
 from mizzen.model.meta import selects, visible_from
 from mizzen.model.proxy import Scope, Workload
-from mizzen.model.traffic import Gateway, Server, VirtualService
+from mizzen.model.routing import VirtualService
+from mizzen.model.traffic import Gateway, Server
 from mizzen.names import covering_hosts, host_matches
 from mizzen.resolve.authorization import authorization_for
 from mizzen.resolve.inbound import served_ports

@@ -16,8 +16,7 @@ from mizzen.engine import query
 from mizzen.ir import Forward, RequestMatch, RetryPolicy, Route, RouteAction, WeightedTarget
 from mizzen.model.meta import NO_LABELS, Labels, selects
 from mizzen.model.proxy import Scope
-from mizzen.model.traffic import (
-    ConsistentHash,
+from mizzen.model.routing import (
     Destination,
     HeaderOperations,
     Headers,
@@ -29,6 +28,7 @@ from mizzen.model.traffic import (
     StringMatch,
     VirtualService,
 )
+from mizzen.model.traffic import ConsistentHash
 from mizzen.names import MESH_GATEWAY, outbound_cluster, resolve_host
 from mizzen.resolve.rules import policy_for, rule_for
 from mizzen.resolve.services import service_at

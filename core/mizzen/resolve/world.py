@@ -17,14 +17,9 @@ from mizzen.engine import Database, Input
 from mizzen.model.kube import EndpointSlice, Pod, Protocol, Service
 from mizzen.model.mesh import MeshSettings
 from mizzen.model.meta import Labels
+from mizzen.model.routing import VirtualService
 from mizzen.model.security import AuthorizationPolicy, PeerAuthentication
-from mizzen.model.traffic import (
-    DestinationRule,
-    Gateway,
-    ServiceEntry,
-    VirtualService,
-    WorkloadEntry,
-)
+from mizzen.model.traffic import DestinationRule, Gateway, ServiceEntry, WorkloadEntry
 from mizzen.model.world import Batch, Object
 from mizzen.names import MESH_GATEWAY, ObjectKey, resolve_host, service_host
 

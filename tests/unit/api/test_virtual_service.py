@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from mizzen.model.meta import Labels
-from mizzen.model.traffic import (
+from mizzen.model.routing import (
     Destination,
     DirectResponse,
     HeaderOperations,

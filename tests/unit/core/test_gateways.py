@@ -7,7 +7,7 @@ import pytest
 from mizzen.ir import CatchAll, VirtualHost
 from mizzen.model.meta import labels
 from mizzen.model.proxy import Workload
-from mizzen.model.traffic import Redirect
+from mizzen.model.routing import Redirect
 from mizzen.resolve.gateways import (
     gateway_hosts,
     gateway_listeners,

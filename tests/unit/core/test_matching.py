@@ -9,13 +9,7 @@ import pytest
 from mizzen.ir import Forward, RequestMatch, RetryPolicy, Route
 from mizzen.model.meta import labels
 from mizzen.model.proxy import Scope
-from mizzen.model.traffic import (
-    DirectResponse,
-    MatchKind,
-    Redirect,
-    StringMatch,
-    VirtualService,
-)
+from mizzen.model.routing import DirectResponse, MatchKind, Redirect, StringMatch, VirtualService
 from mizzen.resolve.choice import virtual_service_for
 from mizzen.resolve.matching import DEFAULT_RETRY, Place, default_route, routes_of, takes_everything
 from tests.support.small_mesh import SHOP, SmallMesh, host, istio, key, service

@@ -9,7 +9,7 @@ import pytest
 from mizzen.ir import Forward, VirtualHost
 from mizzen.model.meta import labels
 from mizzen.model.proxy import Scope
-from mizzen.model.traffic import VirtualService
+from mizzen.model.routing import VirtualService
 from mizzen.model.world import Batch
 from mizzen.resolve.choice import contenders, virtual_service_for
 from mizzen.resolve.routes import required_clusters, route_viewer, virtual_hosts

@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 
 from mizzen import ir
-from mizzen.model.traffic import (
-    ConsistentHash,
+from mizzen.model.routing import (
     DirectResponse,
-    HashCookie,
     HeaderOperations,
     Headers,
     MatchKind,
     Redirect,
     StringMatch,
 )
+from mizzen.model.traffic import ConsistentHash, HashCookie
 from mizzen.render.route import render_route_table, render_virtual_host
 from tests.support.render_samples import FORWARD
 from tests.support.show import show

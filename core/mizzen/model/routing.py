@@ -1,0 +1,153 @@
+"""VirtualService (networking.istio.io/v1): what of it is translated, as frozen values.
+
+Hosts are kept as written, lower-cased; ``resolve`` expands short names in the object's namespace.
+Durations are ``timedelta``. ``None`` always means "not written".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from mizzen.model.meta import EXPORT_ALL, NO_LABELS, ExportTo, Labels, Meta
+
+
+class MatchKind(StrEnum):
+    """How a string is compared (Istio StringMatch); ``PRESENT`` is an empty match or regex ``*``."""
+
+    EXACT = "exact"
+    PREFIX = "prefix"
+    REGEX = "regex"
+    PRESENT = "present"
+
+
+@dataclass(frozen=True, slots=True)
+class StringMatch:
+    """A comparison and its operand."""
+
+    kind: MatchKind
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpMatch:
+    """One alternative of ``http[].match`` (HTTPMatchRequest); all set fields must hold."""
+
+    name: str = ""
+    uri: StringMatch | None = None
+    ignore_uri_case: bool = False
+    scheme: StringMatch | None = None
+    method: StringMatch | None = None
+    authority: StringMatch | None = None
+    headers: tuple[tuple[str, StringMatch], ...] = ()
+    without_headers: tuple[tuple[str, StringMatch], ...] = ()
+    query_params: tuple[tuple[str, StringMatch], ...] = ()
+    port: int | None = None
+    gateways: tuple[str, ...] = ()
+    source_labels: Labels = NO_LABELS
+    source_namespace: str = ""
+    stat_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderOperations:
+    """``headers.request`` or ``headers.response`` (Headers.HeaderOperations)."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headers:
+    """Changes of request and response headers."""
+
+    request: HeaderOperations = field(default_factory=HeaderOperations)
+    response: HeaderOperations = field(default_factory=HeaderOperations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where traffic goes; ``port`` None means the service's only port, else the listener's."""
+
+    host: str
+    subset: str = ""
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteDestination:
+    """A weighted destination. A single one has all traffic whatever its weight."""
+
+    destination: Destination
+    weight: int = 0
+    headers: Headers = field(default_factory=Headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirect:
+    """``http[].redirect`` (HTTPRedirect); ``derive_port`` is FROM_PROTOCOL_DEFAULT or FROM_REQUEST_PORT."""
+
+    uri: str = ""
+    authority: str = ""
+    port: int | None = None
+    derive_port: str = ""
+    scheme: str = ""
+    code: int = 301
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectResponse:
+    """``http[].directResponse``; the body is text or bytes, already decoded."""
+
+    status: int
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewrite:
+    """``http[].rewrite`` (HTTPRewrite)."""
+
+    uri: str = ""
+    authority: str = ""
+    regex_match: str = ""
+    regex_rewrite: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """``http[].retries`` (HTTPRetry); ``attempts`` ≤ 0 switches retrying off."""
+
+    attempts: int
+    per_try_timeout: timedelta | None = None
+    retry_on: str = ""
+    retry_remote_localities: bool = False
+    retry_ignore_previous_hosts: bool | None = None
+    backoff: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRoute:
+    """One rule of ``http``; exactly one of route, redirect and direct_response is set when valid."""
+
+    name: str = ""
+    match: tuple[HttpMatch, ...] = ()
+    route: tuple[RouteDestination, ...] = ()
+    redirect: Redirect | None = None
+    direct_response: DirectResponse | None = None
+    rewrite: Rewrite | None = None
+    timeout: timedelta | None = None
+    retries: Retries | None = None
+    headers: Headers = field(default_factory=Headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualService:
+    """networking.istio.io VirtualService. ``gateways`` is ("mesh",) where none is written."""
+
+    meta: Meta
+    hosts: tuple[str, ...]
+    gateways: tuple[str, ...] = ("mesh",)
+    export_to: ExportTo = EXPORT_ALL
+    http: tuple[HttpRoute, ...] = ()
