@@ -1,6 +1,6 @@
 """The certificate authority: templates, signing, the check before release, rotation, stores."""
 
-from mizzen_certs.authority import Authority, RotationEvents
+from mizzen_certs.authority import Authority
 from mizzen_certs.clock import SystemClock
 from mizzen_certs.errors import (
     CertificateRefused,
@@ -12,6 +12,7 @@ from mizzen_certs.errors import (
     StoreUnsafe,
     TrustDomainMismatch,
 )
+from mizzen_certs.issuing import Issuing, RotationEvents
 from mizzen_certs.peer import identity_of
 from mizzen_certs.policy import CaPolicy
 from mizzen_certs.secret import PrivateKeyPem, SecretBytes
@@ -25,6 +26,7 @@ __all__ = [
     "CertificateRefused",
     "CertsError",
     "FileStore",
+    "Issuing",
     "KeyStore",
     "MemoryStore",
     "PeerRefused",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mizzen.clock import Clock
     from mizzen.identity import SpiffeId
-    from mizzen_certs.authority import Authority
+    from mizzen_certs.issuing import Issuing
     from mizzen_certs.svid import Svid
 
 _NO_NAMES: Final[Mapping[SpiffeId, tuple[str, ...]]] = MappingProxyType({})
@@ -33,7 +33,7 @@ class Renewer:
 
     def __init__(
         self,
-        authority: Authority,
+        authority: Issuing,
         clock: Clock,
         random: Random,
         *,

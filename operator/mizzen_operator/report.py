@@ -39,7 +39,7 @@ class Reporter:
         log: Log,
         metrics: OperatorMetrics,
         *,
-        file: Path,
+        file: Path | None,
         document: Callable[[], Document],
     ) -> None:
         self._ledger = ledger
@@ -65,7 +65,9 @@ class Reporter:
                 await self.write()
 
     async def write(self) -> None:
-        """Write the status file if it says something new."""
+        """Write the status file, where there is to be one, if it says something new."""
+        if self._file is None:
+            return
         document = self._document()
         text = await asyncio.to_thread(_yaml, document)
         if text != self._written:

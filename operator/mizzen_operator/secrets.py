@@ -13,21 +13,22 @@ from mizzen.bundle import EMPTY_TABLE, Entry, Table
 from mizzen.render.secrets import tls_certificate, validation_context
 from mizzen.render.tls import ROOTS_SECRET, WORKLOAD_SECRET
 from mizzen_certs import CertificateRefused, CertsError
-from mizzen_operator.state import write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
-    from pathlib import Path
 
     from mizzen.clock import Clock
     from mizzen.identity import SpiffeId
-    from mizzen_certs import Authority, Renewer, Svid
+    from mizzen_certs import Issuing, Renewer, RotationEvents, Svid
     from mizzen_operator.logs import Log
-    from mizzen_operator.svids import SvidFolder
+    from mizzen_operator.svids import KeptSvids
 
 # Timers stand still while a machine sleeps, certificates do not; so nobody sleeps longer than this.
 _LONGEST_SLEEP_SECONDS: Final = 60.0
+# Where several replicas share the keys, this is how soon one takes over what another has rotated. A new
+# root signs only a day after it was told of, so that there is time.
+_LOOK_SECONDS: Final = 10.0
 # How soon renewal is tried again when the authority could not do it.
 _RETRY_SECONDS: Final = 10.0
 
@@ -37,9 +38,9 @@ class MeshSecrets:
 
     def __init__(
         self,
-        authority: Authority,
+        authority: Issuing,
         renewer: Renewer,
-        kept: SvidFolder,
+        kept: KeptSvids,
         clock: Clock,
         log: Log,
     ) -> None:
@@ -80,7 +81,11 @@ class MeshSecrets:
         return table
 
     def renew(self, in_use: frozenset[SpiffeId]) -> frozenset[SpiffeId]:
-        """Do what is due by now; return whose secrets are new.
+        """Do what is due by now; return whose secrets are new."""
+        return self.follow(self._authority.tick(), in_use)
+
+    def follow(self, events: RotationEvents, in_use: frozenset[SpiffeId]) -> frozenset[SpiffeId]:
+        """Renew what is due after the authority has done what it had due; return whose are new.
 
         An identity that no proxy uses any more is not renewed but forgotten.
         """
@@ -88,7 +93,6 @@ class MeshSecrets:
         for identity, (svid, _, _) in list(self._given.items()):
             if identity not in in_use and svid.renew_at <= now:
                 self._forget(identity)
-        events = self._authority.tick()
         renewed = self._renewer.renew_due()
         if events.steps:
             self._log.info("authority rotated", steps=[str(step) for step in events.steps])
@@ -105,6 +109,10 @@ class MeshSecrets:
         tick = self._authority.next_tick()
         return tick if due is None else min(due, tick)
 
+    def seconds_to_next(self) -> float:
+        """Return how long :meth:`renew` has nothing to do; negative where it is late."""
+        return (self.next_due() - self._clock.now()).total_seconds()
+
     def _forget(self, identity: SpiffeId) -> None:
         del self._given[identity]
         self._renewer.forget(identity)
@@ -113,24 +121,25 @@ class MeshSecrets:
 class Renewal:
     """Renews for as long as it runs, and at once when asked to.
 
-    ``in_use`` says which identities have proxies. ``on_renewed`` is called after each renewal with the
-    identities whose secrets are new, be it none.
+    ``in_use`` says which identities have proxies. ``publish_roots`` puts the roots where the bootstraps of
+    proxies find them. ``on_renewed`` is called after each renewal with the identities whose secrets are
+    new, be it none. ``tick`` does what the authority has due where that takes I/O.
     """
 
     def __init__(
         self,
         secrets: MeshSecrets,
-        clock: Clock,
         log: Log,
         *,
-        roots_file: Path,
+        publish_roots: Callable[[bytes], None],
         in_use: Callable[[], frozenset[SpiffeId]],
         on_renewed: Callable[[frozenset[SpiffeId]], None],
+        tick: Callable[[], Awaitable[RotationEvents]] | None = None,
     ) -> None:
         self._secrets = secrets
-        self._clock = clock
         self._log = log
-        self._roots_file = roots_file
+        self._publish_roots = publish_roots
+        self._tick = tick
         self._in_use = in_use
         self._on_renewed = on_renewed
         self._roots = b""
@@ -139,13 +148,19 @@ class Renewal:
     async def run(self) -> None:
         """Renew what is due until cancelled; what fails is tried again, certificates live on meanwhile."""
         while True:
-            left = (self._secrets.next_due() - self._clock.now()).total_seconds()
-            await asyncio.sleep(min(max(left, 0.0), _LONGEST_SLEEP_SECONDS))
+            left = self._secrets.seconds_to_next()
+            longest = _LONGEST_SLEEP_SECONDS if self._tick is None else _LOOK_SECONDS
+            await asyncio.sleep(min(max(left, 0.0), longest))
             try:
-                self._announce(self._secrets.renew(self._in_use()))
+                self._announce(await self._renew())
             except CertsError as error:
                 self._log.error("renewal failed", reason=str(error), retry_seconds=_RETRY_SECONDS)
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _renew(self) -> frozenset[SpiffeId]:
+        if self._tick is None:
+            return self._secrets.renew(self._in_use())
+        return self._secrets.follow(await self._tick(), self._in_use())
 
     def replace_all(self) -> int:
         """Replace all certificates now; return how many."""
@@ -159,10 +174,9 @@ class Renewal:
         self._on_renewed(identities)
 
     def _write_roots(self) -> None:
-        """Put the roots where the bootstraps of proxies find them."""
         roots = self._secrets.roots
         if roots != self._roots:
-            write(self._roots_file, roots)
+            self._publish_roots(roots)
             self._roots = roots
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mizzen.names import ObjectKey
-    from mizzen_certs import Authority
+    from mizzen_certs import Issuing
     from mizzen_operator.compiler import Round
     from mizzen_xds.ledger import Ledger, ProxyState, Quarantine
 
@@ -98,7 +98,7 @@ class MeshStatus:
         each = {one for found in every for one in found}
         return sum(one.code.severity is severity for one in each)
 
-    def summary(self, authority: Authority) -> Document:
+    def summary(self, authority: Issuing) -> Document:
         """Return how the mesh is, in a few numbers."""
         proxies = self._ledger.proxies()
         return {
@@ -117,7 +117,7 @@ class MeshStatus:
             },
         }
 
-    def document(self, authority: Authority, *, brief: bool = False) -> Document:
+    def document(self, authority: Issuing, *, brief: bool = False) -> Document:
         """Return everything; a brief one passes over Services that there is nothing to say of."""
         quarantines = self._ledger.quarantines()
         kinds = _STEERING - {"Service"} if brief else _STEERING

@@ -6,7 +6,7 @@ authority would not issue today (another issuer, too old, tampered with) is not 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mizzen.identity import SpiffeId
 from mizzen_certs import PrivateKeyPem
@@ -16,10 +16,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mizzen_certs import Authority, Svid
+    from mizzen_certs import Issuing, Svid
 
 _SUFFIX: Final = ".pem"
 _CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
+
+
+class KeptSvids(Protocol):
+    """Keeps certificates in use over a restart, or does not."""
+
+    def keep(self, svid: Svid) -> None:
+        """Replace what is kept of an identity."""
+        ...
+
+    def recall(self, authority: Issuing) -> Iterator[Svid]:
+        """Return the kept certificates that may go on."""
+        ...
+
+
+class NoSvids:
+    """Keeps none: on a cluster a key never leaves the process that made it but for its proxy."""
+
+    def keep(self, svid: Svid) -> None:
+        """Forget it."""
+
+    def recall(self, authority: Issuing) -> Iterator[Svid]:
+        """Return nothing."""
+        return iter(())
 
 
 class SvidFolder:
@@ -34,7 +57,7 @@ class SvidFolder:
         path = self._folder / account_file(of.namespace, of.service_account, _SUFFIX)
         write_private(path, svid.key.reveal() + svid.chain_pem)
 
-    def recall(self, authority: Authority) -> Iterator[Svid]:
+    def recall(self, authority: Issuing) -> Iterator[Svid]:
         """Return the kept certificates that may go on; the files of others are removed."""
         for path in sorted(self._folder.glob(f"[!.]*{_SUFFIX}")):
             svid = _recalled(path, authority)
@@ -44,7 +67,7 @@ class SvidFolder:
                 yield svid
 
 
-def _recalled(path: Path, authority: Authority) -> Svid | None:
+def _recalled(path: Path, authority: Issuing) -> Svid | None:
     namespace, _, account = path.name.removesuffix(_SUFFIX).partition(".")
     key, begin, chain = path.read_bytes().partition(_CERTIFICATE)
     identity = SpiffeId(

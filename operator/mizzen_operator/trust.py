@@ -1,16 +1,15 @@
-"""Everything that the control plane's own trust rests on: the authority, its server certificate, the tokens."""
+"""What the control plane's own trust rests on: the authority, the workloads' secrets, its own certificate."""
 
 from __future__ import annotations
 
 from random import SystemRandom
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from mizzen.identity import SpiffeId
 from mizzen_certs import Authority, CertsError, FileStore, Renewer
 from mizzen_operator.secrets import MeshSecrets
 from mizzen_operator.state import StateError
 from mizzen_operator.svids import SvidFolder
-from mizzen_operator.tokens import TokenFolder
 from mizzen_xds.metrics import Sample
 from mizzen_xds.tls import ServerIdentity
 
@@ -19,61 +18,44 @@ if TYPE_CHECKING:
 
     from mizzen.clock import Clock
     from mizzen.identity import TrustDomain
+    from mizzen_certs import Issuing
     from mizzen_operator.logs import Log
     from mizzen_operator.state import StateFolder
+    from mizzen_operator.svids import KeptSvids
 
-# Who the control plane is, and the names by which proxies find it.
-_NAMESPACE: Final = "mizzen-system"
-_ACCOUNT: Final = "mizzen"
-_SERVER_NAMES: Final = (
-    "mizzen.mizzen-system.svc",
-    "mizzen.mizzen-system.svc.cluster.local",
-    "localhost",
-    "127.0.0.1",
-    "::1",
-)
+# Who the control plane is, and where it is unless it is told otherwise.
+NAMESPACE: Final = "mizzen-system"
+ACCOUNT: Final = "mizzen"
+_LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class TrustError(Exception):
-    """The state folder's keys cannot be used; the message says what to do."""
+    """The authority's keys cannot be used; the message says what to do."""
 
 
 class Trust:
-    """The parts that hold keys, on one state folder; lives in one event loop."""
+    """The parts that hold keys; lives in one event loop. ``names`` are those that clients look for."""
 
     def __init__(
         self,
-        authority: Authority,
-        state: StateFolder,
+        authority: Issuing,
+        kept: KeptSvids,
         clock: Clock,
         log: Log,
+        *,
+        namespace: str = NAMESPACE,
     ) -> None:
         self.authority = authority
-        self.tokens = TokenFolder(state.tokens, authority.trust_domain)
-        self._server = SpiffeId(
-            trust_domain=authority.trust_domain, namespace=_NAMESPACE, service_account=_ACCOUNT
+        self.server = SpiffeId(
+            trust_domain=authority.trust_domain, namespace=namespace, service_account=ACCOUNT
         )
-        self._renewer = Renewer(
-            authority, clock, SystemRandom(), dns_names={self._server: _SERVER_NAMES}
-        )
-        self.secrets = MeshSecrets(authority, self._renewer, SvidFolder(state.svids), clock, log)
+        names = {self.server: server_names(namespace)}
+        self._renewer = Renewer(authority, clock, SystemRandom(), dns_names=names)
+        self.secrets = MeshSecrets(authority, self._renewer, kept, clock, log)
         self._server_identity = self._make_server_identity()
 
-    @classmethod
-    def open(cls, state: StateFolder, trust_domain: TrustDomain, clock: Clock, log: Log) -> Self:
-        """Return the trust that a state folder holds, a new one where it is empty.
-
-        Raises :class:`TrustError`.
-        """
-        try:
-            state.prepare()
-            authority = Authority.open(FileStore(state.authority), trust_domain, clock)
-            return cls(authority, state, clock, log)
-        except (CertsError, StateError, ValueError) as error:
-            raise TrustError(str(error)) from error
-
     def server_identity(self) -> ServerIdentity:
-        """Return what the TLS port shows; gRPC asks in threads of its own."""
+        """Return what the TLS ports show."""
         return self._server_identity
 
     def refresh(self) -> None:
@@ -89,7 +71,26 @@ class Trust:
         yield Sample("mizzen_certs_identities", len(self.secrets.identities))
 
     def _make_server_identity(self) -> ServerIdentity:
-        svid = self._renewer.svid(self._server)
+        svid = self._renewer.svid(self.server)
         return ServerIdentity(
             key_pem=svid.key.reveal(), chain_pem=svid.chain_pem, roots_pem=self.secrets.roots
         )
+
+
+def server_names(namespace: str) -> tuple[str, ...]:
+    """Return the names by which proxies and API servers find a control plane of a namespace."""
+    service = f"{ACCOUNT}.{namespace}.svc"
+    return (service, f"{service}.cluster.local", *_LOCAL_NAMES)
+
+
+def open_folder(state: StateFolder, trust_domain: TrustDomain, clock: Clock, log: Log) -> Trust:
+    """Return the trust that a state folder holds, a new one where it is empty.
+
+    Raises :class:`TrustError`.
+    """
+    try:
+        state.prepare()
+        authority = Authority.open(FileStore(state.authority), trust_domain, clock)
+        return Trust(authority, SvidFolder(state.svids), clock, log)
+    except (CertsError, StateError, ValueError) as error:
+        raise TrustError(str(error)) from error

@@ -87,7 +87,7 @@ async def test_a_signal_stops_it_cleanly_with_streams_open(
 
 def test_sigusr1_replaces_all_certificates(folder: Path) -> None:
     with running(folder) as process:
-        process.event("folder read")
+        process.event("everything read")
         process.signal(signal.SIGUSR1)
         assert process.event("certificates replaced")["count"] == 0
         process.signal(signal.SIGTERM)

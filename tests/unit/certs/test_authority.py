@@ -22,8 +22,8 @@ from mizzen_certs import (
     StoreError,
     TrustDomainMismatch,
 )
-from mizzen_certs import authority as authority_module
 from mizzen_certs import ceremony as ceremony_module
+from mizzen_certs import issuing as issuing_module
 from mizzen_certs.check import Finding
 from mizzen_certs.rotation import Step
 from tests.unit.certs.forge import CART, TRUST_DOMAIN, is_trusted, split
@@ -307,7 +307,7 @@ def test_what_the_check_refuses_is_not_released(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The template and the check agree, so the only way to see the gate is to move the bar."""
-    monkeypatch.setattr(authority_module, "svid_findings", _refuse)
+    monkeypatch.setattr(issuing_module, "svid_findings", _refuse)
     with pytest.raises(CertificateRefused, match="some-rule: is broken"):
         authority.issue(CART)
 

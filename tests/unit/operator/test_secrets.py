@@ -130,9 +130,8 @@ def test_replacing_everything_is_announced_and_the_roots_are_written(
     announced: list[frozenset[SpiffeId]] = []
     renewal = Renewal(
         secrets,
-        clock,
         Log(io.StringIO()),
-        roots_file=state.roots,
+        publish_roots=state.roots.write_bytes,
         in_use=lambda: ALL,
         on_renewed=announced.append,
     )
