@@ -13,13 +13,15 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
 _MODULE: Final = Path(__file__).parent
+_COREDNS: Final = "1.14.7"  # a module of its own: its requirements and those of Kubernetes differ
 # Program -> the package it is built from; what is not here comes with the system.
 _PACKAGES: Final = {
-    "coredns": "github.com/coredns/coredns",
+    "coredns": f"github.com/coredns/coredns@v{_COREDNS}",
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
     "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
     "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
@@ -55,7 +57,10 @@ def cache() -> Path:
 
 def kubernetes_version() -> str:
     """Return the version of Kubernetes that go.mod pins, such as 1.36.3."""
-    return _pinned("k8s.io/kubernetes")
+    text = (_MODULE / "go.mod").read_text(encoding="utf-8")
+    found = re.search(r"^(?:require)?\s*k8s\.io/kubernetes v(\S+)$", text, re.MULTILINE)
+    assert found, "go.mod names the version"
+    return found[1]
 
 
 def _given(name: str) -> Path | None:
@@ -78,19 +83,9 @@ def _file(path: Path) -> Path | None:
 
 
 def _place(name: str) -> Path:
-    module = _PACKAGES[name].partition("/cmd/")[0]
-    return cache() / f"{module.rpartition('/')[2]}-{_pinned(module)}" / name
-
-
-def _pinned(module: str) -> str:
-    found = re.search(rf"^(?:require)?\s*{re.escape(module)} v(\S+)$", _go_mod(), re.MULTILINE)
-    if not found:
-        raise ProgramMissing(f"{_MODULE / 'go.mod'} does not name {module}")
-    return found[1]
-
-
-def _go_mod() -> str:
-    return (_MODULE / "go.mod").read_text(encoding="utf-8")
+    package, _at, version = _PACKAGES[name].partition("@v")
+    module = package.partition("/cmd/")[0].rpartition("/")[2]
+    return cache() / f"{module}-{version or kubernetes_version()}" / name
 
 
 def _build(name: str) -> Path:
@@ -110,13 +105,13 @@ def _build(name: str) -> Path:
 
 def _compile(name: str, place: Path) -> None:
     print(f"==> building {name} (a few minutes, once) ...", file=sys.stderr, flush=True)
-    new = place.with_name(f".{name}.new")
-    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
-    command = ["go", "build", "-trimpath", "-ldflags", _flags(), "-o", str(new), _PACKAGES[name]]
-    done = subprocess.run(command, cwd=_MODULE, env=environment, check=False)
-    if done.returncode:
-        raise ProgramMissing(f"{name} could not be built; Go says why above")
-    new.rename(place)
+    with tempfile.TemporaryDirectory(dir=place.parent) as new:
+        environment = os.environ | {"CGO_ENABLED": "0", "GOBIN": new}
+        command = ["go", "install", "-trimpath", "-ldflags", _flags(), _PACKAGES[name]]
+        done = subprocess.run(command, cwd=_MODULE, env=environment, check=False)
+        if done.returncode:
+            raise ProgramMissing(f"{name} could not be built; Go says why above")
+        Path(new, name).rename(place)
     print(f"==> built {place}", file=sys.stderr, flush=True)
 
 
