@@ -55,9 +55,11 @@ _RETRY_INTERVAL: Final = timedelta(seconds=1)
 _MAX_METRICS_BYTES: Final = 64 * 1024 * 1024
 _METRICS_TIMEOUT_MS: Final = 10_000
 
-# The page of Envoy has arrived up to its head when this asks the application; its body waits.
+# Envoy's own page is waited for first, for while the application is asked it would pass by; it is taken hold
+# of anew after that, for no object of Lua's outlives a wait.
 _MERGE: Final = """\
 function envoy_on_response(handle)
+  handle:body(true)
   local headers, body = handle:httpCall("{cluster}", {{
     [":method"] = "GET", [":path"] = {path}, [":authority"] = "{authority}",
   }}, nil, {timeout})
