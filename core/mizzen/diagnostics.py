@@ -79,7 +79,7 @@ def _warning(code: str, title: str, remedy: str) -> Code:
 
 
 # 01xx: reading. 02xx: the meaning of one object. 03xx: references between objects.
-# 04xx: conflicts. 05xx: delivery.
+# 04xx: conflicts. 05xx: delivery. 06xx: the mesh as a whole.
 NOT_YAML: Final = _error(
     "MZ0101",
     "file is not YAML",
@@ -196,6 +196,21 @@ REJECTED: Final = _error(
     "Envoy rejected what was made from the object",
     "Change the field that Envoy's message names; the last accepted version stays in force.",
 )
+NO_SIDECAR: Final = _warning(
+    "MZ0601",
+    "pod should have a sidecar and has none",
+    "Make the pod anew (kubectl rollout restart): sidecars come in when pods are made.",
+)
+SILENT_REPLICA: Final = _warning(
+    "MZ0602",
+    "replica of the control plane does not answer the others",
+    "Look at its log, and let the replicas reach one another's port 15016.",
+)
+CERTIFICATE_ENDS: Final = _warning(
+    "MZ0603",
+    "certificate of the authority ends soon",
+    "Renew the authority that was plugged in; if it is Mizzen's own, look at the operator's log.",
+)
 CATALOGUE: Final = (
     NOT_YAML,
     NOT_AN_OBJECT,
@@ -225,4 +240,7 @@ CATALOGUE: Final = (
     LOST_ON_TCP,
     SHADOWED_ADDRESS,
     REJECTED,
+    NO_SIDECAR,
+    SILENT_REPLICA,
+    CERTIFICATE_ENDS,
 )

@@ -30,10 +30,13 @@ class ServerIdentity:
 
 
 class Contexts:
-    """The context of the identity that the server has now."""
+    """The context of the identity that the server has now; ``protocols`` are what it speaks (ALPN)."""
 
-    def __init__(self, identity: Callable[[], ServerIdentity]) -> None:
+    def __init__(
+        self, identity: Callable[[], ServerIdentity], *, protocols: tuple[str, ...] = ("h2",)
+    ) -> None:
         self._identity = identity
+        self._protocols = protocols
         self._used: ServerIdentity | None = None
         self._context: ssl.SSLContext | None = None
 
@@ -47,10 +50,10 @@ class Contexts:
     def _made(self, identity: ServerIdentity) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["h2"])
+        context.set_alpn_protocols(self._protocols)
         context.verify_mode = ssl.CERT_OPTIONAL
         context.load_verify_locations(cadata=identity.roots_pem.decode("ascii"))
-        with _in_memory(identity.chain_pem + identity.key_pem) as path:
+        with in_memory(identity.chain_pem + identity.key_pem) as path:
             context.load_cert_chain(path)
         context.sni_callback = self._switch
         return context
@@ -61,7 +64,7 @@ class Contexts:
 
 
 @contextmanager
-def _in_memory(content: bytes) -> Iterator[str]:
+def in_memory(content: bytes) -> Iterator[str]:
     """Give content a path, which is all that OpenSSL takes, without writing it to a disk."""
     handle = os.memfd_create("identity")
     try:

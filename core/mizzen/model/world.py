@@ -61,8 +61,8 @@ class Batch:
     served before.
 
     ``versions`` are the source's own names for the versions of the objects that the batch speaks of, the same
-    in every process that reads the same source (Kubernetes: ``<uid>/<generation>``). They never enter the
-    World; they come back with what was made of the batch, so that a status says what it is a status of.
+    in every process that reads the same source (Kubernetes: ``<uid>/<generation>``), empty for one that is gone. They never enter
+    the World; they come back with what was made of the batch, so that a status says what it is a status of.
     """
 
     changes: Mapping[ObjectKey, Object | None] = field(default_factory=dict)

@@ -79,7 +79,9 @@ class Objects:
             self.references += 1
         if self._known.pop(key, None) is None:
             return None
-        return Batch(changes={key: None}, diagnostics={key: ()})
+        # Told with what comes after it in one batch, an empty version is what says that it went.
+        gone = {key: ""} if is_steering(key.kind) else {}
+        return Batch(changes={key: None}, diagnostics={key: ()}, versions=gone)
 
     def sweep(self, kind: str, listed: Iterable[ObjectKey], since: int) -> Iterator[Batch]:
         """Yield the removals of those of a kind that a list lacks which began at ``since``."""
