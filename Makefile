@@ -20,6 +20,9 @@ check: $(VENV)/.installed ## format, lint, types, layers and unit tests, in unde
 golden: $(VENV)/.installed ## rewrite the goldens from what the compiler gives now; review the diff as code
 	@$(PYTEST) tests/golden tests/chart --update-golden && git --no-pager diff --stat -- tests/golden tests/chart
 
+crds: $(VENV)/.installed ## rewrite crds/ from the models
+	@$(VENV)/bin/python -m tests.support.crd_files
+
 bench: $(VENV)/.installed ## measure against the promised figures; results are kept in bench/results/
 	@$(VENV)/bin/python -m bench.run $(ARGS)
 
@@ -35,5 +38,5 @@ $(VENV)/.installed: requirements/dev.txt
 debian:
 	@.ci/debian iptables iproute2 uidmap || true
 
-.PHONY: help demo test check golden bench images lock debian
+.PHONY: help demo test check golden crds bench images lock debian
 .DEFAULT_GOAL := help

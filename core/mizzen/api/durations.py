@@ -53,10 +53,23 @@ def _positive(value: object) -> timedelta:
     return parsed
 
 
-_SCHEMA: Final = {"type": "string", "format": "duration"}
+# Without a sign, so what is of the form is not negative either.
+_FORM: Final = r"^\+?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$"
+_AT_LEAST_1_MS: Final = {
+    "message": "must be a duration of at least 1ms, such as 1.5s, 100ms or 1h5m",
+    "rule": "duration(self) >= duration('1ms')",
+}
 
-Duration = Annotated[timedelta, PlainValidator(_duration), WithJsonSchema(_SCHEMA)]
+Duration = Annotated[
+    timedelta,
+    PlainValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": _FORM}),
+]
 """Zero or more; zero has a meaning of its own where this type stands."""
 
-PositiveDuration = Annotated[timedelta, PlainValidator(_positive), WithJsonSchema(_SCHEMA)]
+PositiveDuration = Annotated[
+    timedelta,
+    PlainValidator(_positive),
+    WithJsonSchema({"type": "string", "x-kubernetes-validations": [_AT_LEAST_1_MS]}),
+]
 """At least one millisecond, the rule of Istio's CRDs."""
