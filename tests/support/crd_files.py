@@ -1,4 +1,4 @@
-"""``crds/``: what stands in it, what is to stand in it, and how it is written (``make crds``)."""
+"""``crds/`` and the chart's copy: what stands there, what is to, and how it is written (``make crds``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Final
 from mizzen.api.crd import definitions, manifest
 from tests.support.repository import ROOT
 
-FOLDER: Final = ROOT / "crds"
+_FOLDER: Final = ROOT / "crds"
+# Helm reads nothing outside of a chart.
+_FOLDERS: Final = (_FOLDER, ROOT / "charts" / "mizzen" / "files" / "crds")
 
 
 def expected() -> dict[str, str]:
@@ -17,17 +19,17 @@ def expected() -> dict[str, str]:
 
 def present() -> dict[str, str]:
     """Return the text of each file that is there."""
-    return {path.name: path.read_text() for path in sorted(FOLDER.glob("*"))}
+    return {path.name: path.read_text() for path in sorted(_FOLDER.glob("*"))}
 
 
 def write() -> None:
     """Write every file anew, and remove those of kinds that are no more."""
-    FOLDER.mkdir(exist_ok=True)
-    files = expected()
-    for stale in present().keys() - files.keys():
-        (FOLDER / stale).unlink()
-    for name, text in files.items():
-        (FOLDER / name).write_text(text)
+    for folder in _FOLDERS:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.glob("*.yaml"):
+            stale.unlink()
+        for name, text in expected().items():
+            (folder / name).write_text(text)
 
 
 if __name__ == "__main__":
