@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final, Self
 
 from bench.mesh import NAMESPACE, MeshSize, pod
@@ -53,6 +54,14 @@ class Arrivals:
         return (max(self.acked_ns) - since_ns) / 1e6
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Believes:
+    """Whom the proxies believe to be the control plane, over TLS."""
+
+    roots: Path
+    server_name: str
+
+
 class FleetError(Exception):
     """The proxies did not get what they were to get, or their streams ended."""
 
@@ -60,9 +69,11 @@ class FleetError(Exception):
 class Fleet:
     """Many Envoys' streams, kept by a process of their own."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", *, tls: Believes | None = None) -> None:
         allow_many_files()
         command = [sys.executable, "-m", "bench.load", host, str(port)]
+        if tls is not None:
+            command += ["--roots", str(tls.roots), "--server-name", tls.server_name]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.started_ns = 0
 
@@ -84,10 +95,18 @@ class Fleet:
         if self._process.stdout is not None:
             self._process.stdout.close()
 
-    def connect(self, nodes: Sequence[NodeFacts], *, clusters: int, virtual_hosts: int) -> Arrivals:
+    def connect(
+        self,
+        nodes: Sequence[NodeFacts],
+        *,
+        clusters: int,
+        virtual_hosts: int,
+        tokens: Sequence[str] = (),
+    ) -> Arrivals:
         """Open a stream for each node; return when each had its first full configuration."""
         expected = {"clusters": clusters, "virtual_hosts": virtual_hosts}
-        answer = self._ask("connect", nodes=[asdict(node) for node in nodes], expected=expected)
+        facts = [asdict(node) for node in nodes]
+        answer = self._ask("connect", nodes=facts, tokens=list(tokens), expected=expected)
         self.started_ns = answer["started_ns"]
         return self.wait()
 

@@ -22,6 +22,8 @@ _MAX_WINDOW: Final = 2**31 - 1
 _REPLENISH_BYTES: Final = 2**28
 _INITIAL_WINDOW_SIZE: Final = 4
 
+_REST, _CONTINUED = 127, 128  # of HPACK's integers, RFC 7541 section 5.1
+
 _HEAD: Final = Struct(">BHBBL")  # length (24 bits in two parts), type, flags, stream
 _U32: Final = Struct(">L")
 _SETTING: Final = Struct(">HL")
@@ -46,7 +48,7 @@ class GrpcStream:
         "_stream_window", "_their_initial", "_wanted", "outgoing", "received_bytes",
     )  # fmt: skip
 
-    def __init__(self, path: str, authority: str) -> None:
+    def __init__(self, path: str, authority: str, token: str = "") -> None:
         self._incoming = b""
         # The message that is being received: its prefix, its parts, and how much of it is to come.
         self._prefix = b""
@@ -56,7 +58,7 @@ class GrpcStream:
         self._connection_window = self._stream_window = self._their_initial = _DEFAULT_WINDOW
         self._received_since = 0
         self.received_bytes = 0
-        self.outgoing = bytearray(_opening(path, authority))
+        self.outgoing = bytearray(_opening(path, authority, token))
 
     def send(self, message: bytes) -> None:
         """Queue one message; what does not fit into the peer's windows waits for them."""
@@ -155,33 +157,48 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return _HEAD.pack(length >> 16, length & 0xFFFF, kind, flags, stream) + payload
 
 
-def _opening(path: str, authority: str) -> bytes:
+def _opening(path: str, authority: str, token: str) -> bytes:
     settings = _SETTING.pack(_INITIAL_WINDOW_SIZE, _MAX_WINDOW)
     return b"".join(
         (
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             _frame(_SETTINGS, 0, 0, settings),
             _frame(_WINDOW_UPDATE, 0, 0, _U32.pack(_MAX_WINDOW - _DEFAULT_WINDOW)),
-            _frame(_HEADERS, _END_HEADERS, _STREAM, _header_block(path, authority)),
+            _frame(_HEADERS, _END_HEADERS, _STREAM, _header_block(path, authority, token)),
         )
     )
 
 
-def _header_block(path: str, authority: str) -> bytes:
-    """Return the request's headers: indexed static fields, the rest literal and never indexed."""
+def _header_block(path: str, authority: str, token: str) -> bytes:
+    """Return the request's headers: indexed static fields, the rest literal and never indexed.
+
+    A bearer token is only ever sent over TLS, so it says the scheme too.
+    """
     return b"".join(
         (
-            b"\x83\x86",  # :method POST, :scheme http
+            b"\x83" + (b"\x87" if token else b"\x86"),  # :method POST, :scheme https or http
             b"\x04" + _string(path),
             b"\x01" + _string(authority),
             b"\x0f\x10" + _string("application/grpc"),  # content-type
             b"\x00" + _string("te") + _string("trailers"),
+            b"\x0f\x08" + _string(f"Bearer {token}") if token else b"",  # authorization
         )
     )
 
 
 def _string(text: str) -> bytes:
     raw = text.encode()
-    if len(raw) > 126:
-        raise ValueError(f"a header value of over 126 bytes is not supported here: {text!r}")
-    return bytes((len(raw),)) + raw
+    return _length(len(raw)) + raw
+
+
+def _length(number: int) -> bytes:
+    """Return a length as HPACK writes integers: in the rest of an octet, or from there on by sevens."""
+    if number < _REST:
+        return bytes((number,))
+    octets = bytearray((_REST,))
+    number -= _REST
+    while number >= _CONTINUED:
+        octets.append(number % _CONTINUED + _CONTINUED)
+        number //= _CONTINUED
+    octets.append(number)
+    return bytes(octets)

@@ -14,6 +14,7 @@ import selectors
 import socket
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic_ns, process_time
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from bench.h2 import GrpcStream, StreamEndedError
 from bench.node import NodeFacts, encode_node
 from bench.proxy import Proxy
 from bench.responses import Kind, Parser, Response
+from bench.secure import Tls, client_context
 
 _PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 _READ_BYTES: Final = 1 << 20
@@ -44,18 +46,29 @@ class Awaited:
 
 
 class Connection:
-    """A socket with the stream that runs over it."""
+    """A socket with the stream that runs over it, in TLS where there is a session of it."""
 
-    __slots__ = ("socket", "stream")
+    __slots__ = ("_encrypted", "_tls", "socket", "stream")
 
-    def __init__(self, address: tuple[str, int], requests: list[bytes]) -> None:
+    def __init__(self, address: tuple[str, int], stream: GrpcStream, tls: Tls | None) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.connect_ex(address)
-        self.stream = GrpcStream(_PATH, f"{address[0]}:{address[1]}")
-        for request in requests:
-            self.stream.send(request)
+        self.stream = stream
+        self._tls = tls
+        self._encrypted = bytearray()
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """Return the messages that these bytes complete."""
+        return self.stream.receive(data if self._tls is None else self._tls.decrypt(data))
+
+    def outgoing(self) -> bytearray:
+        """Return what is to be written to the socket; the caller deletes what it has written."""
+        if self._tls is None:
+            return self.stream.outgoing
+        self._encrypted += self._tls.encrypt(self.stream.outgoing)
+        return self._encrypted
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +76,7 @@ class Client:
     """One Envoy: what it has, its connection, and when what it waits for was there."""
 
     proxy: Proxy
+    token: str = ""
     connection: Connection | None = None
     awaited: set[Awaited] = field(default_factory=set)
     arrived_ns: int = 0
@@ -79,8 +93,10 @@ class Client:
 class Fleet:
     """All clients, and the loop that serves them."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], roots: Path | None, server_name: str) -> None:
         self.address = address
+        self.tls = client_context(roots) if roots else None
+        self.server_name = server_name
         self.clients: list[Client] = []
         self.selector = selectors.DefaultSelector()
         self.parser = Parser()
@@ -92,10 +108,13 @@ class Fleet:
         self.last_byte_ns = 0
         self.ended = 0
 
-    def connect(self, nodes: list[dict[str, Any]], expected: dict[str, int]) -> dict[str, Any]:
+    def connect(
+        self, nodes: list[dict[str, Any]], tokens: list[str], expected: dict[str, int]
+    ) -> dict[str, Any]:
         """Open a stream for each node; the answer comes from :meth:`wait`."""
         self.expected = expected
-        new = [Client(Proxy(encode_node(NodeFacts(**node)))) for node in nodes]
+        who = zip(nodes, tokens or [""] * len(nodes), strict=True)
+        new = [Client(Proxy(encode_node(NodeFacts(**node))), token) for node, token in who]
         self.clients += new
         return self._open(new)
 
@@ -168,10 +187,18 @@ class Fleet:
         started = monotonic_ns()
         for client in clients:
             client.start_counting(set())
-            client.connection = Connection(self.address, client.proxy.opening())
+            client.connection = self._connection(client)
             both = selectors.EVENT_READ | selectors.EVENT_WRITE
             self.selector.register(client.connection.socket, both, client)
         return {"started_ns": started}
+
+    def _connection(self, client: Client) -> Connection:
+        authority = self.server_name or f"{self.address[0]}:{self.address[1]}"
+        stream = GrpcStream(_PATH, authority, client.token)
+        for request in client.proxy.opening():
+            stream.send(request)
+        tls = Tls(self.tls, self.server_name) if self.tls else None
+        return Connection(self.address, stream, tls)
 
     def _read(self, client: Client, connection: Connection) -> None:
         data = connection.socket.recv(_READ_BYTES)
@@ -179,7 +206,7 @@ class Fleet:
             raise StreamEndedError("the server closed the connection")
         self.bytes += len(data)
         self.last_byte_ns = arrived = monotonic_ns()
-        for message in connection.stream.receive(data):
+        for message in connection.receive(data):
             client.messages += 1
             client.message_bytes += len(message)
             response, nonce = self.parser.parse(message)
@@ -187,14 +214,14 @@ class Fleet:
                 connection.stream.send(request)
             if not client.arrived_ns and self._has_all(client, response):
                 client.arrived_ns = arrived
-        if connection.stream.outgoing:
+        if connection.outgoing():
             self._write(client, connection)
         if client.arrived_ns and not client.acked_ns:
             client.acked_ns = monotonic_ns()
             self.outstanding.discard(client)
 
     def _write(self, client: Client, connection: Connection) -> None:
-        outgoing = connection.stream.outgoing
+        outgoing = connection.outgoing()
         if outgoing:
             del outgoing[: connection.socket.send(outgoing)]
         read = selectors.EVENT_READ
@@ -267,8 +294,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Keep the streams of many Envoys.")
     parser.add_argument("host")
     parser.add_argument("port", type=int)
+    parser.add_argument("--roots", type=Path, help="speak TLS, and believe these roots")
+    parser.add_argument("--server-name", default="", help="whose certificate it has to be")
     options = parser.parse_args()
-    _serve(Fleet((options.host, options.port)))
+    _serve(Fleet((options.host, options.port), options.roots, options.server_name))
 
 
 if __name__ == "__main__":
