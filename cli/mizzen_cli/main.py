@@ -24,8 +24,10 @@ class _Verb:
 
 _VERBS: Final = (
     _Verb("serve", "mizzen_cli.serve", "Run a control plane on a folder of YAML."),
+    _Verb("operator", "mizzen_cli.operator", "Run a replica of the control plane on a cluster."),
     _Verb("translate", "mizzen_cli.translate", "Show what a proxy would get, offline."),
     _Verb("analyze", "mizzen_cli.analyze", "Check a folder of YAML and say what to correct."),
+    _Verb("inject", "mizzen_cli.inject", "Add the proxy to the pods of a file, offline."),
     _Verb("demo", "mizzen_cli.demo.command", "Run a whole mesh on this machine, without root."),
     _Verb("version", "mizzen_cli.version", "Print versions."),
 )

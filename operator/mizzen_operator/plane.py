@@ -96,7 +96,7 @@ class Home:
         located: Gives findings of the lint their place in a file.
         publish_roots: Puts the roots where the bootstraps of proxies find them.
         intake: Sees each batch, in the source's thread, and returns what of it the compiler gets.
-        on_round: Is told of each round, once the proxies have it.
+        on_round: Is told of each round, before the proxies are.
         on_findings: Is told what is to be said of the whole mesh.
         tick: Does what the authority has due, where that takes I/O; ``None`` where it takes none.
         status_file: Where the status is written to.
@@ -245,6 +245,7 @@ class Plane:
 
     def _take_round(self, made: Round) -> None:
         """Hand bundles to the proxies, the bundle of a class before the proxies that move to it."""
+        self._home.on_round(made)
         found = self.status.take_round(made, self._clock.now())
         for of, bundle in made.bundles.items():
             self.publisher.offer(of, bundle)
@@ -255,7 +256,6 @@ class Plane:
         self._count(made)
         if made.is_complete and not self.is_complete:
             self._complete()
-        self._home.on_round(made)
         self.reporter.tell_findings(found)
 
     def _take_findings(self, findings: Mapping[ObjectKey, tuple[Diagnostic, ...]]) -> None:

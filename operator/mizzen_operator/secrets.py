@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 # Timers stand still while a machine sleeps, certificates do not; so nobody sleeps longer than this.
 _LONGEST_SLEEP_SECONDS: Final = 60.0
 # Where several replicas share the keys, this is how soon one takes over what another has rotated. A new
-# root signs only a day after it was told of, so that there is time.
-_LOOK_SECONDS: Final = 10.0
+# root signs only a day after it was told of, so that there is time. At the soonest, and at the latest.
+_LOOK_SECONDS: Final = (1.0, 10.0)
 # How soon renewal is tried again when the authority could not do it.
 _RETRY_SECONDS: Final = 10.0
 
@@ -149,8 +149,9 @@ class Renewal:
         """Renew what is due until cancelled; what fails is tried again, certificates live on meanwhile."""
         while True:
             left = self._secrets.seconds_to_next()
-            longest = _LONGEST_SLEEP_SECONDS if self._tick is None else _LOOK_SECONDS
-            await asyncio.sleep(min(max(left, 0.0), longest))
+            # What is due where keys are shared may be another replica's to do.
+            bounds = (0.0, _LONGEST_SLEEP_SECONDS) if self._tick is None else _LOOK_SECONDS
+            await asyncio.sleep(min(max(left, bounds[0]), bounds[1]))
             try:
                 self._announce(await self._renew())
             except CertsError as error:

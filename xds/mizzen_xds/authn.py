@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from mizzen.identity import SpiffeId
 from mizzen_xds.errors import ForbiddenError, UnauthenticatedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from mizzen.identity import TrustDomain
     from mizzen.model.proxy import NodeInfo
@@ -26,10 +26,22 @@ if TYPE_CHECKING:
 _DEFAULT_ACCOUNT: Final = "default"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodIdentity:
+    """An identity, proven by something that one pod alone was given."""
+
+    identity: SpiffeId
+    pod: str
+
+
+# Who was proven to be at the other end.
+Proven: TypeAlias = "SpiffeId | PodIdentity"
+
+
 class TokenReviewer(Protocol):
     """Says whose a bearer token is."""
 
-    def identity(self, token: str) -> Awaitable[SpiffeId | None] | SpiffeId | None:
+    def identity(self, token: str) -> Awaitable[Proven | None] | Proven | None:
         """Return whose token it is, ``None`` when it is nobody's."""
         ...
 
@@ -54,13 +66,23 @@ class Credentials:
 
 
 class Authenticator:
-    """Turns credentials into the identity of a node."""
+    """Turns credentials into the identity of a node.
 
-    def __init__(self, *, trust_domain: TrustDomain, tokens: TokenReviewer | None = None) -> None:
+    ``account_of`` returns the service account of a namespace's pod, None where that is not known.
+    """
+
+    def __init__(
+        self,
+        *,
+        trust_domain: TrustDomain,
+        tokens: TokenReviewer | None = None,
+        account_of: Callable[[str, str], str | None] = lambda _namespace, _pod: None,
+    ) -> None:
         self._trust_domain = trust_domain
         self._tokens = tokens
+        self._account_of = account_of
 
-    async def identify(self, credentials: Credentials) -> SpiffeId | None:
+    async def identify(self, credentials: Credentials) -> Proven | None:
         """Return the proven identity, ``None`` for a local client that proved nothing.
 
         Raises:
@@ -74,22 +96,31 @@ class Authenticator:
             return None
         raise UnauthenticatedError("neither a client certificate nor a bearer token was shown")
 
-    def authorise(self, identity: SpiffeId | None, node: NodeInfo) -> SpiffeId:
+    def authorise(self, proven: Proven | None, node: NodeInfo) -> SpiffeId:
         """Return the identity under which a node is served.
 
         Raises:
             ForbiddenError: The node is none of the identity's.
         """
-        if identity is None:
+        if proven is None:
             account = node.service_account or _DEFAULT_ACCOUNT
             return SpiffeId(
                 trust_domain=self._trust_domain, namespace=node.namespace, service_account=account
             )
+        identity = proven.identity if isinstance(proven, PodIdentity) else proven
+        self._require_account(identity, node)
+        if isinstance(proven, PodIdentity) and proven.pod != node.name:
+            raise ForbiddenError(f"a token of pod {proven.pod} may not be node {node.name}")
+        return identity
+
+    def _require_account(self, identity: SpiffeId, node: NodeInfo) -> None:
         if node.namespace != identity.namespace:
             raise ForbiddenError(f"{identity} may not be a node of namespace {node.namespace}")
         if node.service_account not in ("", identity.service_account):
             raise ForbiddenError(f"{identity} may not be a node of account {node.service_account}")
-        return identity
+        known = self._account_of(node.namespace, node.name)
+        if known not in (None, identity.service_account):
+            raise ForbiddenError(f"{identity} may not be pod {node.name}, which is of {known}")
 
     def _certified(self, uris: tuple[str, ...]) -> SpiffeId:
         if len(uris) != 1:
@@ -102,7 +133,7 @@ class Authenticator:
             raise UnauthenticatedError(f"{identity} is of another trust domain")
         return identity
 
-    async def _reviewed(self, token: str) -> SpiffeId:
+    async def _reviewed(self, token: str) -> Proven:
         if self._tokens is None:
             raise UnauthenticatedError("bearer tokens are not taken here")
         answer = self._tokens.identity(token)

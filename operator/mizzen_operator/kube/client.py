@@ -165,7 +165,7 @@ class ApiClient:
                 data=None if body is None else json.dumps(body).encode(),
                 headers={**sent, **(headers or {})},
             ) as answer:
-                return _content(answer.status, answer.reason or "", await answer.read())
+                return content_of(answer.status, answer.reason or "", await answer.read())
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise ApiError(0, "Unreachable", f"{self.connection.server}: {error!r}") from error
 
@@ -204,7 +204,8 @@ def open_session(
     )
 
 
-def _content(status: int, reason: str, text: bytes) -> Json:
+def content_of(status: int, reason: str, text: bytes) -> Json:
+    """Return the object of an answer; raises :class:`ApiError` where the server refused."""
     try:
         content = json.loads(text) if text else {}
     except ValueError:
