@@ -3,8 +3,7 @@ load() {
   for way in "$1" "$1-legacy"; do
     "$way" -t nat -S >/dev/null 2>&1 || continue
     if "$way" -t nat -S ISTIO_OUTPUT >/dev/null 2>&1; then echo "$way: in place"; return 0; fi
-    if printf '%s
-' "$2" | "$way-restore" --noflush; then echo "$way: loaded"; return 0; fi
+    if printf '%s\n' "$2" | "$way-restore" --noflush; then echo "$way: loaded"; return 0; fi
   done
   echo "$1: the kernel takes no rules" >&2
   return 1
