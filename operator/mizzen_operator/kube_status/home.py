@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mizzen.diagnostics import Diagnostic
     from mizzen.identity import TrustDomain
     from mizzen.names import ObjectKey
-    from mizzen_certs import Authority
+    from mizzen_certs import Issuing
     from mizzen_operator.address import Address
     from mizzen_operator.compiler import Round
     from mizzen_operator.inject.settings import InjectSettings
@@ -52,7 +52,7 @@ class KubeStatusParts:
     clock: Clock
     log: Log
     identity: Callable[[], ServerIdentity]
-    authority: Callable[[], Authority]
+    authority: Callable[[], Issuing]
     is_leader: Callable[[], bool]
     trust_domain: TrustDomain
     namespace: str
@@ -101,6 +101,10 @@ class KubeStatus:
         """Listen to the other replicas; return the port. ``OSError`` where that is not possible."""
         return await self._listener.start(self._listens)
 
+    async def look(self) -> None:
+        """Look, ask and write once; raises ``ApiError`` where the API server is away."""
+        await self._sink.look()
+
     async def run(self) -> None:
         """Look, ask and write until cancelled."""
         try:
@@ -128,7 +132,7 @@ def _sink_parts(parts: KubeStatusParts, asker: Asker) -> StatusParts:
     )
 
 
-def _certificates(authority: Authority) -> Certificates:
+def _certificates(authority: Issuing) -> Certificates:
     return Certificates(expire=authority.bundle().expires_at, next_rotation=authority.next_tick())
 
 
