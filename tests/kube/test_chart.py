@@ -82,7 +82,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
                 "watch configmaps mizzen-ca-root-cert",
                 "get secrets of-a-gateway",
                 "create events",
-                "update mutatingwebhookconfigurations.admissionregistration.k8s.io mizzen-injector",
+                "patch mutatingwebhookconfigurations.admissionregistration.k8s.io mizzen-injector",
             ),
         ),
         (
@@ -97,7 +97,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
                 "create pods",
                 "update virtualservices.networking.istio.io",
                 "create serviceaccounts/token",
-                "update mutatingwebhookconfigurations.admissionregistration.k8s.io of-others",
+                "patch mutatingwebhookconfigurations.admissionregistration.k8s.io of-others",
                 "delete validatingwebhookconfigurations.admissionregistration.k8s.io of-others",
                 "update clusterroles.rbac.authorization.k8s.io mizzen",
             ),
@@ -114,8 +114,8 @@ def test_the_operator_may_do_its_work_and_no_more(
 @pytest.mark.parametrize(
     ("allowed", "asked"),
     [
-        (True, ("update secrets mizzen-ca", "update leases.coordination.k8s.io mizzen")),
-        (False, ("update secrets cacerts", "update leases.coordination.k8s.io of-others")),
+        (True, ("patch secrets mizzen-ca", "update leases.coordination.k8s.io mizzen")),
+        (False, ("patch secrets cacerts", "update leases.coordination.k8s.io of-others")),
     ],
 )
 def test_the_operator_keeps_its_keys_and_its_lease(
