@@ -2,7 +2,8 @@
 
 main.py serve [PORT ...]     answers JSON: name, version, path and headers; on SIGTERM it ends at once, as many do
 main.py load URL [WORKERS]   asks again and again; the counts and the failures are at :9000
-main.py fetch URL [TIMES]    asks, prints the answers, fails where one is not 200
+main.py ask URL [TIMES]      asks, each time on a connection of its own, and prints the answers as JSON
+main.py fetch URL [TIMES]    as above, and fails where one is not 200
 main.py wait                 does nothing
 """
 
@@ -33,8 +34,9 @@ def main() -> None:
         _serve([int(port) for port in rest] or [8080])
     elif what == "load":
         _load(rest[0], int(rest[1]) if len(rest) > 1 else 2)
-    elif what == "fetch":
-        raise SystemExit(_fetch(rest[0], int(rest[1]) if len(rest) > 1 else 1))
+    elif what in ("ask", "fetch"):
+        failed = _fetch(rest[0], int(rest[1]) if len(rest) > 1 else 1)
+        raise SystemExit(failed if what == "fetch" else 0)
     else:
         threading.Event().wait()
 
@@ -44,7 +46,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
 
-class _Echo(BaseHTTPRequestHandler):
+class Echo(BaseHTTPRequestHandler):
     """Answers every request with who answered it."""
 
     protocol_version = "HTTP/1.1"
@@ -52,6 +54,9 @@ class _Echo(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = urllib.parse.urlsplit(self.path)
         asked = urllib.parse.parse_qs(path.query)
+        if path.path == "/metrics":
+            self._write(200, "text/plain", b"# TYPE application_up gauge\napplication_up 1\n")
+            return
         time.sleep(float(asked.get("sleep", ["0"])[0]))
         said = {
             "name": os.environ.get("NAME", socket.gethostname()),
@@ -65,9 +70,11 @@ class _Echo(BaseHTTPRequestHandler):
     do_POST = do_GET
 
     def _say(self, status: int, said: dict[str, Any]) -> None:
-        body = json.dumps(said).encode()
+        self._write(status, "application/json", json.dumps(said).encode())
+
+    def _write(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -76,7 +83,7 @@ class _Echo(BaseHTTPRequestHandler):
         """Say nothing: the sidecar's log has it."""
 
 
-class _Report(_Echo):
+class _Report(Echo):
     """Answers with the counts of the load."""
 
     counts: dict[str, Any]
@@ -87,8 +94,8 @@ class _Report(_Echo):
 
 def _serve(ports: list[int]) -> None:
     for port in ports[1:]:
-        threading.Thread(target=_Server(("", port), _Echo).serve_forever, daemon=True).start()
-    _Server(("", ports[0]), _Echo).serve_forever()
+        threading.Thread(target=_Server(("", port), Echo).serve_forever, daemon=True).start()
+    _Server(("", ports[0]), Echo).serve_forever()
 
 
 def _load(url: str, workers: int) -> None:
@@ -120,14 +127,16 @@ def _work(url: str, counts: dict[str, Any], lock: threading.Lock, keep: bool) ->
 
 
 def _fetch(url: str, times: int) -> int:
-    status = 0
-    for _ in range(times):
-        connection = _connect(url)
-        failure, said = _ask(connection, url, whole=True)
-        connection.close()
-        print(failure or said, flush=True)
-        status |= bool(failure)
-    return status
+    answers = [_once(url) for _ in range(times)]
+    return int(any(failure for failure, _said in answers))
+
+
+def _once(url: str) -> tuple[str, str]:
+    connection = _connect(url)
+    failure, said = _ask(connection, url, whole=True)
+    connection.close()
+    print(json.dumps({"failure": failure, "said": json.loads(said or "{}")}), flush=True)
+    return failure, said
 
 
 def _connect(url: str) -> http.client.HTTPConnection:

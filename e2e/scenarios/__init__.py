@@ -1,0 +1,23 @@
+"""The scenarios in the order in which they run: each a folder with manifests and what must be seen."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The chart is installed by the first and gone after the last.
+ORDER: Final = (
+    "installation",
+    "injection",
+    "strict",
+    "canary",
+    "authorization",
+    "egress",
+    "ingress",
+    "rejection",
+    "rollout",
+    "replicas",
+    "outage",
+    "rotation",
+    "upgrade",
+    "uninstall",
+)

@@ -1,0 +1,38 @@
+"""What a ServiceEntry names is reached by its name, with the routes that are written for it."""
+
+from __future__ import annotations
+
+import threading
+from http.server import ThreadingHTTPServer
+from typing import TYPE_CHECKING, Final
+
+from e2e.application.main import Echo
+from e2e.scene import see
+
+if TYPE_CHECKING:
+    from e2e.scene import Scene
+
+_OUTSIDE: Final = ("10.250.0.1", 18080)
+
+
+def run(scene: Scene) -> None:
+    """Serve on the node, outside of the cluster, and ask from a pod."""
+    server = ThreadingHTTPServer(_OUTSIDE, Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        _ask(scene)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _ask(scene: Scene) -> None:
+    scene.apply("workloads.yaml")
+    scene.await_rollout("deploy/client")
+    (before,) = scene.ask("http://outside.example/")
+    see(bool(before.failure), "nobody knows the name without the entry")
+    scene.apply("entry.yaml")
+    scene.await_live("serviceentry/outside", "virtualservice/outside")
+    (answer,) = scene.ask("http://outside.example/")
+    see(not answer.failure, f"the outside answers: {answer.failure}")
+    see(answer.said["headers"].get("x-mesh") == "e2e", "the route's header arrives")
