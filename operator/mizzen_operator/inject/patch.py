@@ -16,14 +16,12 @@ def json_patch(old: Json, new: Json) -> list[Json]:
 
 
 def _differences(path: str, old: object, new: object) -> Iterator[Json]:
-    if type(old) is type(new) and old == new:
-        return
     if isinstance(old, dict) and isinstance(new, dict):
         yield from _of_objects(path, old, new)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, (before, after) in enumerate(zip(old, new, strict=True)):
             yield from _differences(f"{path}/{index}", before, after)
-    else:
+    elif type(old) is not type(new) or old != new:  # in Python True equals 1, in JSON it does not
         # of lists that differ in length the whole is sent: an insertion in the middle moves all others
         yield {"op": "replace", "path": path, "value": new}
 

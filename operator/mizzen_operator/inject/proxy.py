@@ -70,7 +70,7 @@ def proxy_arguments(
 
 def _expandable(text: str) -> str:
     """Return a text in which the kubelet replaces our variables and nothing else."""
-    return _OURS.sub(r"$(\1)", text.replace("$(", "$$("))
+    return _OURS.sub(r"$(\1)", text.replace("$", "$$"))
 
 
 def _config(

@@ -139,7 +139,7 @@ def _capture(notes: _Notes, default: CaptureConfig, config: Json) -> CaptureConf
     if mode not in tuple(Interception):
         known = ", ".join((*Interception, NO_INTERCEPTION))
         notes.problems.append(f"{_SIDECAR}interceptionMode: {mode!r} is not one of {known}")
-        return None
+        mode = default.interception
     metadata = config.get("proxyMetadata") or {}
     wanted = CaptureConfig(
         proxy=default.proxy,
