@@ -10,11 +10,12 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from mizzen.analyze import analysis
+from mizzen.analyze import analysis, findings
 from mizzen.bundle import EMPTY_TABLE, Bundle, Entry, Table
 from mizzen.engine import Database, Fold, query
 from mizzen.model.mesh import MeshSettings
 from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
+from mizzen.model.world import Batch
 from mizzen.render.cluster import gateway_clusters, render_inbound_cluster, static_clusters
 from mizzen.render.inbound import render_inbound
 from mizzen.render.listener import render_gateway, render_virtual_outbound
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from mizzen.diagnostics import Diagnostic
     from mizzen.ir import InboundPolicy
-    from mizzen.model.world import Batch, Object
+    from mizzen.model.world import Object
     from mizzen.names import ObjectKey
 
 # How many clusters are compiled before anybody has asked: at about 2 KB each a bounded luxury.
@@ -167,11 +168,12 @@ class Compiler:
         self._db = Database()
         self._world = World(self._db, mesh or MeshSettings())
         self._bundles: dict[ProxyClass, tuple[Layers, Bundle]] = {}
+        self._revision = 1
 
     @property
     def revision(self) -> int:
-        """How many commits the World has seen."""
-        return self._db.revision
+        """How many batches the World has seen."""
+        return self._revision
 
     @property
     def objects(self) -> Mapping[ObjectKey, Object]:
@@ -180,7 +182,9 @@ class Compiler:
 
     def commit(self, batch: Batch) -> int:
         """Take in a batch and return the World's new revision."""
-        return self._world.commit(batch)
+        self._world.commit(batch)
+        self._revision += 1
+        return self._revision
 
     def warm(self) -> None:
         """Make what the first proxies will ask for: the tables of the namespaces that have workloads.
@@ -212,6 +216,19 @@ class Compiler:
     def analyze(self) -> Mapping[ObjectKey, tuple[Diagnostic, ...]]:
         """Return what objects get wrong about one another, sorted by object."""
         return analysis(self._db)
+
+    def consider(self, key: ObjectKey, item: Object) -> tuple[Diagnostic, ...]:
+        """Return what would be wrong between an object and the others, were it in force.
+
+        It is, for as long as that takes; as nothing else is pulled meanwhile, nothing else sees it.
+        """
+        present = self._world.objects.get(key)
+        self._world.commit(Batch(changes={key: item}))
+        try:
+            return findings(self._db, ("", key))
+        finally:
+            self._world.commit(Batch(changes={key: present}))
+            self._db.forget(findings, ("", key))
 
     def forget(self, proxies: ProxyClass) -> None:
         """Let go of a class of which no proxy is left."""

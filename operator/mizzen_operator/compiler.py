@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from mizzen.bundle import Bundle
     from mizzen.diagnostics import Diagnostic
     from mizzen.model.proxy import NodeInfo, ProxyClass
+    from mizzen.model.world import Object
     from mizzen.names import ObjectKey
+
+    Findings = tuple[Diagnostic, ...]
 
 
 class MeshCompiler(Protocol):
@@ -59,6 +62,10 @@ class MeshCompiler(Protocol):
         """Return the findings on all objects."""
         ...
 
+    def consider(self, key: ObjectKey, item: Object) -> tuple[Diagnostic, ...]:
+        """Return the findings on an object that is not there yet."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
@@ -82,16 +89,35 @@ class Round:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """An object that somebody asks about, and where the answer goes."""
+
+    key: ObjectKey
+    item: Object
+    answer: asyncio.Future[Findings]
+
+    def settle(self, findings: Findings) -> None:
+        if not self.answer.done():
+            self.answer.set_result(findings)
+
+
 @dataclass(slots=True)
 class _Waiting:
     """What has come since the last round began."""
 
     changes: Batch | None = None
     proxies: Mapping[str, NodeInfo] | None = None
+    questions: list[_Question] = field(default_factory=list)
     stop: bool = False
 
     def __bool__(self) -> bool:
-        return self.stop or self.changes is not None or self.proxies is not None
+        return self.stop or self.has_news or bool(self.questions)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is anything to compile."""
+        return self.changes is not None or self.proxies is not None
 
 
 @dataclass(slots=True)
@@ -137,6 +163,17 @@ class CompilerThread:
             self._waiting.proxies = proxies
             self._wake.notify()
 
+    async def consider(self, key: ObjectKey, item: Object) -> Findings:
+        """Return what would be wrong about an object, were it in force; what has come before comes first.
+
+        Nothing is known to be wrong before the sources have told everything.
+        """
+        question = _Question(key, item, asyncio.get_running_loop().create_future())
+        with self._wake:
+            self._waiting.questions.append(question)
+            self._wake.notify()
+        return await question.answer
+
     async def run(self) -> None:
         """Compile until cancelled."""
         loop = asyncio.get_running_loop()
@@ -155,12 +192,19 @@ class CompilerThread:
             waiting = self._take(wait=is_analysed)
             if waiting.stop:
                 return
-            if waiting:
+            if waiting.has_news:
                 loop.call_soon_threadsafe(self._on_round, self._round(waiting))
                 is_analysed = waiting.changes is None and is_analysed
-            elif not is_analysed:
+            for question in waiting.questions:
+                loop.call_soon_threadsafe(question.settle, self._consider(question))
+            if not waiting and not is_analysed:
                 loop.call_soon_threadsafe(self._on_findings, self._compiler.analyze())
                 is_analysed = True
+
+    def _consider(self, question: _Question) -> Findings:
+        if not self._is_complete or question.answer.done():
+            return ()
+        return self._compiler.consider(question.key, question.item)
 
     def _take(self, *, wait: bool) -> _Waiting:
         with self._wake:

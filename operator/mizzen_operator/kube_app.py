@@ -19,6 +19,7 @@ from mizzen.model.kube import ConfigMap, Pod
 from mizzen.model.mesh import MeshSettings
 from mizzen_certs import CertsError, StoreCorrupt, StoreError, SystemClock
 from mizzen_operator.address import Address
+from mizzen_operator.admission.webhook import validation_handler
 from mizzen_operator.inject.settings import InjectSettings
 from mizzen_operator.inject.webhook import injection_handler
 from mizzen_operator.inject.webhooks import injection_webhooks
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mizzen.clock import Clock
+    from mizzen.diagnostics import Diagnostic
     from mizzen.model.world import Batch, Object
     from mizzen.names import ObjectKey
     from mizzen_certs import Issuing, RotationEvents
@@ -205,6 +207,7 @@ class _Replica:
 
     def __init__(self, base: _Base, on_complete: Callable[[], None] | None) -> None:
         self._base = base
+        self._on_complete = on_complete
         settings, api, log = base.settings, base.api, base.log
         self._loop = asyncio.get_running_loop()
         self._accounts: dict[tuple[str, str], str] = {}
@@ -229,7 +232,7 @@ class _Replica:
             Addresses(http=settings.http, xds=settings.xds),
             base.clock,
             log,
-            on_complete=on_complete,
+            on_complete=self._complete,
         )
         self._status = KubeStatus(self._status_parts())
 
@@ -304,9 +307,21 @@ class _Replica:
         )
 
     def _handlers(self) -> Mapping[str, Handler]:
-        return {INJECT: injection_handler(self._base.injection), VALIDATE: _allow}
+        base = self._base
+        return {
+            INJECT: injection_handler(base.injection),
+            VALIDATE: validation_handler(self._consider, base.clock.now),
+        }
 
     # What flows
+
+    async def _consider(self, key: ObjectKey, item: Object) -> tuple[Diagnostic, ...]:
+        return await self.plane.consider(key, item)
+
+    def _complete(self) -> None:
+        self._source.watch_now()
+        if self._on_complete is not None:
+            self._on_complete()
 
     def _publish_roots(self, roots: bytes) -> None:
         self._bundles.publish(roots)
@@ -352,16 +367,6 @@ class _Replica:
             yield Sample("mizzen_operator_admission_reviews_total", number, (("path", place),))
         yield Sample("mizzen_operator_admission_failures_total", self._webhooks.failures_total)
         yield from self._status.samples()
-
-
-async def _allow(review: dict[str, object]) -> dict[str, object]:
-    request = review.get("request")
-    uid = request.get("uid", "") if isinstance(request, dict) else ""
-    return {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "response": {"uid": uid, "allowed": True},
-    }
 
 
 def _service(settings: KubeSettings) -> dict[str, object]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mizzen.diagnostics import Diagnostic
     from mizzen.identity import SpiffeId
     from mizzen.model.mesh import MeshSettings
-    from mizzen.model.world import Batch
+    from mizzen.model.world import Batch, Object
     from mizzen.names import ObjectKey
     from mizzen_certs import RotationEvents
     from mizzen_operator.address import Address
@@ -236,6 +236,10 @@ class Plane:
             await self.reporter.write()
             for task in tasks:
                 task.cancel()
+
+    async def consider(self, key: ObjectKey, item: Object) -> tuple[Diagnostic, ...]:
+        """Return what would be wrong about an object among all others, were it in force."""
+        return await self._compiler.consider(key, item)
 
     # What flows
 

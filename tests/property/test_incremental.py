@@ -57,6 +57,29 @@ def test_incremental_equals_from_scratch() -> None:
     assert _counted[0] >= _MINIMUM_EDITS
 
 
+@given(st.lists(st.lists(edits, min_size=1, max_size=4), min_size=2, max_size=4), st.data())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_what_is_only_considered_leaves_no_trace(
+    batches: list[list[Object | int]], data: st.DataObject
+) -> None:
+    """Asking what would be wrong about objects gives what their commit gives, and changes nothing."""
+    known: dict[ObjectKey, Object] = {}
+    compiler = Compiler()
+    for edited in batches:
+        changes = batch_of(edited, known)
+        present = [item for item in changes.values() if item is not None]
+        if present:
+            item = data.draw(st.sampled_from(present))
+            found = compiler.consider(item.meta.key, item)
+            fresh = Compiler()
+            fresh.commit(Batch(changes={**compiler.objects, item.meta.key: item}))
+            assert found == fresh.analyze().get(item.meta.key, ())
+        compiler.commit(Batch(changes=changes))
+        fresh = Compiler()
+        fresh.commit(Batch(changes=dict(known)))
+        assert _outcome(compiler) == _outcome(fresh)
+
+
 @given(st.lists(st.lists(edits, min_size=1, max_size=6), min_size=1, max_size=2))
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_changed_is_what_the_tables_say(batches: list[list[Object | int]]) -> None:

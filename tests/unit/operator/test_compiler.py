@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mizzen.api.parse import parse_object
 from mizzen.compile import Compiler
+from mizzen.diagnostics import UNKNOWN_HOST
 from mizzen.model.kube import Protocol, Service, ServicePort
 from mizzen.model.meta import Meta
 from mizzen.model.proxy import NodeInfo, ProxyKind
-from mizzen.model.world import Batch
+from mizzen.model.world import Batch, Parsed
 from mizzen.wire import TypeUrl
 from mizzen_operator.compiler import CompilerThread, Round, merge
 from tests.unit.operator.manifests import service_key
@@ -135,6 +137,29 @@ async def test_findings_come_after_the_change_and_only_then(running: Running) ->
     running.thread.set_proxies({"p1": WEB})
     assert (await running.round()).revision == made.revision
     assert running.findings.empty()
+
+
+async def test_an_object_is_considered_between_rounds(running: Running) -> None:
+    """A question is answered from what has come before it, and is no round of its own."""
+    lonely = parse_object(
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "VirtualService",
+            "metadata": {"name": "cart", "namespace": "shop"},
+            "spec": {"hosts": ["cart"], "http": [{"route": [{"destination": {"host": "cart"}}]}]},
+        }
+    )
+    assert isinstance(lonely, Parsed)
+    assert lonely.object is not None
+    assert await running.thread.consider(lonely.key, lonely.object) == ()
+    running.thread.submit(batch(service("stock")))
+    (found,) = await running.thread.consider(lonely.key, lonely.object)
+    assert found.code is UNKNOWN_HOST
+    running.thread.submit(batch(service("cart")))
+    assert await running.thread.consider(lonely.key, lonely.object) == ()
+    revisions = [(await running.round()).revision for _ in range(2)]
+    assert revisions[1] == revisions[0] + 1
+    assert running.rounds.empty()
 
 
 async def test_a_compiler_that_fails_ends_the_run() -> None:
