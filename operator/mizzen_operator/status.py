@@ -33,12 +33,20 @@ _STEERING: Final = frozenset(
     (
         "AuthorizationPolicy",
         "DestinationRule",
+        "EnvoyFilter",
         "Gateway",
+        "Ingress",
         "PeerAuthentication",
+        "ProxyConfig",
+        "RequestAuthentication",
         "Service",
         "ServiceEntry",
+        "Sidecar",
+        "Telemetry",
         "VirtualService",
+        "WasmPlugin",
         "WorkloadEntry",
+        "WorkloadGroup",
     )
 )
 # Of how many revisions the moment is remembered; what has not changed since then is simply live.

@@ -18,10 +18,10 @@ from mizzen.api.authorization_rules import (
     value_of,
 )
 from mizzen.api.base import ApiModel, NotTranslated, WorkloadSelector
-from mizzen.api.findings import Finding, at, conflict, invalid, missing, untranslated
-from mizzen.api.hosts import check_labels
+from mizzen.api.findings import Finding, at, conflict, missing, untranslated
 from mizzen.api.meta import Manifest
 from mizzen.api.reading import Reading, read
+from mizzen.api.targets import TARGETS_LATER, PolicyTargetReference, check_reach
 from mizzen.model.meta import NO_LABELS, Meta, label, labels
 from mizzen.model.security import AuthorizationPolicy, PolicyAction
 
@@ -31,22 +31,6 @@ if TYPE_CHECKING:
     from mizzen.names import ObjectKey
 
 _DRY_RUN: Final = "istio.io/dry-run"
-_TARGETS: Final = NotTranslated("policies for single Gateways and Services come later; no effect")
-_GROUP: Final = r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-
-
-class PolicyTargetReference(ApiModel):
-    """What a policy is attached to (Istio: type.v1beta1.PolicyTargetReference)."""
-
-    group: str = Field(default="", max_length=253, pattern=_GROUP, description="Its group.")
-    kind: str = Field(
-        min_length=1,
-        max_length=63,
-        pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$",
-        description="Its kind.",
-    )
-    name: str = Field(min_length=1, max_length=253, description="Its name.")
-    namespace: str = Field(default="", description="Must not be set.")
 
 
 class ExtensionProvider(ApiModel):
@@ -61,10 +45,10 @@ class AuthorizationPolicySpec(ApiModel):
     selector: WorkloadSelector | None = Field(
         default=None, description="Workloads; all of the namespace, or of the mesh, by default."
     )
-    target_ref: Annotated[PolicyTargetReference | None, _TARGETS] = Field(
+    target_ref: Annotated[PolicyTargetReference | None, TARGETS_LATER] = Field(
         default=None, description="Deprecated: use targetRefs."
     )
-    target_refs: Annotated[list[PolicyTargetReference], _TARGETS] = Field(
+    target_refs: Annotated[list[PolicyTargetReference], TARGETS_LATER] = Field(
         default_factory=list, max_length=16, description="Gateways, Services and the like."
     )
     rules: list[Rule] = Field(
@@ -107,9 +91,7 @@ def _check(manifest: AuthorizationPolicyManifest) -> Iterator[Finding]:
 
 
 def _spec(spec: AuthorizationPolicySpec) -> Iterator[Finding]:
-    if spec.selector is not None:
-        yield from check_labels(("selector", "matchLabels"), spec.selector.match_labels)
-    yield from _scope(spec)
+    yield from check_reach(spec.selector, spec.target_ref, spec.target_refs)
     if spec.action == "DENY" and not spec.rules:
         message = "a DENY policy without rules matches nothing and denies nothing"
         yield missing(("rules",), message, "Add rules; - {} denies everything.")
@@ -119,21 +101,6 @@ def _spec(spec: AuthorizationPolicySpec) -> Iterator[Finding]:
         yield conflict(("provider",), f"a provider goes with CUSTOM, not with {spec.action}")
     for index, rule in enumerate(spec.rules):
         yield from at(("rules", index), check_rule(rule, deny=spec.action == "DENY"))
-
-
-def _scope(spec: AuthorizationPolicySpec) -> Iterator[Finding]:
-    scopes = {
-        "selector": spec.selector,
-        "targetRef": spec.target_ref,
-        "targetRefs": spec.target_refs,
-    }
-    written = [name for name, scope in scopes.items() if scope]
-    if len(written) > 1:
-        yield conflict((written[1],), f"{written[0]} and {written[1]} exclude each other")
-    for index, target in enumerate(spec.target_refs):
-        if target.namespace:
-            path = ("targetRefs", index, "namespace")
-            yield invalid(path, "a target is of the policy's own namespace")
 
 
 def _convert(manifest: AuthorizationPolicyManifest, meta: Meta) -> AuthorizationPolicy:

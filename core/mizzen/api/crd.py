@@ -104,7 +104,7 @@ def definition(kind: CustomKind) -> Schema:
                 "listKind": f"{kind.name}List",
                 "plural": kind.plural,
                 "singular": kind.name.lower(),
-                "shortNames": [kind.short],
+                **({"shortNames": [kind.short]} if kind.short else {}),
                 "categories": list(kind.categories),
             },
             "scope": "Namespaced" if kind.namespaced else "Cluster",

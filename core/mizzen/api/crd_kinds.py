@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.api.authorization_policy import AuthorizationPolicyManifest
 from mizzen.api.destination_rule import DestinationRuleManifest
+from mizzen.api.envoy_filter import EnvoyFilterManifest
 from mizzen.api.gateway import GatewayManifest
 from mizzen.api.mesh_status import MeshStatusStatus
 from mizzen.api.peer_authentication import PeerAuthenticationManifest
+from mizzen.api.proxy_config import ProxyConfigManifest
+from mizzen.api.request_authentication import RequestAuthenticationManifest
+from mizzen.api.sidecar import SidecarManifest
+from mizzen.api.telemetry import TelemetryManifest
 from mizzen.api.virtual_service import VirtualServiceManifest
+from mizzen.api.wasm_plugin import WasmPluginManifest
+from mizzen.api.workload_group import WorkloadGroupManifest
 from mizzen.api.workloads import ServiceEntryManifest, WorkloadEntryManifest
 
 if TYPE_CHECKING:
@@ -45,6 +52,7 @@ class CustomKind:
     """A kind that the mesh brings: its names, the versions that are served, the model of its spec.
 
     Attributes:
+        short: Its short name, empty where it has none.
         versions: Newest first; the first is the one that is stored, as Istio's are.
         spec: The model of a manifest whose ``spec`` counts; ``None`` for a kind that is all status.
         status: The model of its status; conditions are in every status.
@@ -53,7 +61,7 @@ class CustomKind:
     name: str
     plural: str
     group: str
-    short: str
+    short: str = ""
     versions: tuple[str, ...]
     description: str
     spec: type[Manifest] | None = None
@@ -164,6 +172,65 @@ CUSTOM_KINDS: Final = (
                 name="Action", path=".spec.action", description="What is done with what matches."
             ),
         ),
+    ),
+    CustomKind(
+        name="RequestAuthentication",
+        plural="requestauthentications",
+        group=_SECURITY,
+        short="ra",
+        versions=_POLICY_VERSIONS,
+        description="Which tokens are valid.",
+        spec=RequestAuthenticationManifest,
+    ),
+    CustomKind(
+        name="Sidecar",
+        plural="sidecars",
+        group=_NETWORKING,
+        versions=_TRAFFIC_VERSIONS,
+        description="What a workload's proxy sees and takes.",
+        spec=SidecarManifest,
+    ),
+    CustomKind(
+        name="WorkloadGroup",
+        plural="workloadgroups",
+        group=_NETWORKING,
+        short="wg",
+        versions=_TRAFFIC_VERSIONS,
+        description="What workloads that register themselves are like.",
+        spec=WorkloadGroupManifest,
+    ),
+    CustomKind(
+        name="ProxyConfig",
+        plural="proxyconfigs",
+        group=_NETWORKING,
+        versions=("v1beta1", "v1"),
+        description="Settings of proxies themselves.",
+        spec=ProxyConfigManifest,
+    ),
+    CustomKind(
+        name="EnvoyFilter",
+        plural="envoyfilters",
+        group=_NETWORKING,
+        versions=("v1alpha3",),
+        description="Patches of what is made for Envoy.",
+        spec=EnvoyFilterManifest,
+    ),
+    CustomKind(
+        name="Telemetry",
+        plural="telemetries",
+        group="telemetry.istio.io",
+        short="telemetry",
+        versions=("v1", "v1alpha1"),
+        description="Metrics, traces and access logs.",
+        spec=TelemetryManifest,
+    ),
+    CustomKind(
+        name="WasmPlugin",
+        plural="wasmplugins",
+        group="extensions.istio.io",
+        versions=("v1alpha1",),
+        description="Filters in WebAssembly.",
+        spec=WasmPluginManifest,
     ),
     CustomKind(
         name="MeshStatus",

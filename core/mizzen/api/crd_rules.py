@@ -18,6 +18,7 @@ from mizzen.api import (
     http_match,
     load_balancing,
     peer_authentication,
+    targets,
     traffic_policy,
     virtual_service,
     workloads,
@@ -320,7 +321,7 @@ FIELD_RULES: Final[Mapping[tuple[type[ApiModel], str], tuple[Rule | Words, ...]]
     (workloads.EntrySelector, "labels"): (_LABEL_KEYS, _LABEL_VALUES),
     (WorkloadSelector, "matchLabels"): (_LABEL_KEYS, _LABEL_VALUES),
     (peer_authentication.PeerAuthenticationSpec, "portLevelMtls"): (_PORT_KEYS,),
-    (policy.PolicyTargetReference, "namespace"): (
+    (targets.PolicyTargetReference, "namespace"): (
         Rule("size(self) == 0", "a target is of the policy's own namespace"),
     ),
     (access.Operation, "ports"): (each(f"^{_PORT}$"),),

@@ -69,7 +69,7 @@ def _blocks(blocks: PolicyBlocks) -> Iterator[Finding]:
     if blocks.load_balancer is not None:
         yield from at(("loadBalancer",), _load_balancer(blocks.load_balancer))
     if blocks.connection_pool is not None:
-        yield from at(("connectionPool",), _pool(blocks.connection_pool))
+        yield from at(("connectionPool",), check_connection_pool(blocks.connection_pool))
     if blocks.outlier_detection is not None:
         yield from at(("outlierDetection",), _outliers(blocks.outlier_detection))
     if blocks.tls is not None:
@@ -129,7 +129,8 @@ def _locality(locality: LocalityLbSetting) -> Iterator[Finding]:
             yield invalid(path, f"traffic of {failover.from_!r} cannot fail over to itself")
 
 
-def _pool(pool: ConnectionPoolSettings) -> Iterator[Finding]:
+def check_connection_pool(pool: ConnectionPoolSettings) -> Iterator[Finding]:
+    """Check limits; a Sidecar has them too."""
     if pool.tcp is None and pool.http is None:
         yield missing((), "a connection pool needs tcp or http")
     http = pool.http

@@ -78,7 +78,7 @@ def _number(entry: tuple[int, PortPolicy]) -> int:
 def _blocks(blocks: traffic_policy.PolicyBlocks) -> PortPolicy:
     return PortPolicy(
         load_balancer=_load_balancer(blocks.load_balancer),
-        connection_pool=_pool(blocks.connection_pool),
+        connection_pool=connection_pool(blocks.connection_pool),
         outlier_detection=_outliers(blocks.outlier_detection),
         tls=_tls(blocks.tls),
     )
@@ -122,7 +122,8 @@ def _warmup(balancer: load_balancing.LoadBalancerSettings) -> Warmup | None:
     return None
 
 
-def _pool(pool: traffic_policy.ConnectionPoolSettings | None) -> ConnectionPool | None:
+def connection_pool(pool: traffic_policy.ConnectionPoolSettings | None) -> ConnectionPool | None:
+    """Return the limits that are written; a Sidecar has them too."""
     if pool is None:
         return None
     tcp = pool.tcp or traffic_policy.TcpSettings()

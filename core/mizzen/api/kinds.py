@@ -11,12 +11,20 @@ from mizzen.api.cluster import read_namespace, read_node, read_service_account
 from mizzen.api.config import read_config_map, read_secret
 from mizzen.api.destination_rule_values import read_destination_rule
 from mizzen.api.endpoint_slice import read_endpoint_slice
+from mizzen.api.envoy_filter import read_envoy_filter
 from mizzen.api.gateway import read_gateway
+from mizzen.api.ingress import read_ingress
 from mizzen.api.peer_authentication import read_peer_authentication
 from mizzen.api.pod import read_pod
+from mizzen.api.proxy_config import read_proxy_config
 from mizzen.api.reading import Reading
+from mizzen.api.request_authentication import read_request_authentication
 from mizzen.api.service import read_service
+from mizzen.api.sidecar_values import read_sidecar
+from mizzen.api.telemetry import read_telemetry
 from mizzen.api.virtual_service_values import read_virtual_service
+from mizzen.api.wasm_plugin import read_wasm_plugin
+from mizzen.api.workload_group import read_workload_group
 from mizzen.api.workloads import read_service_entry, read_workload_entry
 from mizzen.names import ObjectKey
 
@@ -59,6 +67,14 @@ KINDS: Final = (
     Kind("WorkloadEntry", _NETWORKING, _TRAFFIC_VERSIONS, read_workload_entry),
     Kind("PeerAuthentication", _SECURITY, _POLICY_VERSIONS, read_peer_authentication),
     Kind("AuthorizationPolicy", _SECURITY, _POLICY_VERSIONS, read_authorization_policy),
+    Kind("RequestAuthentication", _SECURITY, _POLICY_VERSIONS, read_request_authentication),
+    Kind("Sidecar", _NETWORKING, _TRAFFIC_VERSIONS, read_sidecar),
+    Kind("WorkloadGroup", _NETWORKING, _TRAFFIC_VERSIONS, read_workload_group),
+    Kind("ProxyConfig", _NETWORKING, ("v1beta1", "v1"), read_proxy_config),
+    Kind("EnvoyFilter", _NETWORKING, ("v1alpha3",), read_envoy_filter),
+    Kind("Telemetry", "telemetry.istio.io", ("v1", "v1alpha1"), read_telemetry),
+    Kind("WasmPlugin", "extensions.istio.io", ("v1alpha1",), read_wasm_plugin),
+    Kind("Ingress", "networking.k8s.io", _V1, read_ingress),
 )
 
 BY_NAME: Final[Mapping[tuple[str, str], Kind]] = {(kind.group, kind.name): kind for kind in KINDS}

@@ -100,3 +100,41 @@ class AuthorizationPolicy:
     action: PolicyAction = PolicyAction.ALLOW
     rules: tuple[Rule, ...] = ()
     enforced: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JwtRule:
+    """``jwtRules[]``: tokens of one issuer, and where requests carry them.
+
+    Attributes:
+        jwks: The key set as JSON; empty where it would have to be fetched, of ``jwks_uri`` or of the
+            issuer itself.
+        from_headers: (name, prefix before the token).
+        output_claim_to_headers: (header, claim).
+    """
+
+    issuer: str
+    audiences: tuple[str, ...] = ()
+    jwks: str = ""
+    jwks_uri: str = ""
+    from_headers: tuple[tuple[str, str], ...] = ()
+    from_params: tuple[str, ...] = ()
+    from_cookies: tuple[str, ...] = ()
+    output_payload_to_header: str = ""
+    output_claim_to_headers: tuple[tuple[str, str], ...] = ()
+    forward_original_token: bool = False
+    space_delimited_claims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestAuthentication:
+    """security.istio.io RequestAuthentication.
+
+    ``enforced`` is False for what only later versions translate (targetRefs); such a policy has a
+    diagnostic and no effect.
+    """
+
+    meta: Meta
+    selector: Labels = NO_LABELS
+    rules: tuple[JwtRule, ...] = ()
+    enforced: bool = True

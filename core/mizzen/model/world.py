@@ -16,8 +16,14 @@ from mizzen.model.kube import (
     Service,
     ServiceAccount,
 )
+from mizzen.model.noted import Noted
 from mizzen.model.routing import VirtualService
-from mizzen.model.security import AuthorizationPolicy, PeerAuthentication
+from mizzen.model.security import (
+    AuthorizationPolicy,
+    PeerAuthentication,
+    RequestAuthentication,
+)
+from mizzen.model.sidecar import Sidecar
 from mizzen.model.traffic import DestinationRule, Gateway, ServiceEntry, WorkloadEntry
 from mizzen.names import ObjectKey
 
@@ -37,6 +43,9 @@ Object = (
     | WorkloadEntry
     | PeerAuthentication
     | AuthorizationPolicy
+    | RequestAuthentication
+    | Sidecar
+    | Noted
 )
 
 

@@ -58,6 +58,8 @@ class Resource:
 
 _NETWORKING: Final = "networking.istio.io"
 _SECURITY: Final = "security.istio.io"
+_TELEMETRY: Final = "telemetry.istio.io"
+_EXTENSIONS: Final = "extensions.istio.io"
 _DISCOVERY: Final = "discovery.k8s.io"
 _ALIVE: Final = "status.phase!=Succeeded,status.phase!=Failed"
 
@@ -80,6 +82,13 @@ WATCHED: Final = (
     Resource("WorkloadEntry", _NETWORKING, "workloadentries"),
     Resource("PeerAuthentication", _SECURITY, "peerauthentications"),
     Resource("AuthorizationPolicy", _SECURITY, "authorizationpolicies"),
+    Resource("RequestAuthentication", _SECURITY, "requestauthentications"),
+    Resource("Sidecar", _NETWORKING, "sidecars"),
+    Resource("WorkloadGroup", _NETWORKING, "workloadgroups"),
+    Resource("ProxyConfig", _NETWORKING, "proxyconfigs", ("v1beta1", "v1")),
+    Resource("EnvoyFilter", _NETWORKING, "envoyfilters", ("v1alpha3",)),
+    Resource("Telemetry", _TELEMETRY, "telemetries", ("v1", "v1alpha1")),
+    Resource("WasmPlugin", _EXTENSIONS, "wasmplugins", ("v1alpha1",)),
 )
 SECRETS: Final = Resource("Secret", "", "secrets")
 
@@ -89,7 +98,9 @@ RESOURCE_OF: Final[Mapping[str, Resource]] = {resource.kind: resource for resour
 
 # What people write to steer the mesh.
 STEERING_KINDS: Final = frozenset(
-    resource.kind for resource in WATCHED if resource.group in (_NETWORKING, _SECURITY)
+    resource.kind
+    for resource in WATCHED
+    if resource.group in (_NETWORKING, _SECURITY, _TELEMETRY, _EXTENSIONS)
 )
 
 

@@ -13,14 +13,22 @@ from mizzen.api.config import ConfigMapManifest, SecretManifest
 from mizzen.api.destination_rule import DestinationRuleManifest
 from mizzen.api.documents import split_documents
 from mizzen.api.endpoint_slice import EndpointSliceManifest
+from mizzen.api.envoy_filter import EnvoyFilterManifest
 from mizzen.api.findings import render_path
 from mizzen.api.gateway import GatewayManifest
+from mizzen.api.ingress import IngressManifest
 from mizzen.api.kinds import KINDS
 from mizzen.api.parse import parse_object
 from mizzen.api.peer_authentication import PeerAuthenticationManifest
 from mizzen.api.pod import PodManifest
+from mizzen.api.proxy_config import ProxyConfigManifest
+from mizzen.api.request_authentication import RequestAuthenticationManifest
 from mizzen.api.service import ServiceManifest
+from mizzen.api.sidecar import SidecarManifest
+from mizzen.api.telemetry import TelemetryManifest
 from mizzen.api.virtual_service import VirtualServiceManifest
+from mizzen.api.wasm_plugin import WasmPluginManifest
+from mizzen.api.workload_group import WorkloadGroupManifest
 from mizzen.api.workloads import ServiceEntryManifest, WorkloadEntryManifest
 from mizzen.api.yaml_tree import read_tree
 from mizzen.diagnostics import NOT_TRANSLATED
@@ -52,6 +60,14 @@ _MODELS: Final[dict[str, type[Manifest]]] = {
     "WorkloadEntry": WorkloadEntryManifest,
     "PeerAuthentication": PeerAuthenticationManifest,
     "AuthorizationPolicy": AuthorizationPolicyManifest,
+    "RequestAuthentication": RequestAuthenticationManifest,
+    "Sidecar": SidecarManifest,
+    "WorkloadGroup": WorkloadGroupManifest,
+    "ProxyConfig": ProxyConfigManifest,
+    "EnvoyFilter": EnvoyFilterManifest,
+    "Telemetry": TelemetryManifest,
+    "WasmPlugin": WasmPluginManifest,
+    "Ingress": IngressManifest,
 }
 
 # Known by name so that they are not called unknown; the API server's, without meaning for a mesh.
@@ -73,7 +89,7 @@ _WITHOUT_MEANING: Final = {
 
 
 # In Istio's schema to be refused where it is set.
-_NEVER_ALLOWED: Final = {("PolicyTargetReference", "namespace")}
+_NEVER_ALLOWED: Final = {("PolicyTargetReference", "namespace"), ("SidecarPort", "target_port")}
 
 # Not marked, because what becomes of the rule depends on the policy's action; the check says it.
 _TOLD_OF_BY_CHECKS: Final = {("Source", "trust_domains"), ("Source", "not_trust_domains")}
@@ -131,7 +147,7 @@ def test_every_field_is_consumed_or_marked() -> None:
         if not place.below_a_mark and _counts(raw, place)
     }
     translated = {field for model in _MODELS.values() for field in translated_fields(model)}
-    assert translated - consumed - _WITHOUT_MEANING == _TOLD_OF_BY_CHECKS
+    assert translated - consumed - _WITHOUT_MEANING - _NEVER_ALLOWED == _TOLD_OF_BY_CHECKS
 
 
 def _counts(raw: dict[str, object], place: Place) -> bool:
