@@ -156,6 +156,16 @@ SERVED_BY_NO_ROUTE: Final = _warning(
     "hosts of the VirtualService are not served by its gateway",
     "Make the hosts of the Gateway's servers and of the VirtualService meet.",
 )
+UNKNOWN_DELEGATE: Final = _error(
+    "MZ0310",
+    "delegate is not there",
+    "Correct the delegate's name and namespace, create it without hosts, or export it.",
+)
+UNUSED_DELEGATE: Final = _warning(
+    "MZ0311",
+    "nobody delegates to a VirtualService without hosts",
+    "Add the hosts that it is for, or delegate to it from another VirtualService.",
+)
 HOST_CONFLICT: Final = _warning(
     "MZ0401",
     "another VirtualService routes the same host",
@@ -190,6 +200,11 @@ SHADOWED_ADDRESS: Final = _warning(
     "MZ0407",
     "another service has the same address and port",
     "Give the service an address or a port of its own: connections there go to the oldest.",
+)
+OUTSIDE_OF_ROOT: Final = _warning(
+    "MZ0408",
+    "delegate's rule is not within the rule that delegates",
+    "Narrow the delegate's match to what the root's match takes, or widen that.",
 )
 REJECTED: Final = _error(
     "MZ0501",
@@ -232,6 +247,8 @@ CATALOGUE: Final = (
     EMPTY_SUBSET,
     SELECTS_NOTHING,
     SERVED_BY_NO_ROUTE,
+    UNKNOWN_DELEGATE,
+    UNUSED_DELEGATE,
     HOST_CONFLICT,
     UNREACHABLE_RULE,
     DUPLICATE_SUBSET,
@@ -239,6 +256,7 @@ CATALOGUE: Final = (
     SHADOWED_SERVICE,
     LOST_ON_TCP,
     SHADOWED_ADDRESS,
+    OUTSIDE_OF_ROOT,
     REJECTED,
     NO_SIDECAR,
     SILENT_REPLICA,

@@ -13,7 +13,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from mizzen.model.kube import Protocol
-from mizzen.model.routing import DirectResponse, Headers, Redirect, StringMatch
+from mizzen.model.routing import Cors, DirectResponse, Fault, Headers, Redirect, StringMatch
 from mizzen.model.security import MtlsMode, PolicyAction
 from mizzen.model.traffic import ConnectionPool, ConsistentHash, LoadBalancer, OutlierDetection
 from mizzen.names import ObjectKey
@@ -184,6 +184,14 @@ class WeightedTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Copies:
+    """Copies of a share of the requests, in percent, whose answers nobody waits for."""
+
+    cluster: str
+    percent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forward:
     """Send the request on.
 
@@ -199,6 +207,7 @@ class Forward:
     regex_rewrite: tuple[str, str] | None = None
     host_rewrite: str = ""
     hash_on: tuple[ConsistentHash, ...] = ()
+    copies: tuple[Copies, ...] = ()
 
 
 RouteAction = Forward | Redirect | DirectResponse
@@ -213,6 +222,8 @@ class Route:
     action: RouteAction
     headers: Headers = field(default_factory=Headers)
     stat_prefix: str = ""
+    fault: Fault | None = None
+    cors: Cors | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,9 +64,7 @@ class HttpRedirect(ApiModel):
     )
     scheme: str = Field(default="", description="http or https.")
     redirect_code: UInt32 = Field(default=0, description="301 where nothing is written.")
-    prefix_rewrite: Annotated[
-        str, NotTranslated("redirecting to another prefix comes later; the rule is left out")
-    ] = Field(default="", description="The new beginning of the path.")
+    prefix_rewrite: str = Field(default="", description="What replaces the matched prefix.")
 
 
 class HttpBody(ApiModel):
@@ -133,7 +131,9 @@ class FaultDelay(ApiModel):
 
     percent: Annotated[int, Field(ge=0, le=100)] = Field(default=0, description="Deprecated.")
     fixed_delay: PositiveDuration | None = Field(default=None, description="The delay.")
-    exponential_delay: PositiveDuration | None = Field(default=None, description="Reserved.")
+    exponential_delay: Annotated[
+        PositiveDuration | None, NotTranslated("Istio only reserves it; fixedDelay is what delays")
+    ] = Field(default=None, description="Reserved.")
     percentage: PercentValue | None = Field(default=None, description="Share of requests.")
 
 
@@ -142,7 +142,9 @@ class FaultAbort(ApiModel):
 
     http_status: int | None = Field(default=None, ge=200, le=599, description="The status.")
     grpc_status: str | None = Field(default=None, description="The gRPC status by name.")
-    http2_error: str | None = Field(default=None, description="Reserved.")
+    http2_error: Annotated[
+        str | None, NotTranslated("Istio only reserves it; nothing is aborted by it")
+    ] = Field(default=None, description="Reserved.")
     percentage: PercentValue | None = Field(default=None, description="Share of requests.")
 
 

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen.api.expressions import expression_error
 from mizzen.api.findings import Finding, Path, at, conflict, invalid, missing
-from mizzen.api.hosts import check_wildcard_host, is_label
+from mizzen.api.hosts import check_wildcard_host, is_label, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mizzen.api.http_action import (
         CorsPolicy,
+        Delegate,
         Destination,
+        FaultAbort,
         FaultInjection,
         HeaderOperations,
         HttpBody,
@@ -54,6 +56,27 @@ _RETRY_ON: Final = frozenset(
 )
 _HOST_HEADERS: Final = (":authority", "host")
 
+GRPC_STATUSES: Final = (
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+)
+"""The names of gRPC's statuses, each at its number."""
+
 
 def check_action(rule: HttpRule) -> Iterator[Finding]:
     """Check everything of a rule but its matches."""
@@ -73,7 +96,9 @@ def check_action(rule: HttpRule) -> Iterator[Finding]:
         yield from at(("headers", "request"), _operations(rule.headers.request))
         yield from at(("headers", "response"), _operations(rule.headers.response))
     yield from _authority_once(rule)
-    yield from _later_features(rule)
+    if rule.delegate is not None:
+        yield from at(("delegate",), _delegate(rule.delegate))
+    yield from _side_effects(rule)
 
 
 def _one_action(rule: HttpRule) -> Iterator[Finding]:
@@ -90,7 +115,7 @@ def _one_action(rule: HttpRule) -> Iterator[Finding]:
         )
     if len(actions) > 1:
         yield conflict((actions[1],), f"a rule has one action, not {' and '.join(actions)}")
-    if "route" in actions or not actions:
+    if "route" in actions or "delegate" in actions or not actions:
         return
     for name, part in (("fault", rule.fault), ("rewrite", rule.rewrite)):
         if part is not None:
@@ -127,6 +152,8 @@ def _redirect(redirect: HttpRedirect) -> Iterator[Finding]:
     asked = (redirect.uri, redirect.authority, redirect.scheme, redirect.prefix_rewrite)
     if not any(asked) and redirect.port is None and redirect.derive_port is None:
         yield missing((), "a redirect needs a uri, authority, scheme or port")
+    if redirect.uri and redirect.prefix_rewrite:
+        yield conflict(("prefixRewrite",), "uri and prefixRewrite exclude each other")
     if redirect.port is not None and redirect.derive_port is not None:
         yield conflict(("derivePort",), "port and derivePort exclude each other")
     if redirect.redirect_code and redirect.redirect_code not in _REDIRECT_CODES:
@@ -215,7 +242,15 @@ def _authority_once(rule: HttpRule) -> Iterator[Finding]:
         yield conflict(("headers", "request"), "the authority is rewritten more than once")
 
 
-def _later_features(rule: HttpRule) -> Iterator[Finding]:
+def _delegate(delegate: Delegate) -> Iterator[Finding]:
+    if not delegate.name:
+        yield missing(("name",), "a delegate needs a name")
+    for field, name in (("name", delegate.name), ("namespace", delegate.namespace)):
+        if name and not is_name(name):
+            yield invalid((field,), f"{name!r} is not an object's name")
+
+
+def _side_effects(rule: HttpRule) -> Iterator[Finding]:
     if rule.mirror is not None and rule.mirrors:
         yield conflict(("mirrors",), "mirror and mirrors exclude each other")
     if rule.mirror is not None:
@@ -231,16 +266,37 @@ def _later_features(rule: HttpRule) -> Iterator[Finding]:
 def _fault(fault: FaultInjection) -> Iterator[Finding]:
     if fault.delay is None and fault.abort is None:
         yield missing((), "a fault needs a delay or an abort")
-    if fault.delay is not None and fault.delay.fixed_delay is None:
+    delay = fault.delay
+    if delay is not None and delay.fixed_delay is None and delay.exponential_delay is None:
         yield missing(("delay", "fixedDelay"), "fixedDelay is required")
     if fault.abort is not None:
-        kinds = (fault.abort.http_status, fault.abort.grpc_status, fault.abort.http2_error)
-        if sum(kind is not None for kind in kinds) != 1:
-            yield conflict(("abort",), "an abort has one of httpStatus, grpcStatus and http2Error")
+        yield from at(("abort",), _abort(fault.abort))
+
+
+def _abort(abort: FaultAbort) -> Iterator[Finding]:
+    kinds = (abort.http_status, abort.grpc_status, abort.http2_error)
+    if sum(kind is not None for kind in kinds) != 1:
+        yield conflict((), "an abort has one of httpStatus, grpcStatus and http2Error")
+    if abort.grpc_status is not None and abort.grpc_status not in GRPC_STATUSES:
+        message = f"{abort.grpc_status!r} is not the name of a gRPC status"
+        yield invalid(("grpcStatus",), message, f"Write one of {', '.join(GRPC_STATUSES)}.")
 
 
 def _cors(cors: CorsPolicy) -> Iterator[Finding]:
     for index, origin in enumerate(cors.allow_origins):
+        path: Path = ("allowOrigins", index)
+        ways = (origin.exact, origin.prefix, origin.regex)
+        if sum(way is not None for way in ways) != 1:
+            yield conflict(path, "an origin has one of exact, prefix and regex")
         wrong = expression_error(origin.regex) if origin.regex is not None else ""
         if wrong:
-            yield invalid(("allowOrigins", index, "regex"), f"{origin.regex!r} {wrong}")
+            yield invalid((*path, "regex"), f"{origin.regex!r} {wrong}")
+    for field, names in (
+        ("allowHeaders", cors.allow_headers),
+        ("exposeHeaders", cors.expose_headers),
+        ("allowMethods", cors.allow_methods),
+    ):
+        for index, name in enumerate(names):
+            yield from _header_name((field, index), name)
+    if cors.max_age is not None and cors.max_age.microseconds:
+        yield invalid(("maxAge",), "must be of whole seconds")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import Field
 
@@ -25,8 +25,6 @@ from mizzen.api.http_action import (
 from mizzen.api.http_match import HttpMatchRequest, L4MatchAttributes, TlsMatchAttributes
 from mizzen.api.meta import Manifest
 
-_MIRRORS: Final = NotTranslated("mirroring comes with a later version; no copy is sent")
-
 
 class HttpRule(ApiModel):
     """A rule of ``http``; the first that matches counts (Istio: HTTPRoute)."""
@@ -42,33 +40,24 @@ class HttpRule(ApiModel):
     direct_response: HttpDirectResponse | None = Field(
         default=None, description="Answer without forwarding."
     )
-    delegate: Annotated[
-        Delegate | None,
-        NotTranslated("delegation comes with a later version; the rule is left out"),
-    ] = Field(default=None, description="Go on with another VirtualService's rules.")
+    delegate: Delegate | None = Field(
+        default=None, description="Go on with another VirtualService's rules."
+    )
     rewrite: HttpRewrite | None = Field(default=None, description="Changes of path and host.")
     timeout: Duration | None = Field(default=None, description="Of a request; none by default.")
     retries: HttpRetry | None = Field(default=None, description="Retries; 2 by default.")
-    fault: Annotated[
-        FaultInjection | None,
-        NotTranslated("fault injection comes with a later version; no fault is injected"),
-    ] = Field(default=None, description="Injected faults.")
-    mirror: Annotated[Destination | None, _MIRRORS] = Field(
-        default=None, description="Where copies go."
-    )
-    mirrors: Annotated[list[MirrorPolicy], _MIRRORS] = Field(
+    fault: FaultInjection | None = Field(default=None, description="Injected faults.")
+    mirror: Destination | None = Field(default=None, description="Where copies go.")
+    mirrors: list[MirrorPolicy] = Field(
         default_factory=list, description="Where copies go, with a share for each."
     )
-    mirror_percent: Annotated[int | None, _MIRRORS] = Field(
+    mirror_percent: int | None = Field(
         default=None, ge=0, le=100, description="Deprecated: use mirrorPercentage."
     )
-    mirror_percentage: Annotated[PercentValue | None, _MIRRORS] = Field(
+    mirror_percentage: PercentValue | None = Field(
         default=None, description="Share of requests that are copied; all by default."
     )
-    cors_policy: Annotated[
-        CorsPolicy | None,
-        NotTranslated("CORS comes with a later version; no origin is allowed or refused"),
-    ] = Field(default=None, description="Cross-origin requests.")
+    cors_policy: CorsPolicy | None = Field(default=None, description="Cross-origin requests.")
     headers: Headers | None = Field(default=None, description="Changes of headers.")
 
 

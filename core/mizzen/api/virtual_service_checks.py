@@ -48,9 +48,7 @@ _CLAIMS: Final = "@request.auth.claims"
 
 
 def has_effect(rule: HttpRule) -> bool:
-    """Tell whether a rule is translated: its action is, and a match can hold if it has any."""
-    if rule.delegate is not None or (rule.redirect is not None and rule.redirect.prefix_rewrite):
-        return False
+    """Tell whether a rule is translated: a match can hold if it has any."""
     return not rule.match or bool(live_matches(rule))
 
 
@@ -91,11 +89,8 @@ def _spec(spec: VirtualServiceSpec) -> Iterator[Finding]:
 
 def _hosts(spec: VirtualServiceSpec) -> Iterator[Finding]:
     path = ("hosts",)
-    if not spec.hosts and spec.http:
-        message = "without hosts it is a delegate of other VirtualServices, which comes later"
-        yield untranslated(path, message, "Add the hosts that it is for.")
-    elif not spec.hosts:
-        yield missing(path, "a VirtualService needs at least one host")
+    if not spec.hosts:
+        yield from _delegate(spec)
     yield from duplicates(path, [host.lower() for host in spec.hosts], "host")
     in_mesh = not spec.gateways or MESH_GATEWAY in spec.gateways
     for index, host in enumerate(spec.hosts):
@@ -105,6 +100,21 @@ def _hosts(spec: VirtualServiceSpec) -> Iterator[Finding]:
             yield conflict(
                 (*path, index), message, "Name the gateways, without mesh, or the hosts."
             )
+
+
+def _delegate(spec: VirtualServiceSpec) -> Iterator[Finding]:
+    """Check a VirtualService without hosts, whose rules others may go on with."""
+    if not spec.http:
+        yield missing(("hosts",), "a VirtualService needs at least one host")
+        return
+    for field, written in (("gateways", spec.gateways), ("tls", spec.tls), ("tcp", spec.tcp)):
+        if written:
+            message = f"{field} does not go without hosts, in a delegate of other VirtualServices"
+            yield conflict((field,), message, f"Add the hosts that it is for, or remove {field}.")
+    for index, rule in enumerate(spec.http):
+        if rule.delegate is not None:
+            message = "a delegate's rules cannot be delegated once more"
+            yield conflict(("http", index, "delegate"), message, "Delegate to its rules directly.")
 
 
 def check_gateways(path: Path, gateways: Sequence[str]) -> Iterator[Finding]:

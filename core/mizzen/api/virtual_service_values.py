@@ -6,17 +6,24 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Final
 
 from mizzen.api import http_action, http_match, virtual_service_checks
+from mizzen.api.http_checks import GRPC_STATUSES
 from mizzen.api.reading import Reading, read
 from mizzen.api.virtual_service import HttpRule, VirtualServiceManifest
 from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, labels
 from mizzen.model.routing import (
+    Abort,
+    Cors,
+    Delay,
+    Delegate,
     Destination,
     DirectResponse,
+    Fault,
     HeaderOperations,
     Headers,
     HttpMatch,
     HttpRoute,
     MatchKind,
+    Mirror,
     Redirect,
     Retries,
     Rewrite,
@@ -27,11 +34,12 @@ from mizzen.model.routing import (
 from mizzen.names import MESH_GATEWAY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mizzen.names import ObjectKey
 
 _MOVED_PERMANENTLY: Final = 301
+_ALL: Final = 100.0
 _PRESENT: Final = StringMatch(MatchKind.PRESENT)
 
 
@@ -63,6 +71,10 @@ def _rule(rule: HttpRule) -> HttpRoute:
         timeout=rule.timeout,
         retries=_retries(rule.retries) if rule.retries else None,
         headers=_headers(rule.headers),
+        delegate=_delegate(rule.delegate) if rule.delegate else None,
+        mirrors=tuple(mirror for mirror in _mirrors(rule) if mirror.percent),
+        fault=_fault(rule.fault) if rule.fault else None,
+        cors=_cors(rule.cors_policy) if rule.cors_policy else None,
     )
 
 
@@ -133,6 +145,7 @@ def _redirect(redirect: http_action.HttpRedirect) -> Redirect:
         derive_port=redirect.derive_port or "",
         scheme=redirect.scheme,
         code=redirect.redirect_code or _MOVED_PERMANENTLY,
+        prefix_rewrite=redirect.prefix_rewrite,
     )
 
 
@@ -179,4 +192,64 @@ def _operations(operations: http_action.HeaderOperations | None) -> HeaderOperat
         set=tuple(sorted(operations.set.items())),
         add=tuple(sorted(operations.add.items())),
         remove=tuple(operations.remove),
+    )
+
+
+def _delegate(delegate: http_action.Delegate) -> Delegate:
+    return Delegate(name=delegate.name, namespace=delegate.namespace)
+
+
+def _mirrors(rule: HttpRule) -> Iterator[Mirror]:
+    if rule.mirror is not None:
+        share = rule.mirror_percentage
+        percent = share.value if share is not None else rule.mirror_percent
+        yield _mirror(rule.mirror, percent, "mirror")
+    for index, mirror in enumerate(rule.mirrors):
+        percent = mirror.percentage.value if mirror.percentage is not None else None
+        yield _mirror(mirror.destination, percent, f"mirrors[{index}].destination")
+
+
+def _mirror(destination: http_action.Destination, percent: float | None, path: str) -> Mirror:
+    """Return a mirror; it has all requests where nothing is written (Istio: ``MirrorPercent``)."""
+    written = _ALL if percent is None else float(percent)
+    return Mirror(destination=_destination(destination), percent=written, path=path)
+
+
+def _fault(fault: http_action.FaultInjection) -> Fault | None:
+    """Return a fault; one of which Istio only reserves the field is none."""
+    delay, abort = fault.delay, fault.abort
+    found = Fault(delay=_delay(delay) if delay else None, abort=_abort(abort) if abort else None)
+    return found if found.delay or found.abort else None
+
+
+def _delay(delay: http_action.FaultDelay) -> Delay | None:
+    if delay.fixed_delay is None:
+        return None
+    share = delay.percentage
+    percent = share.value if share is not None else float(delay.percent)
+    return Delay(duration=delay.fixed_delay, percent=percent)
+
+
+def _abort(abort: http_action.FaultAbort) -> Abort | None:
+    if abort.http_status is None and abort.grpc_status is None:
+        return None
+    name = abort.grpc_status
+    return Abort(
+        http_status=abort.http_status,
+        grpc_status=GRPC_STATUSES.index(name) if name is not None else None,
+        percent=abort.percentage.value if abort.percentage is not None else 0.0,
+    )
+
+
+def _cors(cors: http_action.CorsPolicy) -> Cors:
+    """Return a policy; the deprecated exact origins count where no others are written."""
+    exact = tuple(StringMatch(MatchKind.EXACT, origin) for origin in cors.allow_origin)
+    return Cors(
+        allow_origins=tuple(_present(origin) for origin in cors.allow_origins) or exact,
+        allow_methods=tuple(cors.allow_methods),
+        allow_headers=tuple(cors.allow_headers),
+        expose_headers=tuple(cors.expose_headers),
+        max_age=cors.max_age,
+        allow_credentials=bool(cors.allow_credentials),
+        forward_unmatched=cors.unmatched_preflights != "IGNORE",
     )

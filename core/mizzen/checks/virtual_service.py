@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mizzen import diagnostics as codes
+from mizzen.checks import delegates
 from mizzen.checks.findings import Found, finding, listed, why_unknown
 from mizzen.model.kube import Protocol
 from mizzen.model.meta import visible_from
@@ -33,6 +34,10 @@ def check(db: Database, item: VirtualService) -> Found:
         for place, weighted in enumerate(rule.route):
             path = f"spec.http[{number}].route[{place}].destination"
             yield from _destination(db, item, rule, weighted.destination, path)
+        for mirror in rule.mirrors:
+            path = f"spec.http[{number}].{mirror.path}"
+            yield from _destination(db, item, rule, mirror.destination, path)
+    yield from delegates.check(db, item)
     yield from _unreachable(item)
     if MESH_GATEWAY in item.gateways:
         yield from _host_conflicts(db, item)
@@ -157,6 +162,8 @@ def _unreachable(item: VirtualService) -> Found:
         if taken is not None:
             message = f"spec.http[{taken}] takes every request before it"
             yield finding(codes.UNREACHABLE_RULE, item.meta, f"spec.http[{number}]", message)
+        elif rule.delegate is not None:
+            continue  # what it takes is for the delegate to say
         elif not rule.match or any(_takes_everyone(match) for match in rule.match):
             taken = number
 

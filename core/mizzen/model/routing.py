@@ -95,6 +95,7 @@ class Redirect:
     derive_port: str = ""
     scheme: str = ""
     code: int = 301
+    prefix_rewrite: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,23 +129,91 @@ class Retries:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """``http[].mirror`` or one of ``mirrors``: where copies go, and of how many percent of requests.
+
+    ``path`` is where in the rule the destination is written, for findings.
+    """
+
+    destination: Destination
+    percent: float = 100.0
+    path: str = "mirror"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delay:
+    """``fault.delay``: the delay, and of how many percent of requests."""
+
+    duration: timedelta
+    percent: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abort:
+    """``fault.abort``: the answer, by one of the two statuses, and to how many percent of requests."""
+
+    http_status: int | None = None
+    grpc_status: int | None = None
+    percent: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """``http[].fault`` (HTTPFaultInjection)."""
+
+    delay: Delay | None = None
+    abort: Abort | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cors:
+    """``http[].corsPolicy``; ``forward_unmatched`` is what becomes of preflights of other origins."""
+
+    allow_origins: tuple[StringMatch, ...] = ()
+    allow_methods: tuple[str, ...] = ()
+    allow_headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    max_age: timedelta | None = None
+    allow_credentials: bool = False
+    forward_unmatched: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delegate:
+    """``http[].delegate``: the VirtualService that goes on; an empty namespace is the own one."""
+
+    name: str
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRoute:
-    """One rule of ``http``; exactly one of route, redirect and direct_response is set when valid."""
+    """One rule of ``http``; exactly one of route, redirect, direct_response and delegate is set when valid.
+
+    What of the rest is None or empty is not written, and a delegate's rule then has what its root says.
+    """
 
     name: str = ""
     match: tuple[HttpMatch, ...] = ()
     route: tuple[RouteDestination, ...] = ()
     redirect: Redirect | None = None
     direct_response: DirectResponse | None = None
+    delegate: Delegate | None = None
     rewrite: Rewrite | None = None
     timeout: timedelta | None = None
     retries: Retries | None = None
     headers: Headers = field(default_factory=Headers)
+    mirrors: tuple[Mirror, ...] = ()
+    fault: Fault | None = None
+    cors: Cors | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualService:
-    """networking.istio.io VirtualService. ``gateways`` is ("mesh",) where none is written."""
+    """networking.istio.io VirtualService. ``gateways`` is ("mesh",) where none is written.
+
+    One without hosts is a delegate: it routes nothing by itself.
+    """
 
     meta: Meta
     hosts: tuple[str, ...]

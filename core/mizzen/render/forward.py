@@ -15,10 +15,10 @@ from envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_
 
 from mizzen.model.traffic import ConsistentHash
 from mizzen.render.headers import apply_headers, authority_set
-from mizzen.render.proto import duration, pack, zero
+from mizzen.render.proto import duration, pack, share_of_requests, zero
 
 if TYPE_CHECKING:
-    from mizzen.ir import Forward, RetryPolicy
+    from mizzen.ir import Copies, Forward, RetryPolicy
 
 # Istio: how often another endpoint is looked for that hasn't failed this request yet.
 _HOST_ATTEMPTS: Final = 5
@@ -48,6 +48,16 @@ def fill_forward(message: RouteMessage, forward: Forward) -> None:
         action.host_rewrite_literal = forward.host_rewrite
     for key in forward.hash_on:
         _fill_hash(action.hash_policy.add(), key)
+    for copies in forward.copies:
+        _fill_copies(action.request_mirror_policies.add(), copies)
+
+
+def _fill_copies(message: RouteAction.RequestMirrorPolicy, copies: Copies) -> None:
+    """Write where copies go; they keep the request's host, and no trace of theirs is begun (Istio)."""
+    message.cluster = copies.cluster
+    message.runtime_fraction.default_value.CopyFrom(share_of_requests(copies.percent))
+    message.trace_sampled.value = False
+    message.disable_shadow_host_suffix_append = True
 
 
 def _fill_targets(message: RouteMessage, forward: Forward) -> None:

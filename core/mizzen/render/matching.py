@@ -31,7 +31,7 @@ def fill_match(message: RouteMatch, wanted: RequestMatch) -> None:
         if value.kind is MatchKind.PRESENT:
             parameter.present_match = True
         else:
-            _fill_string(parameter.string_match, value)
+            fill_string(parameter.string_match, value)
 
 
 def _fill_path(message: RouteMatch, wanted: RequestMatch) -> None:
@@ -55,7 +55,7 @@ def _fill_header(message: RouteMatch, name: str, value: StringMatch) -> None:
     if value.kind is MatchKind.PRESENT:
         header.present_match = True
     else:
-        _fill_string(header.string_match, value)
+        fill_string(header.string_match, value)
 
 
 def _fill_absence(message: RouteMatch, name: str, value: StringMatch) -> None:
@@ -67,7 +67,8 @@ def _fill_absence(message: RouteMatch, name: str, value: StringMatch) -> None:
         header.treat_missing_header_as_empty = True
 
 
-def _fill_string(message: StringMatcher, value: StringMatch) -> None:
+def fill_string(message: StringMatcher, value: StringMatch) -> None:
+    """Write a comparison into a message in place."""
     match value.kind:
         case MatchKind.EXACT:
             message.exact = value.value

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from envoy.config.core.v3.config_source_pb2 import V3, ConfigSource
+from envoy.type.v3.percent_pb2 import FractionalPercent
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 
@@ -49,6 +50,13 @@ def ads() -> ConfigSource:
     source = ConfigSource(resource_api_version=V3, initial_fetch_timeout=zero())
     source.ads.SetInParent()
     return source
+
+
+def share_of_requests(percent: float) -> FractionalPercent:
+    """Return a share, given in percent and exact to a millionth (Istio)."""
+    return FractionalPercent(
+        numerator=round(percent * 10_000), denominator=FractionalPercent.MILLION
+    )
 
 
 def fill_address(message: Address, ip: str, port: int) -> None:

@@ -16,6 +16,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from mizzen import names
 from mizzen.ir import CatchAll, Route, RouteTable, VirtualHost
 from mizzen.model.routing import DirectResponse, Redirect
+from mizzen.render.filter_settings import apply_filter_settings
 from mizzen.render.forward import fill_forward, no_timeout
 from mizzen.render.headers import apply_headers, authority_set
 from mizzen.render.matching import fill_match
@@ -75,6 +76,7 @@ def _fill_route(message: components.Route, route: Route, route_configuration: st
     message.name = route.name
     fill_match(message.match, route.match)
     apply_headers(message, route.headers)
+    apply_filter_settings(message, route)
     if route.stat_prefix:
         message.stat_prefix = route.stat_prefix
     match route.action:
@@ -98,6 +100,8 @@ def _fill_redirect(
         message.prefix_rewrite = redirect.uri.removeprefix(_KEEP_PREFIX)
     elif redirect.uri:
         message.path_redirect = redirect.uri
+    elif redirect.prefix_rewrite:
+        message.prefix_rewrite = redirect.prefix_rewrite
     if redirect.authority:
         message.host_redirect = redirect.authority
     if redirect.scheme:

@@ -12,6 +12,7 @@ from mizzen.engine import query
 from mizzen.model.meta import visible_from
 from mizzen.model.routing import VirtualService
 from mizzen.names import covering_hosts, resolve_host
+from mizzen.resolve.delegates import http_rules
 from mizzen.resolve.world import OBJECT, ROUTES_AT_HOST, settings
 
 if TYPE_CHECKING:
@@ -67,13 +68,14 @@ def tells_apart(db: Database, host: str) -> bool:
     """Tell whether a host's VirtualServices treat some clients differently from others."""
     return any(
         item.export_to != ("*",)
-        or any(m.source_labels or m.source_namespace for r in item.http for m in r.match)
+        or any(m.source_labels or m.source_namespace for r in http_rules(db, item) for m in r.match)
         for item in contenders(db, host)
     )
 
 
 def destinations(db: Database, item: VirtualService) -> Iterator[str]:
     """Return the hosts that a VirtualService sends to."""
-    for rule in item.http:
-        for weighted in rule.route:
-            yield resolve_host(weighted.destination.host, item.meta.namespace, settings(db).domain)
+    for rule in http_rules(db, item):
+        ahead = (*(one.destination for one in rule.route), *(m.destination for m in rule.mirrors))
+        for destination in ahead:
+            yield resolve_host(destination.host, item.meta.namespace, settings(db).domain)

@@ -25,6 +25,7 @@ from mizzen.model.routing import VirtualService
 from mizzen.model.traffic import Gateway, Server
 from mizzen.names import covering_hosts, host_matches
 from mizzen.resolve.authorization import authorization_for
+from mizzen.resolve.delegates import keys_of
 from mizzen.resolve.inbound import served_ports
 from mizzen.resolve.listeners import ANY_ADDRESS
 from mizzen.resolve.matching import Place, routes_of, takes_everything
@@ -172,7 +173,7 @@ def gateway_virtual_host(
     redirected = [g for g, s in servers if s.https_redirect and _has_host(s, host)]
     if not routes and not redirected:
         return None
-    origins = [key for item, gateway, _ in routed for key in (item.meta.key, gateway.meta.key)]
+    origins = [k for item, gateway, _ in routed for k in (*keys_of(db, item), gateway.meta.key)]
     return VirtualHost(
         route_configuration=route_name(bind, port),
         host=host,

@@ -13,7 +13,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
-from mizzen.ir import Forward, RequestMatch, RetryPolicy, Route, RouteAction, WeightedTarget
+from mizzen.ir import (
+    Copies,
+    Forward,
+    RequestMatch,
+    RetryPolicy,
+    Route,
+    RouteAction,
+    WeightedTarget,
+)
 from mizzen.model.meta import NO_LABELS, Labels, selects
 from mizzen.model.proxy import Scope
 from mizzen.model.routing import (
@@ -30,6 +38,7 @@ from mizzen.model.routing import (
 )
 from mizzen.model.traffic import ConsistentHash
 from mizzen.names import MESH_GATEWAY, outbound_cluster, resolve_host
+from mizzen.resolve.delegates import http_rules
 from mizzen.resolve.rules import policy_for, rule_for
 from mizzen.resolve.services import service_at
 from mizzen.resolve.world import gateway_name, settings
@@ -66,7 +75,7 @@ class Place:
 def routes_of(db: Database, place: Place, virtual_service: VirtualService) -> tuple[Route, ...]:
     """Return the routes of all HTTP rules, up to the first that takes every request."""
     routes: list[Route] = []
-    for rule in virtual_service.http:
+    for rule in http_rules(db, virtual_service):
         for route in _routes_of_rule(db, place, virtual_service, rule):
             routes.append(route)
             if takes_everything(route.match):
@@ -95,6 +104,8 @@ def _routes_of_rule(
             action=action,
             headers=headers,
             stat_prefix=match.stat_prefix,
+            fault=rule.fault,
+            cors=rule.cors,
         )
 
 
@@ -173,6 +184,13 @@ def _forward(
         ),
         host_rewrite=(rewrite.authority if rewrite else "") or host,
         hash_on=hash_on,
+        copies=tuple(
+            Copies(
+                cluster=destination_cluster(db, place, owner, mirror.destination),
+                percent=mirror.percent,
+            )
+            for mirror in rule.mirrors
+        ),
     )
 
 

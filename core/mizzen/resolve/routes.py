@@ -14,6 +14,7 @@ from mizzen.model.kube import Protocol
 from mizzen.model.meta import NO_LABELS
 from mizzen.model.proxy import Scope
 from mizzen.resolve.choice import contenders, destinations, tells_apart, virtual_service_for
+from mizzen.resolve.delegates import keys_of
 from mizzen.resolve.domains import BARE_PORT, bare_routes, domains, neighbours
 from mizzen.resolve.listeners import is_shared, own_table
 from mizzen.resolve.matching import Place, default_route, routes_of
@@ -90,7 +91,7 @@ def _virtual_host(
         host=service.host,
         domains=domains(db, scope, service, port.number) if shared else ("*",),
         routes=routes,
-        origins=(service.key, *((item.meta.key,) if item else ()), *rules),
+        origins=(service.key, *(keys_of(db, item) if item else ()), *rules),
     )
 
 
@@ -106,16 +107,13 @@ def _without_service(db: Database, scope: Scope, host: str) -> tuple[VirtualHost
             host=host,
             domains=(host,),
             routes=routes,
-            origins=(item.meta.key,),
+            origins=keys_of(db, item),
         ),
     )
 
 
 def required_clusters(routes: tuple[Route, ...]) -> frozenset[str]:
-    """Return the clusters that routes send to."""
-    return frozenset(
-        target.cluster
-        for route in routes
-        if isinstance(route.action, Forward)
-        for target in route.action.targets
-    )
+    """Return the clusters that routes send to, copies included."""
+    forwards = [route.action for route in routes if isinstance(route.action, Forward)]
+    targets = {target.cluster for forward in forwards for target in forward.targets}
+    return frozenset(targets | {copy.cluster for forward in forwards for copy in forward.copies})

@@ -159,6 +159,15 @@ def _source_labels(item: VirtualService, _mesh: MeshSettings) -> tuple[tuple[str
     return tuple(dict.fromkeys(pairs))
 
 
+def _delegates(item: VirtualService, _mesh: MeshSettings) -> tuple[ObjectKey, ...]:
+    owner = item.meta
+    return tuple(
+        ObjectKey(owner.registry, "VirtualService", to.namespace or owner.namespace, to.name)
+        for to in (rule.delegate for rule in item.http)
+        if to is not None
+    )
+
+
 def _named_hosts(
     item: Service | ServiceEntry | VirtualService, mesh: MeshSettings
 ) -> tuple[str, ...]:
@@ -201,6 +210,8 @@ ROUTES_AT_GATEWAY: Final[Index[tuple[str, str]]] = Index(
 SOURCE_LABELS: Final[Index[tuple[str, str]]] = Index(
     "source labels", (VirtualService,), _source_labels
 )
+ROOTS_OF: Final[Index[ObjectKey]] = Index("roots of delegate", (VirtualService,), _delegates)
+"""By delegate, the VirtualServices that delegate to it."""
 RULES_AT_HOST: Final[Index[tuple[str, str]]] = Index(
     "destination rules at host", (DestinationRule,), _rule_host
 )
@@ -240,6 +251,7 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     HOSTS,
     ROUTES_AT_GATEWAY,
     SOURCE_LABELS,
+    ROOTS_OF,
     RULES_AT_HOST,
     GATEWAYS,
     PEER_POLICIES_IN,

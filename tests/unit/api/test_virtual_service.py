@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from mizzen.model.meta import Labels
 from mizzen.model.routing import (
+    Abort,
+    Cors,
+    Delay,
+    Delegate,
     Destination,
     DirectResponse,
+    Fault,
     HeaderOperations,
     Headers,
     HttpMatch,
     MatchKind,
+    Mirror,
     Redirect,
     Retries,
     Rewrite,
@@ -137,27 +144,88 @@ def test_a_timeout_of_zero_is_no_timeout() -> None:
 
 
 def test_what_is_not_translated_is_told_of_and_never_widens_a_rule() -> None:
-    """Delegates, claims and prefix redirects leave their rules out; the rest of a rule stays."""
+    """Conditions on claims leave their rules out; what Istio only reserves has no effect."""
     parsed = read_manifest("virtual_service_later.yaml")["VirtualService later"]
     assert isinstance(parsed.object, VirtualService)
     assert [code for code, _, _ in told(parsed)] == ["MZ0201"] * len(parsed.diagnostics)
     assert [path.removeprefix("spec.") for _, path, _ in told(parsed)] == [
         "http[0].match[0].headers[@request.auth.claims.group]",
         "http[1].match[0].withoutHeaders[@request.auth.claims.group]",
-        "http[2].delegate",
-        "http[3].redirect.prefixRewrite",
-        "http[4].fault",
-        "http[4].mirror",
-        "http[4].mirrorPercent",
-        "http[4].mirrorPercentage",
-        "http[4].corsPolicy",
-        "http[5].mirrors",
-        "http[5].fault",
-        "http[6].fault",
+        "http[2].fault.delay.exponentialDelay",
+        "http[2].fault.abort.http2Error",
         "tls",
         "tcp",
     ]
-    assert len(parsed.object.http) == 3
+    assert [rule.fault for rule in parsed.object.http] == [None]
+
+
+def _besides() -> VirtualService:
+    found = read_manifest("virtual_service.yaml")["VirtualService besides"].object
+    assert isinstance(found, VirtualService)
+    return found
+
+
+def test_faults_have_the_share_that_is_written() -> None:
+    """In percent with fractions, or in the whole percent of old; without any share nobody meets them."""
+    _, _, both, by_grpc, _ = _besides().http
+    assert both.fault == Fault(
+        delay=Delay(duration=timedelta(seconds=5), percent=0.1),
+        abort=Abort(http_status=503, percent=1),
+    )
+    assert by_grpc.fault == Fault(
+        delay=Delay(duration=timedelta(seconds=1), percent=2), abort=Abort(grpc_status=14)
+    )
+
+
+def test_copies_go_to_mirrors() -> None:
+    """All requests are copied where nothing is written, and none where it is zero."""
+    _, _, one, two, old = _besides().http
+    second, third = (
+        Destination(host="reviews", subset="v2"),
+        Destination(host="reviews", subset="v3"),
+    )
+    assert one.mirrors == (Mirror(destination=replace(second, port=9080), percent=5.5),)
+    assert two.mirrors == (
+        Mirror(destination=second, percent=50, path="mirrors[0].destination"),
+        Mirror(destination=third, path="mirrors[1].destination"),
+    )
+    assert old.mirrors == (Mirror(destination=third, percent=7),)
+    none = read_spec(
+        "VirtualService",
+        _rule(f"{_ROUTE}\n  mirror: {{host: b}}\n  mirrorPercentage: {{value: 0}}"),
+    )
+    assert isinstance(none.object, VirtualService)
+    assert none.object.http[0].mirrors == ()
+
+
+def test_origins_are_allowed_as_written() -> None:
+    """The deprecated list of exact ones counts where there is no other."""
+    _, _, full, _, old = _besides().http
+    assert full.cors == Cors(
+        allow_origins=(
+            StringMatch(MatchKind.EXACT, "https://shop.example.com"),
+            StringMatch(MatchKind.PREFIX, "https://"),
+            StringMatch(MatchKind.REGEX, "https://.*"),
+        ),
+        allow_methods=("GET",),
+        allow_headers=("x-a",),
+        expose_headers=("x-b",),
+        max_age=timedelta(days=1),
+        allow_credentials=True,
+        forward_unmatched=False,
+    )
+    assert old.cors == Cors(allow_origins=(StringMatch(MatchKind.EXACT, "*"),))
+
+
+def test_rules_may_be_anothers() -> None:
+    """Of the VirtualService that is named, which has no hosts."""
+    delegated, moved, *_ = _besides().http
+    assert delegated.delegate == Delegate(name="child", namespace="shop-test")
+    assert moved.redirect == Redirect(prefix_rewrite="/new")
+    child = read_manifest("virtual_service.yaml")["VirtualService child"]
+    assert isinstance(child.object, VirtualService)
+    assert child.object.hosts == ()
+    assert child.diagnostics == ()
 
 
 def test_the_authority_may_be_set_as_a_header() -> None:
@@ -168,11 +236,25 @@ def test_the_authority_may_be_set_as_a_header() -> None:
     assert found.http[0].headers.request.set == ((":authority", "b"),)
 
 
-def test_without_hosts_it_is_a_delegate_which_comes_later() -> None:
-    """Not an error: Istio has it."""
-    parsed = read_spec("VirtualService", "http: [{route: [{destination: {host: a}}]}]")
-    assert told(parsed) == [("MZ0201", "spec.hosts", 4)]
-    assert parsed.object is not None
+@pytest.mark.parametrize(
+    ("spec", "code", "path"),
+    [
+        ("{gateways: [mesh], http: [{route: [{destination: {host: a}}]}]}", "MZ0202", "gateways"),
+        ("{http: [{delegate: {name: b}}]}", "MZ0202", "http[0].delegate"),
+        ("{tcp: [{route: [{destination: {host: a}}]}]}", "MZ0104", "hosts"),
+        ("{http: [{route: [{destination: {host: a}}]}], tcp: [{route: [{destination: {host: a}}]}]}",
+         "MZ0202", "tcp"),
+        ("{hosts: [a], http: [{delegate: {}}]}", "MZ0104", "http[0].delegate.name"),
+        ("{hosts: [a], http: [{delegate: {name: a/b}}]}", "MZ0103", "http[0].delegate.name"),
+        ("{hosts: [a], http: [{delegate: {name: b}, route: [{destination: {host: a}}]}]}",
+         "MZ0202", "http[0].delegate"),
+    ],
+)  # fmt: skip
+def test_a_delegate_has_http_rules_and_nothing_else(spec: str, code: str, path: str) -> None:
+    """Neither gateways nor other rules, and nobody to delegate to once more."""
+    parsed = read_spec("VirtualService", spec)
+    assert parsed.object is None
+    assert (code, f"spec.{path}") in [(code, path) for code, path, _ in told(parsed)]
 
 
 _ROUTE = "route: [{destination: {host: a}}]"
@@ -394,6 +476,10 @@ def test_mistakes_are_errors_at_their_field(spec: str, code: str, path: str, lin
         ("mirrorPercent: 101", "MZ0103", "mirrorPercent"),
         ("fault: {}", "MZ0104", "fault"),
         ("fault: {delay: {}}", "MZ0104", "fault.delay.fixedDelay"),
+        ("fault: {abort: {grpcStatus: GONE}}", "MZ0103", "fault.abort.grpcStatus"),
+        ("corsPolicy: {allowOrigins: [{}]}", "MZ0202", "corsPolicy.allowOrigins[0]"),
+        ("corsPolicy: {allowHeaders: ['a b']}", "MZ0103", "corsPolicy.allowHeaders[0]"),
+        ("corsPolicy: {maxAge: 1500ms}", "MZ0103", "corsPolicy.maxAge"),
         ("fault: {abort: {httpStatus: 500, grpcStatus: OK}}", "MZ0202", "fault.abort"),
         ("fault: {abort: {httpStatus: 99}}", "MZ0103", "fault.abort.httpStatus"),
         (
@@ -403,8 +489,8 @@ def test_mistakes_are_errors_at_their_field(spec: str, code: str, path: str, lin
         ),
     ],
 )
-def test_what_is_not_translated_is_checked_all_the_same(rule: str, code: str, path: str) -> None:
-    """So that it is right on the day it is translated."""
+def test_what_a_rule_does_besides_is_checked(rule: str, code: str, path: str) -> None:
+    """Faults, copies and origins."""
     parsed = read_spec("VirtualService", _rule(f"{_ROUTE}\n  {rule}"))
     assert parsed.object is None
     assert (code, f"spec.http[0].{path}") in [(code, path) for code, path, _ in told(parsed)]

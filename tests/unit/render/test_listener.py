@@ -105,7 +105,7 @@ def test_requests_are_marked_and_then_routed() -> None:
     """The router is last; application protocols come from the metadata of the cluster chosen."""
     listener = ir.OutboundListener(bind="0.0.0.0", port=9080, routes="9080", tcp=_UNKNOWN)
     (chain,) = show(render_outbound(listener))["filter_chains"]
-    mark, router = _config(chain)["http_filters"]
+    mark, _fault, _cors, router = _config(chain)["http_filters"]
     (value,) = mark["typed_config"]["on_request_headers"]
     assert value["object_key"] == "envoy.network.application_protocols"
     assert value["skip_if_empty"] is True
@@ -156,5 +156,7 @@ def test_a_gateway_is_where_trust_begins() -> None:
     assert [f["name"].rpartition(".")[2] for f in config["http_filters"]] == [
         "rbac",
         "set_filter_state",
+        "fault",
+        "cors",
         "router",
     ]

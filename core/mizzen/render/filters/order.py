@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from mizzen.render.filters import application_protocols, http_rbac, network_rbac, router
+from mizzen.render.filters import (
+    application_protocols,
+    cors,
+    fault,
+    http_rbac,
+    network_rbac,
+    router,
+)
 
 if TYPE_CHECKING:
     from envoy.config.listener.v3.listener_components_pb2 import Filter
@@ -23,6 +30,8 @@ HTTP_FILTERS: Final[tuple[Callable[[Chain], tuple[hcm.HttpFilter, ...]], ...]] =
     http_rbac.deny,  # first of all: what is denied is denied whatever allows it, and costs least
     http_rbac.allow,  # before anything that changes the request: policies speak of what the client sent
     application_protocols.offer,  # after the last filter that could choose another cluster
+    fault.inject,  # before CORS, as in Istio: preflights meet faults like all requests
+    cors.answer,  # answers preflights itself, so after what refuses them
     router.forward,  # ends the chain; nothing after it would ever run
 )
 
