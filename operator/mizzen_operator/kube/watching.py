@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import kopf
+from kopf._core.engines.peering import Identity
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 from typing_extensions import override
 
@@ -67,6 +68,8 @@ async def watch(
         registry=_registry(connection, kinds, watcher),
         settings=_settings(kinds),
         memories=_NoMemories(),
+        # Else kopf asks for the user's name, and a container's user may have none.
+        identity=Identity("mizzen"),
         clusterwide=True,
         standalone=True,
         stop_flag=stop,
