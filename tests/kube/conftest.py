@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from e2e.cluster.programs import ProgramMissing
+from mizzen.identity import DEFAULT_TRUST_DOMAIN
+from mizzen_certs import Authority, MemoryStore, SystemClock
+from mizzen_operator.kube.client import ApiClient
+from tests.support.clock import ManualClock
+from tests.support.cluster_objects import apply_crds
 from tests.support.kube_api import ApiServer
+from tests.support.kube_shop import Shop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +29,31 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         pytest.skip(str(missing))
     with server:
         yield server
+
+
+@pytest_asyncio.fixture
+async def api(api_server: ApiServer) -> AsyncIterator[ApiClient]:
+    """A client for the API server, which has the kinds."""
+    async with ApiClient.from_kubeconfig(api_server.kubeconfig) as client:
+        await apply_crds(client)
+        yield client
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that starts now, since the API server has its own."""
+    return ManualClock(SystemClock().now())
+
+
+@pytest.fixture
+def authority(clock: ManualClock) -> Authority:
+    """The authority of the replicas of a test."""
+    return Authority.open(MemoryStore(), DEFAULT_TRUST_DOMAIN, clock)
+
+
+@pytest_asyncio.fixture
+async def shop(api: ApiClient, request: pytest.FixtureRequest) -> Shop:
+    """A namespace named after the test."""
+    made = Shop(api, request.node.name.replace("_", "-")[-60:].strip("-"))
+    await made.make()
+    return made

@@ -5,116 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
-import pytest_asyncio
 
-from mizzen.identity import DEFAULT_TRUST_DOMAIN
 from mizzen.wire import TypeUrl
-from mizzen_certs import Authority, MemoryStore, SystemClock
-from mizzen_operator.kube.client import ApiClient
 from mizzen_operator.kube.paths import path
-from tests.support.clock import ManualClock
-from tests.support.cluster_objects import apply, apply_crds, ensure_namespace
+from tests.support.cluster_objects import apply
+from tests.support.kube_shop import service, told
 from tests.support.status_replica import StatusReplica
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
+    from mizzen_certs import Authority
+    from tests.support.clock import ManualClock
     from tests.support.kube_api import ApiServer
+    from tests.support.kube_shop import Shop
 
 pytestmark = pytest.mark.kube
 
-Manifest = dict[str, Any]
 VHDS: Final = TypeUrl.VIRTUAL_HOST
-
-
-@pytest_asyncio.fixture
-async def api(api_server: ApiServer) -> AsyncIterator[ApiClient]:
-    """A client for the API server, which has the kinds."""
-    async with ApiClient.from_kubeconfig(api_server.kubeconfig) as client:
-        await apply_crds(client)
-        yield client
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """A clock that starts now, since the API server has its own."""
-    return ManualClock(SystemClock().now())
-
-
-@pytest.fixture
-def authority(clock: ManualClock) -> Authority:
-    """The authority of the replicas of a test."""
-    return Authority.open(MemoryStore(), DEFAULT_TRUST_DOMAIN, clock)
-
-
-class Shop:
-    """A namespace of a test's own, with a Service and two pods."""
-
-    def __init__(self, api: ApiClient, name: str) -> None:
-        self.api = api
-        self.name = name
-
-    async def make(self) -> None:
-        """Make the namespace and what is in it."""
-        await ensure_namespace(self.api, self.name)
-        await apply(self.api, _service("reviews"), namespace=self.name)
-
-    async def virtual_service(self, name: str = "reviews", **http: Any) -> Manifest:  # noqa: ANN401
-        """Write a VirtualService for a host of the same name."""
-        return await apply(self.api, _virtual_service(name, **http), namespace=self.name)
-
-    async def conditions(self, name: str = "reviews") -> dict[str, Manifest]:
-        """Return an object's conditions by their types."""
-        raw = await self.raw(name)
-        found = (raw.get("status") or {}).get("conditions", ())
-        return {one["type"]: one for one in found}
-
-    async def raw(self, name: str = "reviews") -> Manifest:
-        """Return a VirtualService as it stands there."""
-        where = path("networking.istio.io/v1", "virtualservices", self.name, name)
-        return await self.api.get(where)
-
-    async def events(self, name: str) -> list[Manifest]:
-        """Return the Events about something."""
-        where = path("v1", "events", self.name)
-        return await self.api.list(where, fieldSelector=f"involvedObject.name={name}")
-
-
-def _service(name: str) -> Manifest:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name},
-        "spec": {"ports": [{"name": "http", "port": 9080}], "selector": {"app": name}},
-    }
-
-
-def _virtual_service(name: str, **http: Any) -> Manifest:  # noqa: ANN401  fields of a manifest
-    rule = {"route": [{"destination": {"host": name}}], **http}
-    return {
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "VirtualService",
-        "metadata": {"name": name},
-        "spec": {"hosts": [name], "http": [rule]},
-    }
-
-
-@pytest_asyncio.fixture
-async def shop(api: ApiClient, request: pytest.FixtureRequest) -> Shop:
-    """A namespace named after the test."""
-    made = Shop(api, request.node.name.replace("_", "-")[-60:].strip("-"))
-    await made.make()
-    return made
-
-
-Told = tuple[str, str, str]
-
-
-def _told(condition: Manifest) -> Told:
-    return condition["status"], condition["reason"], condition.get("message", "")
 
 
 async def test_an_object_says_that_it_is_live_on_the_proxies_that_it_concerns(
@@ -130,9 +39,9 @@ async def test_an_object_says_that_it_is_live_on_the_proxies_that_it_concerns(
     replica.settle()
     await replica.look()
     found = await shop.conditions()
-    assert _told(found["Live"]) == ("True", "Live", "live on 2 of 2 proxies")
-    assert _told(found["Accepted"]) == ("True", "Accepted", "")
-    assert _told(found["Programmed"]) == ("True", "Programmed", "")
+    assert told(found["Live"]) == ("True", "Live", "live on 2 of 2 proxies")
+    assert told(found["Accepted"]) == ("True", "Accepted", "")
+    assert told(found["Programmed"]) == ("True", "Programmed", "")
     assert {one["observedGeneration"] for one in found.values()} == {1}
     wait = ("wait", "--for=condition=Live", "vs/reviews", "-n", shop.name, "--timeout=5s")
     assert "condition met" in await asyncio.to_thread(api_server.kubectl, *wait)
@@ -160,7 +69,7 @@ async def test_a_change_to_one_object_is_three_writes_at_most(
     await _quiet(replica, clock)
     assert 1 <= replica.writes - before <= 3
     found = await shop.conditions()
-    assert _told(found["Live"]) == ("True", "Live", "live on 1 of 1 proxies")
+    assert told(found["Live"]) == ("True", "Live", "live on 1 of 1 proxies")
     assert found["Live"]["observedGeneration"] == changed["metadata"]["generation"] == 2
     assert [await shop.raw(name) for name in ("ratings", "details")] == others
 
@@ -182,7 +91,7 @@ async def test_an_object_that_concerns_no_proxy_is_live_and_says_so(
     await replica.read()
     await replica.look()
     found = await shop.conditions()
-    assert _told(found["Live"]) == ("True", "NoProxies", "concerns no proxy")
+    assert told(found["Live"]) == ("True", "NoProxies", "concerns no proxy")
 
 
 async def test_what_is_not_live_yet_is_not_said_to_be(
@@ -206,11 +115,11 @@ async def test_what_is_not_live_yet_is_not_said_to_be(
     clock.advance(timedelta(seconds=2))
     await replica.look()
     found = await shop.conditions()
-    assert _told(found["Live"]) == ("False", "Pending", "live on 1 of 2 proxies")
+    assert told(found["Live"]) == ("False", "Pending", "live on 1 of 2 proxies")
     replica.settle()
     clock.advance(timedelta(seconds=1))
     await replica.look()
-    assert _told((await shop.conditions())["Live"]) == ("True", "Live", "live on 2 of 2 proxies")
+    assert told((await shop.conditions())["Live"]) == ("True", "Live", "live on 2 of 2 proxies")
 
 
 async def test_a_refusal_stands_on_the_object_with_envoys_words_and_clears_when_mended(
@@ -235,7 +144,7 @@ async def test_a_refusal_stands_on_the_object_with_envoys_words_and_clears_when_
         clock.advance(timedelta(seconds=2))
         await replica.look()
     found = await shop.conditions()
-    assert _told(found["Live"])[:2] == ("False", "Rejected")
+    assert told(found["Live"])[:2] == ("False", "Rejected")
     assert "live on 0 of 1 proxies; Envoy rejected it: invalid regex" in found["Live"]["message"]
     assert "Change the field that Envoy's message names" in found["Programmed"]["message"]
     (event,) = await shop.events("reviews")
@@ -246,7 +155,7 @@ async def test_a_refusal_stands_on_the_object_with_envoys_words_and_clears_when_
     replica.settle()
     clock.advance(timedelta(seconds=2))
     await replica.look()
-    assert _told((await shop.conditions())["Live"]) == ("True", "Live", "live on 1 of 1 proxies")
+    assert told((await shop.conditions())["Live"]) == ("True", "Live", "live on 1 of 1 proxies")
 
 
 async def test_a_missing_reference_is_not_accepted_and_says_what_to_do(
@@ -260,15 +169,15 @@ async def test_a_missing_reference_is_not_accepted_and_says_what_to_do(
     await replica.look()
     clock.advance(timedelta(seconds=2))
     await replica.look()
-    status, reason, message = _told((await shop.conditions("stars"))["Accepted"])
+    status, reason, message = told((await shop.conditions("stars"))["Accepted"])
     assert (status, reason) == ("False", "RefNotFound")
     assert "MZ0301" in message
     assert "create the Service" in message
-    await apply(shop.api, _service("nowhere"), namespace=shop.name)
+    await apply(shop.api, service("nowhere"), namespace=shop.name)
     await replica.read()
     clock.advance(timedelta(seconds=2))
     await replica.look()
-    assert _told((await shop.conditions("stars"))["Accepted"]) == ("True", "Accepted", "")
+    assert told((await shop.conditions("stars"))["Accepted"]) == ("True", "Accepted", "")
 
 
 async def test_what_others_say_of_an_object_stays(

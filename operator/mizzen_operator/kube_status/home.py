@@ -110,11 +110,15 @@ class KubeStatus:
         try:
             await self._sink.run()
         finally:
-            await self._asker.close()
+            await self.close()
 
     async def stop(self) -> None:
         """Listen no longer."""
         await self._listener.stop()
+
+    async def close(self) -> None:
+        """Close the connections to the others; a question opens new ones."""
+        await self._asker.close()
 
 
 def _sink_parts(parts: KubeStatusParts, asker: Asker) -> StatusParts:
