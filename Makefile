@@ -26,6 +26,9 @@ crds: $(VENV)/.installed ## rewrite crds/ from the models
 bench: $(VENV)/.installed ## measure against the promised figures; results are kept in bench/results/
 	@$(VENV)/bin/python -m bench.run $(ARGS)
 
+bench-kube: $(VENV)/.installed ## the same on a real Kubernetes API server, built once if need be
+	@$(VENV)/bin/python -m bench.kube $(ARGS)
+
 images: ## build the images of the operator and the init container (needs Docker; CONTAINER=podman serves)
 	@.ci/images
 
@@ -38,5 +41,5 @@ $(VENV)/.installed: requirements/dev.txt
 debian:
 	@.ci/debian iptables iproute2 uidmap || true
 
-.PHONY: help demo test check golden crds bench images lock debian
+.PHONY: help demo test check golden crds bench bench-kube images lock debian
 .DEFAULT_GOAL := help

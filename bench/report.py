@@ -68,13 +68,20 @@ def show(figures: Sequence[Figure], console: Console) -> None:
         console.print(table)
 
 
-def keep(figures: Sequence[Figure], folder: Path, facts: dict[str, str]) -> None:
-    """Write the figures, with what they were measured on, as ``latest.json`` and ``latest.md``."""
+def keep(
+    figures: Sequence[Figure],
+    folder: Path,
+    facts: dict[str, str],
+    *,
+    name: str = "latest",
+    command: str = "make bench",
+) -> None:
+    """Write the figures, with what they were measured on, as ``NAME.json`` and ``NAME.md``."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{**asdict(figure), "verdict": figure.verdict} for figure in figures]
     document = json.dumps({"machine": facts, "figures": rows}, indent=2)
-    (folder / "latest.json").write_text(document + "\n")
-    (folder / "latest.md").write_text(_markdown(figures, facts))
+    (folder / f"{name}.json").write_text(document + "\n")
+    (folder / f"{name}.md").write_text(_markdown(figures, facts, command))
 
 
 def machine() -> dict[str, str]:
@@ -95,8 +102,8 @@ def _memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _markdown(figures: Sequence[Figure], facts: dict[str, str]) -> str:
-    lines = ["# Benchmarks", "", "Written by `make bench`.", ""]
+def _markdown(figures: Sequence[Figure], facts: dict[str, str], command: str) -> str:
+    lines = ["# Benchmarks", "", f"Written by `{command}`.", ""]
     lines += [f"- {key}: {value}" for key, value in facts.items()]
     for group, members in groupby(figures, key=lambda figure: figure.group):
         head = "| figure | measured | bound | verdict | seen besides |"

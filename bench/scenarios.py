@@ -60,12 +60,14 @@ class Edit:
     count: int = _OTHER_EDITS
 
 
-def _outbound(kind: str, index: int, subset: str = "") -> Awaited:
+def outbound(kind: str, index: int, subset: str = "") -> Awaited:
+    """Return what a service is at its callers: a cluster, or its endpoints."""
     name = mesh.host(mesh.service_name(index))
     return Awaited(kind=kind, contains=f"outbound|{mesh.PORT}|{subset}|{name}")
 
 
-def _virtual_host(index: int) -> Awaited:
+def virtual_host(index: int) -> Awaited:
+    """Return what its callers route by."""
     return Awaited(kind="VIRTUAL_HOST", contains=mesh.host(mesh.service_name(index)))
 
 
@@ -77,29 +79,29 @@ ENDPOINT: Final = Edit(
     "endpoint change",
     mesh.service_file,
     lambda index: mesh.service_documents(index, SIZE, replaced=1),
-    lambda index: (_outbound("ENDPOINT", index),),
+    lambda index: (outbound("ENDPOINT", index),),
     count=_ENDPOINT_EDITS,
 )
 VIRTUAL_SERVICE: Final = Edit(
     "new VirtualService",
     _in_folder("route"),
     mesh.virtual_service,
-    lambda index: (_virtual_host(index),),
+    lambda index: (virtual_host(index),),
 )
 DESTINATION_RULE: Final = Edit(
     "new DestinationRule with a subset",
     _in_folder("rule"),
     mesh.destination_rule,
-    lambda index: (_outbound("CLUSTER", index, "v2"), _outbound("ENDPOINT", index, "v2")),
+    lambda index: (outbound("CLUSTER", index, "v2"), outbound("ENDPOINT", index, "v2")),
 )
 SERVICE: Final = Edit(
     "new Service",
     _in_folder("service"),
     lambda index: mesh.service_documents(SIZE.services + index, SIZE),
     lambda index: (
-        _outbound("CLUSTER", SIZE.services + index),
-        _outbound("ENDPOINT", SIZE.services + index),
-        _virtual_host(SIZE.services + index),
+        outbound("CLUSTER", SIZE.services + index),
+        outbound("ENDPOINT", SIZE.services + index),
+        virtual_host(SIZE.services + index),
     ),
 )
 
@@ -250,7 +252,7 @@ def _reconnect(stage: Stage, first: Arrivals) -> Figure:
     cpu = stage.plane.usage().cpu_s - cpu
     # A change that reaches everyone proves that all of them are connected again.
     probe = SIZE.services - 1
-    stage.fleet.arm(_outbound("ENDPOINT", probe))
+    stage.fleet.arm(outbound("ENDPOINT", probe))
     text = mesh.service_documents(probe, SIZE, replaced=1)
     save(mesh.service_file(stage.folder, probe), text)
     stage.fleet.wait()
