@@ -16,9 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from mizzen_operator.address import Address
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 _PATIENCE_SECONDS: Final = 10.0
 # More than any browser or scraper sends as a request's head.
 _HEAD_LIMIT_BYTES: Final = 32 * 1024
+
+_PROXY: Final = "/proxies/"
+# An API server that passes a request on takes its Authorization off.
+PROOF_HEADER: Final = "mizzen-token"
 
 _TEXT: Final = "text/plain; charset=utf-8"
 _JSON: Final = "application/json"
@@ -40,12 +45,16 @@ class Pages:
     Attributes:
         ready: Why proxies cannot be served yet; empty when they can.
         rotate: Replaces all certificates; returns how many.
+        proxy: What a proxy is to have, by its id; ``None`` where it is not connected.
+        may_see: Whether the bearer of a token may see that, from elsewhere.
     """
 
     metrics: Callable[[], bytes]
     status: Callable[[], dict[str, Any]]  # JSON
     ready: Callable[[], str]
     rotate: Callable[[], int]
+    proxy: Callable[[str], dict[str, Any] | None]
+    may_see: Callable[[str], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +106,7 @@ class HttpServer:
         self._open.add(writer)
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                answer = self._answer(await _read(reader, writer))
+                answer = await self._answer(await _read(reader, writer))
                 writer.write(_encoded(answer))
                 await writer.drain()
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError):
@@ -110,9 +119,12 @@ class HttpServer:
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
-    def _answer(self, request: _Request) -> _Answer:
+    async def _answer(self, request: _Request) -> _Answer:
+        if request.path.startswith(_PROXY):
+            return await self._proxy(request)
         if request.path not in self._paths:
-            return _plain(HTTPStatus.NOT_FOUND, f"there are {' '.join(self._paths)}")
+            known = (*self._paths, f"{_PROXY}ID")
+            return _plain(HTTPStatus.NOT_FOUND, f"there are {' '.join(known)}")
         method, make = self._paths[request.path]
         if request.method != method:
             return _plain(HTTPStatus.METHOD_NOT_ALLOWED, f"only {method}")
@@ -131,6 +143,17 @@ class HttpServer:
 
     def _status(self, _request: _Request) -> _Answer:
         return _json(self._pages.status())
+
+    async def _proxy(self, request: _Request) -> _Answer:
+        """Show what a proxy has to whom the mesh's policies are no secret."""
+        if request.method != "GET":
+            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, "only GET")
+        if not request.is_from_here and not await self._pages.may_see(
+            request.headers.get(PROOF_HEADER, "")
+        ):
+            return _plain(HTTPStatus.FORBIDDEN, "only from this machine, or with a token")
+        found = self._pages.proxy(unquote(request.path.removeprefix(_PROXY)))
+        return _json(found) if found else _plain(HTTPStatus.NOT_FOUND, "not connected here")
 
     def _rotate(self, request: _Request) -> _Answer:
         # A page in a browser on this machine may ask too; browsers say so, and nobody else does.

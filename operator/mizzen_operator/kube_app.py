@@ -49,8 +49,9 @@ from mizzen_operator.plane import (
 )
 from mizzen_operator.sources.kube import KubeSource
 from mizzen_operator.svids import NoSvids
-from mizzen_operator.trust import NAMESPACE, Trust
-from mizzen_xds.authn import Authenticator
+from mizzen_operator.trust import ACCOUNT, NAMESPACE, Trust
+from mizzen_xds.authn import Authenticator, PodIdentity
+from mizzen_xds.errors import UnauthenticatedError
 from mizzen_xds.metrics import Sample
 
 if TYPE_CHECKING:
@@ -287,6 +288,7 @@ class _Replica:
             on_findings=lambda findings: self._status.take_findings(findings),  # noqa: PLW0108  as above
             tick=self._tick,
             samples=self._samples,
+            may_see=self._may_see,
         )
 
     def _status_parts(self) -> KubeStatusParts:
@@ -312,6 +314,16 @@ class _Replica:
             INJECT: injection_handler(base.injection),
             VALIDATE: validation_handler(self._consider, base.clock.now),
         }
+
+    async def _may_see(self, token: str) -> bool:
+        """Tell whether a token is our own account's: who may have one made could be us anyway."""
+        try:
+            shown = await self._reviews.identity(token) if token else None
+        except UnauthenticatedError:
+            return False
+        identity = shown.identity if isinstance(shown, PodIdentity) else shown
+        ours = (self._base.settings.namespace, ACCOUNT)
+        return identity is not None and (identity.namespace, identity.service_account) == ours
 
     # What flows
 

@@ -24,6 +24,7 @@ from mizzen.diagnostics import Severity
 from mizzen_operator.compiler import CompilerThread
 from mizzen_operator.http import HttpServer, Pages
 from mizzen_operator.metrics import OperatorMetrics, exposition
+from mizzen_operator.proxy_dump import proxy_dump
 from mizzen_operator.report import Reporter
 from mizzen_operator.secrets import Renewal
 from mizzen_operator.status import MeshStatus
@@ -87,6 +88,10 @@ class Ports:
     webhooks: int | None = None
 
 
+async def _nobody(_token: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
     """What one home of a control plane has and another has not.
@@ -101,6 +106,7 @@ class Home:
         tick: Does what the authority has due, where that takes I/O; ``None`` where it takes none.
         status_file: Where the status is written to.
         samples: What this home counts.
+        may_see: Whether the bearer of a token may see from elsewhere what proxies have.
     """
 
     what: str
@@ -116,6 +122,7 @@ class Home:
     tick: Callable[[], Awaitable[RotationEvents]] | None = None
     status_file: Path | None = None
     samples: Callable[[], Iterable[Sample]] = tuple
+    may_see: Callable[[str], Awaitable[bool]] = _nobody
 
 
 def run_until_told(
@@ -309,6 +316,8 @@ class Plane:
             status=lambda: self.status.document(self._home.trust.authority),
             ready=self._why_not_ready,
             rotate=self.renewal.replace_all,
+            proxy=lambda name: proxy_dump(self.publisher.ledger, name),
+            may_see=self._home.may_see,
         )
 
     def _why_not_ready(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,9 +27,14 @@ class Port:
             status=lambda: {"objects": []},
             ready=lambda: self.reason,
             rotate=self._rotate,
+            proxy=lambda name: {"proxy": name} if name == "web.shop" else None,
+            may_see=self._may_see,
         )
         self.server = HttpServer(pages)
         self.number = 0
+
+    async def _may_see(self, token: str) -> bool:
+        return token == "ours"
 
     def _rotate(self) -> int:
         self.rotations += 1
@@ -43,10 +49,10 @@ class Port:
         lines = [f"POST {path} HTTP/1.1", "Host: here", f"Content-Length: {len(body)}", *headers]
         return await self.ask("\r\n".join(lines) + f"\r\n\r\n{body}")
 
-    async def ask(self, request: str) -> tuple[int, str]:
+    async def ask(self, request: str, *, host: str = "127.0.0.1") -> tuple[int, str]:
         """Status and body of what comes back for some bytes."""
         async with asyncio.timeout(20):
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.number)
+            reader, writer = await asyncio.open_connection(host, self.number)
             writer.write(request.encode())
             answer = (await reader.read()).decode()
             writer.close()
@@ -84,6 +90,33 @@ async def test_this_machine_may_rotate_but_no_page_in_its_browser(port: Port) ->
     assert (code, json.loads(body)) == (200, {"replaced": 3})
     assert (await port.post("/rotate", "Origin: https://example.org"))[0] == 403
     assert port.rotations == 1
+
+
+async def test_this_machine_may_see_what_a_proxy_has(port: Port) -> None:
+    code, body = await port.get("/proxies/web.shop")
+    assert (code, json.loads(body)) == (200, {"proxy": "web.shop"})
+    assert (await port.get("/proxies/else.shop"))[0] == 404
+    assert (await port.post("/proxies/web.shop"))[0] == 405
+
+
+async def test_from_elsewhere_a_token_is_needed_to_see_what_a_proxy_has(port: Port) -> None:
+    await port.server.stop()
+    here = own_address()
+    port.number = await port.server.start(Address(here, 0))
+    head = "GET /proxies/web.shop HTTP/1.1\r\nHost: here\r\n"
+    assert (await port.ask(f"{head}\r\n", host=here))[0] == 403
+    assert (await port.ask(f"{head}Mizzen-Token: wrong\r\n\r\n", host=here))[0] == 403
+    assert (await port.ask(f"{head}Mizzen-Token: ours\r\n\r\n", host=here))[0] == 200
+
+
+def own_address() -> str:
+    """An address of this machine that is not loopback; nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        return str(probe.getsockname()[0])
 
 
 async def test_what_is_not_there_or_no_request_is_refused(port: Port) -> None:
