@@ -2,7 +2,11 @@
 
 Only ``kopf.on.event`` is used: the handlers of higher levels write annotations and finalizers into
 users' objects. What kopf does for those handlers at each event, and keeps for them of each object, is
-left out: with it a cluster of 6,500 objects costs 8 s of processor and 100 MB, without it 2 s and 25 MB.
+left out: of 6,500 objects it takes 5 s of processor and 100 MB.
+
+Lists are ours. Where kopf would list a kind, at its start and whenever a server says «410 Gone», the
+source does, which then knows what has vanished meanwhile (kopf 1.45 does not), and takes half the
+processor's time; kopf is told of an empty list, and from which version on to watch.
 """
 
 from __future__ import annotations
@@ -10,7 +14,8 @@ from __future__ import annotations
 import itertools
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+from urllib.parse import parse_qs, urlsplit
 
 import kopf
 from kopf._core.engines.peering import Identity
@@ -21,15 +26,13 @@ from mizzen_operator.kube.client import open_session
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 
     import aiohttp
 
     from mizzen_operator.kube.connection import Connection
     from mizzen_operator.kube.paths import Resource
 
-# A page of 500 pods takes 10 MB while it is read.
-_PAGE: Final = 500
 # Each object's worker is kept this long for its next event; at a start, when every object has its
 # first, a second of that is as many megabytes as there are thousands of objects.
 _IDLE_SECONDS: Final = 0.1
@@ -44,14 +47,14 @@ class Watcher:
     Attributes:
         on_change: An object is there, or has changed.
         on_gone: An object is gone.
-        on_list: A kind is being listed, by its plural: what the watch has missed until now, it has
-            missed for good.
+        relist: Brings the source up to date with a kind, named by its plural, and returns the version
+            from which on to watch.
         on_trouble: Something went wrong that the watch itself mends.
     """
 
     on_change: Callable[[dict[str, Any]], None]
     on_gone: Callable[[dict[str, Any]], None]
-    on_list: Callable[[str], None]
+    relist: Callable[[str], Awaitable[str]]
     on_trouble: Callable[[str], None]
 
 
@@ -82,14 +85,11 @@ def _registry(
     registry = kopf.OperatorRegistry()
     plurals = frozenset(kind.plural for kind in kinds)
 
-    def on_request(method: str, path: str, query: Mapping[str, str]) -> None:
-        plural = path.rpartition("/")[2]
-        if method == "GET" and "watch" not in query and plural in plurals:
-            watcher.on_list(plural)
-
     async def login(**_: object) -> kopf.AiohttpSession:
-        session: aiohttp.ClientSession = open_session(connection, on_request=on_request)
-        return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
+        session = _Session(open_session(connection), plurals, watcher.relist)
+        return kopf.AiohttpSession(
+            server=connection.server, aiohttp_session=cast("aiohttp.ClientSession", session)
+        )
 
     # A coroutine, though it waits for nothing: kopf calls plain functions in threads.
     async def on_event(event: Mapping[str, Any], **_: object) -> None:
@@ -115,7 +115,6 @@ def _settings(kinds: tuple[Resource, ...]) -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = _IDLE_SECONDS
     settings.queueing.error_delays = (_RETRY_SECONDS,)
     settings.networking.error_backoffs = _Forever()
-    settings.watching.chunk_size = _PAGE
     settings.persistence.diffbase_storage = _NoDifferences()
     settings.process.ultimate_exiting_timeout = None
     for kind in kinds:
@@ -125,6 +124,68 @@ def _settings(kinds: tuple[Resource, ...]) -> kopf.OperatorSettings:
         if kind.labels:
             settings.watching.label_selectors[selected] = kind.labels
     return settings
+
+
+class _Session:
+    """What kopf needs of an HTTP session, with lists of the watched kinds made by the source."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        plurals: frozenset[str],
+        relist: Callable[[str], Awaitable[str]],
+    ) -> None:
+        self._session = session
+        self._plurals = plurals
+        self._relist = relist
+
+    @property
+    def headers(self) -> MutableMapping[str, str]:
+        """What is sent with each request."""
+        return self._session.headers
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._session.closed
+
+    async def request(
+        self,
+        *,
+        method: str,
+        url: str,
+        **options: Any,  # noqa: ANN401  whatever aiohttp takes
+    ) -> aiohttp.ClientResponse | _EmptyList:
+        """Send a request, or answer it by the source."""
+        address = urlsplit(url)
+        plural = address.path.rpartition("/")[2]
+        is_watch = "watch" in parse_qs(address.query)
+        if method != "get" or plural not in self._plurals or is_watch:
+            return await self._session.request(method=method, url=url, **options)
+        return _EmptyList(await self._relist(plural))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+
+class _EmptyList:
+    """The answer to a list, as much of it as kopf looks at: nothing, as of a version."""
+
+    status: Final = 200
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def json(self) -> dict[str, Any]:
+        """Return the list."""
+        return {"metadata": {"resourceVersion": self._version}, "items": []}
 
 
 class _Forever:

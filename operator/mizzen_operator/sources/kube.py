@@ -1,12 +1,12 @@
 """A Kubernetes API server as a source: one list of everything, then every change as it happens.
 
-The list is our own, read page by page; when it is through, the first batch is complete. Then kopf
-watches. kopf begins with a list too, which is passed over object by object because nothing in it is
-new, and costs 2 s of processor that nobody waits for.
+The list is our own, read page by page; when it is through, the first batch is complete. Once that is
+compiled, kopf watches from the list's version on.
 
 **What vanishes while nobody watches.** kopf 1.45 never tells of an object that was deleted while its
-watch was broken, which is every time the server answers «410 Gone». So each time kopf lists a kind, and
-every ten minutes, the keys of that kind are listed and held against those that are known.
+watch was broken, which is every time the server answers «410 Gone». So where kopf would list a kind
+anew, we do, and what is known and not in the list is taken out. As nobody can prove that a watch misses
+nothing, the keys of all kinds are held against those that are known every ten minutes besides.
 
 Everything here runs in a thread with an event loop of its own: parsing takes the processor, and streams
 to proxies must not wait for that.
@@ -15,11 +15,13 @@ to proxies must not wait for that.
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from mizzen.names import ObjectKey
 from mizzen_operator.kube.client import ApiClient, ApiError, NotFoundError
 from mizzen_operator.kube.paths import SECRETS, WATCHED
 from mizzen_operator.sources.objects import Objects, key_of, secret_key, together
@@ -34,9 +36,9 @@ if TYPE_CHECKING:
     from mizzen_operator.sources.objects import Raw, SecretName
 
 _SWEEP_SECONDS: Final = 600.0
-# How long after the last page of a list of kopf's the sweep begins: what it has just told is known then.
-_AFTER_LIST_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 1.0
+# How long the first compilation may keep the watch from beginning.
+_COMPILE_SECONDS: Final = 30.0
 # How soon a kind is noticed whose CRD comes after us.
 _LOOK_SECONDS: Final = 5.0
 # Secrets are not watched, since that would show us all of them: this is how soon a new key is used.
@@ -46,7 +48,7 @@ _SILENCE_SECONDS: Final = 30.0
 
 
 class KubeSource:
-    """The objects of one cluster. ``swept`` and ``relists`` count for the metrics."""
+    """The objects of one cluster. Its counters are for the metrics."""
 
     def __init__(
         self,
@@ -60,13 +62,21 @@ class KubeSource:
         self._log = log
         self._resources = resources
         self._sweep_seconds = sweep_seconds
+        self.relists_total = 0
         self.sweeps_total = 0
         self.swept_objects_total = 0
         self.restarts_total = 0
+        self._thread: _Thread | None = None
+
+    def watch_now(self) -> None:
+        """Let the watch begin: the first batch is compiled; from any thread."""
+        if self._thread is not None:
+            self._thread.watch_now()
 
     async def run(self, deliver: Callable[[Batch], None]) -> None:
         """Deliver everything there is, and then each change, until cancelled."""
         thread = _Thread(self, self._connection, self._log, self._resources, deliver)
+        self._thread = thread
         working = asyncio.ensure_future(asyncio.to_thread(thread.work, self._sweep_seconds))
         try:
             await asyncio.shield(working)
@@ -93,13 +103,14 @@ class _Thread:
         self._deliver = deliver
         self._objects = Objects()
         self._served: tuple[Resource, ...] = ()
-        # Which kinds are to be swept, and from when on.
-        self._due: dict[str, float] = {}
+        # The versions of lists that no watch has begun from yet, by plurals.
+        self._versions: dict[str, str] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._is_stopping = False
         self._referred = asyncio.Event()
         self._told_at = float("-inf")
+        self._compiled = asyncio.Event()
 
     def work(self, sweep_seconds: float) -> None:
         """Run until stopped; called in the thread."""
@@ -108,6 +119,11 @@ class _Thread:
         except asyncio.CancelledError:
             if not self._is_stopping:
                 raise
+
+    def watch_now(self) -> None:
+        """Let the watch begin; from another thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._compiled.set)
 
     def stop(self) -> None:
         """Have it end; from another thread."""
@@ -137,11 +153,10 @@ class _Thread:
         self._deliver(together(batches, complete=True))
 
     async def _load_kind(self, client: ApiClient, resource: Resource, batches: list[Batch]) -> bool:
-        """List a kind, trying until it works; False where the server does not have it."""
+        """Take in all objects of a kind, trying until it works; False where the server does not have it."""
         while True:
             try:
-                async for page in client.pages(resource.path(), resource.selectors):
-                    batches += filter(None, map(self._objects.take, _typed(page, resource)))
+                self._versions[resource.plural] = await self._list(client, resource, batches)
             except NotFoundError:
                 return False
             except ApiError as error:
@@ -150,27 +165,45 @@ class _Thread:
             else:
                 return True
 
+    async def _list(self, client: ApiClient, resource: Resource, batches: list[Batch]) -> str:
+        """Take in all objects of a kind, and out those that are gone; return the version of the list."""
+        since, listed, version = self._objects.told, set[ObjectKey](), ""
+        async for page, of in client.snapshot(resource.path(), resource.selectors):
+            version = of
+            for raw in _typed(page, resource):
+                key = key_of(raw)
+                if key is not None:
+                    listed.add(key)
+                    batches += filter(None, (self._objects.take(raw),))
+        gone = list(self._objects.sweep(resource.kind, listed, since))
+        self._source.swept_objects_total += len(gone)
+        batches += gone
+        return version
+
     # The watch
 
     async def _keep_watching(self, client: ApiClient) -> None:
         """Watch the kinds that there are; begin anew when a kind comes, or a watch cannot go on."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_COMPILE_SECONDS):
+                await self._compiled.wait()
         while True:
             missing = [kind for kind in self._resources if kind not in self._served]
             stop = asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 looking = group.create_task(self._await_kind(client, missing, stop))
-                await self._watch(stop)
+                await self._watch(client, stop)
                 looking.cancel()
             self._source.restarts_total += 1
 
-    async def _watch(self, stop: asyncio.Event) -> None:
+    async def _watch(self, client: ApiClient, stop: asyncio.Event) -> None:
         with _without("kubernetes"):
             from mizzen_operator.kube.watching import Watcher, watch  # noqa: PLC0415  # heavy
 
         watcher = Watcher(
             on_change=self._take,
             on_gone=self._remove,
-            on_list=self._schedule,
+            relist=functools.partial(self._relist, client),
             on_trouble=self._tell,
         )
         began = time.monotonic()
@@ -179,6 +212,23 @@ class _Thread:
         except Exception as error:  # noqa: BLE001  kopf lets any error of its parts through; it begins anew
             self._log.warning("watching begins anew", reason=repr(error))
             await asyncio.sleep(max(0.0, _RETRY_SECONDS - (time.monotonic() - began)))
+
+    async def _relist(self, client: ApiClient, plural: str) -> str:
+        """Return from which version on to watch a kind: the first list's, or that of a list made now.
+
+        A kind that is gone keeps the watch from going on, and so has it begin anew without that kind.
+        """
+        version = self._versions.pop(plural, "")
+        if version:
+            return version
+        resource = next(kind for kind in self._resources if kind.plural == plural)
+        batches: list[Batch] = []
+        if not await self._load_kind(client, resource, batches):
+            batches += self._objects.sweep(resource.kind, (), self._objects.told)
+            self._served = tuple(kind for kind in self._served if kind is not resource)
+        self._source.relists_total += 1
+        self._hand_over(batches)
+        return self._versions.pop(plural, "")
 
     def _tell(self, words: str) -> None:
         """Log what the watch says of itself, one line for an outage and not one for every attempt."""
@@ -232,22 +282,11 @@ class _Thread:
 
     # The sweep
 
-    def _schedule(self, plural: str) -> None:
-        """Have a kind swept soon after kopf has listed it; each page of its list puts that off."""
-        self._due[plural] = time.monotonic() + _AFTER_LIST_SECONDS
-
     async def _keep_sweeping(self, client: ApiClient, sweep_seconds: float) -> None:
-        every = time.monotonic() + sweep_seconds
         while True:
-            now = time.monotonic()
-            if now >= every:
-                every = now + sweep_seconds
-                self._due |= {kind.plural: now for kind in self._served}
+            await asyncio.sleep(sweep_seconds)
             for resource in self._served:
-                if self._due.get(resource.plural, now + 1) <= now:
-                    del self._due[resource.plural]
-                    await self._sweep(client, resource)
-            await asyncio.sleep(min(_AFTER_LIST_SECONDS / 2, sweep_seconds))
+                await self._sweep(client, resource)
 
     async def _sweep(self, client: ApiClient, resource: Resource) -> None:
         """Take out what is known of a kind and no longer there."""
@@ -260,7 +299,6 @@ class _Thread:
             listed = set()  # the kind itself is gone, and with it all its objects
         except ApiError as error:
             self._log.debug("cannot sweep", kind=resource.kind, reason=str(error))
-            self._due[resource.plural] = time.monotonic() + _RETRY_SECONDS
             return
         keys = (key for key in listed if key is not None)
         gone = list(self._objects.sweep(resource.kind, keys, since))
