@@ -245,6 +245,8 @@ def _transparent(config: CaptureConfig, family: Family) -> Iterator[str]:
     yield f"ISTIO_INBOUND -p tcp -s {local.inbound_source} -i lo -j RETURN"
     yield f"ISTIO_INBOUND -p tcp -i lo -m mark ! --mark {_OWN_SERVICE_MARK} -j RETURN"
     yield f"ISTIO_INBOUND -p tcp --dport {HBONE_PORT} -j RETURN"
+    # What belongs to a connection that exists, also to one that the pod opened, goes to its own socket.
+    yield "ISTIO_INBOUND -p tcp -m conntrack --ctstate RELATED,ESTABLISHED -j ISTIO_DIVERT"
     yield from _arrivals(config, "ISTIO_TPROXY")
 
 

@@ -65,9 +65,10 @@ def gateway_statics(_db: Database, _key: str) -> Table:
 
 
 @query
-def inbound_tables(_db: Database, policy: InboundPolicy) -> tuple[Table, Table]:
-    """Return the clusters and the listener of an inbound side."""
-    listener = render_inbound(policy)
+def inbound_tables(_db: Database, key: tuple[InboundPolicy, bool]) -> tuple[Table, Table]:
+    """Return the clusters and the listener of an inbound side; true where its callers' addresses stay."""
+    policy, transparent = key
+    listener = render_inbound(policy, transparent=transparent)
     origins = (*policy.origins, *policy.authorization.origins)
     clusters = {
         resource.name: Entry(resource, origins=port.origins)
@@ -80,7 +81,7 @@ def inbound_tables(_db: Database, policy: InboundPolicy) -> tuple[Table, Table]:
 @query
 def sidecar_inbound(db: Database, workload: Workload) -> tuple[Table, Table]:
     """Return the clusters and the listener of a workload's inbound side."""
-    return inbound_tables(db, inbound_policy(db, workload))
+    return inbound_tables(db, (inbound_policy(db, workload), workload.transparent))
 
 
 @query

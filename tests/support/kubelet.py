@@ -6,7 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from mizzen_cli.demo.proxies import is_ready, place_envoy, proxy_uid
+from mizzen.capture import PROXY_UID
+from mizzen_cli.demo.proxies import is_ready, proxy_uid
 from mizzen_cli.demo.realm import Command
 from mizzen_operator.inject.decide import PROXY
 from tests.support.live_mesh import LiveMesh, Reply, eventually
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 # Kubernetes, "Dependent environment variables": $(NAME) is a variable where there is one, $$ is a dollar.
 _REFERENCE: Final = re.compile(r"\$(\$|\((?P<name>[A-Za-z_][A-Za-z0-9_]*)\))")
+
+# A proxy that runs as root is told from others by its group.
+_AS_GROUP: Final = ("setpriv", "--regid", str(PROXY_UID), "--clear-groups")
 
 
 def expanded(text: str, variables: Mapping[str, str]) -> str:
@@ -63,12 +67,13 @@ def start_injected(mesh: LiveMesh, pod: Json) -> None:
     bootstrap: dict[str, Any] = json.loads(words[place])
     words[place] = json.dumps(bootstrap | {"dynamic_resources": reached})
     realm = mesh.mesh.realm
-    envoy = realm.workdir / "envoy"
+    argv = (str(realm.workdir / "envoy"), *words)
+    as_root = container(pod, PROXY)["securityContext"]["runAsUser"] == 0
     pid = realm.spawn(
         Command(
-            argv=(str(envoy if envoy.exists() else place_envoy(realm)), *words),
+            argv=(*_AS_GROUP, *argv) if as_root else argv,
             network=spec.network,
-            uid=proxy_uid(realm),
+            uid=0 if as_root else proxy_uid(realm),
             log=realm.workdir / "logs" / f"{spec.network}.envoy.log",
         )
     )

@@ -36,12 +36,16 @@ class Scope:
 class Workload:
     """The facts of a proxy's own workload that its inbound side is made from.
 
-    ``ports`` are the declared container ports as (name, number), to which target ports may refer.
+    Attributes:
+        ports: The declared container ports as (name, number), to which target ports may refer.
+        transparent: Whether connections are handed to the proxy as they are (TPROXY), and the application
+            is to see its callers' addresses.
     """
 
     namespace: str
     labels: Labels = NO_LABELS
     ports: tuple[tuple[str, int], ...] = ()
+    transparent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,12 @@ from mizzen.model.kube import Protocol
 from mizzen.model.security import MtlsMode
 from mizzen.render.alpn import MESH_ALL, MESH_HTTP, MESH_TCP, PLAIN_HTTP
 from mizzen.render.chain import Chain, Side
-from mizzen.render.filters.inspectors import http_inspector, original_dst, tls_inspector
+from mizzen.render.filters.inspectors import (
+    http_inspector,
+    original_dst,
+    original_src,
+    tls_inspector,
+)
 from mizzen.render.filters.order import network_filters
 from mizzen.render.filters.tcp_proxy import tcp_proxy
 from mizzen.render.forward import no_timeout, retry_policy
@@ -134,13 +139,20 @@ class _Inspector(Enum):
     HTTP = "http"
 
 
-def render_inbound(policy: InboundPolicy) -> Resource:
-    """Return the whole inbound side of a sidecar."""
+def render_inbound(policy: InboundPolicy, *, transparent: bool = False) -> Resource:
+    """Return the whole inbound side of a sidecar.
+
+    ``transparent`` is for connections that capture hands over as they are (TPROXY): the application is then
+    called from its callers' own addresses.
+    """
     message = Listener(name=names.VIRTUAL_INBOUND, traffic_direction=INBOUND)
     fill_address(message.address, _ANYWHERE, INBOUND_PORT)
     message.max_connections_to_accept_per_socket_event.value = 1
     sets = _port_sets(policy)
     message.listener_filters.append(original_dst())
+    if transparent:
+        message.transparent.value = True
+        message.listener_filters.append(original_src())
     message.listener_filters.extend(_inspectors(sets))
     # A client whose server speaks first may stay silent; there is no time after which that is wrong.
     message.listener_filters_timeout.CopyFrom(zero())

@@ -6,11 +6,11 @@ the proxy says of itself. When the pod appears, the class is found anew.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
 from mizzen.model.kube import Pod
-from mizzen.model.meta import NO_LABELS, Labels
+from mizzen.model.meta import NO_LABELS, Labels, label
 from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
 from mizzen.model.traffic import WorkloadEntry
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
@@ -18,6 +18,8 @@ from mizzen.resolve.world import OBJECT, PODS_AT, SOURCE_LABELS
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
+
+_INTERCEPTION: Final = "sidecar.istio.io/interceptionMode"
 
 
 @query
@@ -52,4 +54,10 @@ def _workload(db: Database, node: NodeInfo) -> Workload:
 
 def _of_pod(pod: Pod) -> Workload:
     ports = tuple((port.name, port.number) for port in pod.ports if port.name)
-    return Workload(namespace=pod.meta.namespace, labels=pod.meta.labels, ports=ports)
+    mode = label(pod.meta.annotations, _INTERCEPTION)
+    return Workload(
+        namespace=pod.meta.namespace,
+        labels=pod.meta.labels,
+        ports=ports,
+        transparent=mode == "TPROXY",
+    )

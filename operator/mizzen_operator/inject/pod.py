@@ -16,7 +16,7 @@ from mizzen_operator.inject.probes import rewrite_probes
 from mizzen_operator.inject.proxy import Opened, proxy_arguments
 from mizzen_operator.inject.script import capture_script
 from mizzen_operator.inject.template import Rendering, render
-from mizzen_operator.inject.wishes import read_wishes
+from mizzen_operator.inject.wishes import INTERCEPTION, read_wishes
 from mizzen_operator.inject.workload import canonical_labels
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def inject_pod(pod: Json, settings: InjectSettings) -> Injected:
         made = overlaid(made, render(name, rendering))
     _return_own(made, own)
     _order(made)
-    _mark(made, before, settings)
+    _mark(made, before, wishes, settings)
     return Injected(pod=made, warnings=(*wishes.warnings, *_warnings(pod, wishes)))
 
 
@@ -128,16 +128,25 @@ def _order(pod: Json) -> None:
         del pod["spec"]["initContainers"]
 
 
-def _mark(pod: Json, before: dict[str, set[str]], settings: InjectSettings) -> None:
-    """Write down, as Istio does, what was added, and the names that telemetry uses."""
+def _mark(pod: Json, before: dict[str, set[str]], wishes: Wishes, settings: InjectSettings) -> None:
+    """Write down, as Istio does, what was added, and the names that telemetry uses.
+
+    The mode of capture is written too: by it the control plane knows how connections come to the proxy.
+    """
     metadata = pod.setdefault("metadata", {})
     metadata["labels"] = raw.labels_of(pod) | canonical_labels(pod)
     added = {field: sorted(names - before[field]) for field, names in _names(pod).items()}
     status = {field: names or None for field, names in added.items()}
-    metadata["annotations"] = raw.annotations_of(pod) | {
-        REVISION: settings.revision,
-        STATUS: json.dumps(status | {"revision": settings.revision}, sort_keys=True),
-    }
+    capture = wishes.capture
+    mode = {INTERCEPTION: capture.interception.value} if capture and capture.transparent else {}
+    metadata["annotations"] = (
+        raw.annotations_of(pod)
+        | mode
+        | {
+            REVISION: settings.revision,
+            STATUS: json.dumps(status | {"revision": settings.revision}, sort_keys=True),
+        }
+    )
 
 
 def _warnings(pod: Json, wishes: Wishes) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ _NOT_DONE: Final = (
     f"{_READINESS}applicationPorts",
     "proxy.istio.io/overrides",
 )
+INTERCEPTION: Final = "sidecar.istio.io/interceptionMode"
 NO_INTERCEPTION: Final = "NONE"
 
 
@@ -131,14 +132,12 @@ def _wishes(notes: _Notes, settings: InjectSettings) -> Wishes:
 
 
 def _capture(notes: _Notes, default: CaptureConfig, config: Json) -> CaptureConfig | None:
-    mode = notes.text(f"{_SIDECAR}interceptionMode") or str(
-        config.get("interceptionMode", default.interception)
-    )
+    mode = notes.text(INTERCEPTION) or str(config.get("interceptionMode", default.interception))
     if mode == NO_INTERCEPTION:
         return None
     if mode not in tuple(Interception):
         known = ", ".join((*Interception, NO_INTERCEPTION))
-        notes.problems.append(f"{_SIDECAR}interceptionMode: {mode!r} is not one of {known}")
+        notes.problems.append(f"{INTERCEPTION}: {mode!r} is not one of {known}")
         mode = default.interception
     metadata = config.get("proxyMetadata") or {}
     wanted = CaptureConfig(

@@ -39,6 +39,7 @@ COMMIT
 -A ISTIO_INBOUND -p tcp -s 127.0.0.6/32 -i lo -j RETURN
 -A ISTIO_INBOUND -p tcp -i lo -m mark ! --mark 1338 -j RETURN
 -A ISTIO_INBOUND -p tcp --dport 15008 -j RETURN
+-A ISTIO_INBOUND -p tcp -m conntrack --ctstate RELATED,ESTABLISHED -j ISTIO_DIVERT
 -A ISTIO_INBOUND -p tcp --dport 22 -j RETURN
 -A ISTIO_INBOUND -p tcp --dport 15090 -j RETURN
 -A ISTIO_INBOUND -p tcp --dport 15021 -j RETURN
@@ -76,6 +77,7 @@ COMMIT
 -A ISTIO_INBOUND -p tcp -s ::6/128 -i lo -j RETURN
 -A ISTIO_INBOUND -p tcp -i lo -m mark ! --mark 1338 -j RETURN
 -A ISTIO_INBOUND -p tcp --dport 15008 -j RETURN
+-A ISTIO_INBOUND -p tcp -m conntrack --ctstate RELATED,ESTABLISHED -j ISTIO_DIVERT
 -A ISTIO_INBOUND -p tcp --dport 22 -j RETURN
 -A ISTIO_INBOUND -p tcp --dport 15090 -j RETURN
 -A ISTIO_INBOUND -p tcp --dport 15021 -j RETURN

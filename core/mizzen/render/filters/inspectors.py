@@ -7,8 +7,10 @@ from functools import cache
 from envoy.config.listener.v3.listener_components_pb2 import ListenerFilter
 from envoy.extensions.filters.listener.http_inspector.v3.http_inspector_pb2 import HttpInspector
 from envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2 import OriginalDst
+from envoy.extensions.filters.listener.original_src.v3.original_src_pb2 import OriginalSrc
 from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
 
+from mizzen.capture import TPROXY_MARK
 from mizzen.render.proto import pack
 
 
@@ -17,6 +19,14 @@ def original_dst() -> ListenerFilter:
     """Return the filter that restores where a redirected connection was going."""
     return ListenerFilter(
         name="envoy.filters.listener.original_dst", typed_config=pack(OriginalDst())
+    )
+
+
+@cache
+def original_src() -> ListenerFilter:
+    """Return the filter that has the application called in its caller's name, marked for capture."""
+    return ListenerFilter(
+        name="envoy.filters.listener.original_src", typed_config=pack(OriginalSrc(mark=TPROXY_MARK))
     )
 
 
