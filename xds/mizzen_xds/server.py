@@ -20,6 +20,7 @@ from mizzen_xds.dialect import DELTA, STATE_OF_THE_WORLD
 from mizzen_xds.errors import ForbiddenError, ListenError, RefusedError
 from mizzen_xds.frames import Http2Error
 from mizzen_xds.http2 import Ended, Http2, Message, Opened, Status
+from mizzen_xds.outbox import Outbox
 from mizzen_xds.tls import Contexts, spiffe_uris
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from mizzen_xds.dialect import Dialect
     from mizzen_xds.http2 import Event
     from mizzen_xds.publisher import Connection, Publisher
-    from mizzen_xds.tls import ServerIdentity
+    from mizzen_xds.outbox import Outbox
+from mizzen_xds.tls import ServerIdentity
 
 _SERVICE: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 _DIALECTS: Final = {
@@ -71,6 +73,7 @@ class XdsServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._deserted = asyncio.Event()
         self.buffer = memoryview(bytearray(_ROOM_BYTES))
+        self.outbox = Outbox()
         self.message_limit_bytes = publisher.settings.receive_limit_bytes
         self.secure_port: int | None = None
         self.insecure_port: int | None = None
@@ -219,7 +222,7 @@ class _Carrier:
         """Send responses."""
         for response in responses:
             self._wire.http2.send(self._number, response.parts)
-        self._wire.flush()
+        self._wire.server.outbox.add(self._wire)
 
     def finish(self, status: Status, message: str = "") -> None:
         """End the stream from our side."""
@@ -311,7 +314,7 @@ class _Wire(asyncio.BufferedProtocol):
 
     def __exit__(self, *_: object) -> None:
         self._corks -= 1
-        self.flush()
+        self.server.outbox.add(self)
 
     def forget(self, number: int) -> None:
         """Let go of a stream that is over."""
@@ -342,6 +345,7 @@ class _Wire(asyncio.BufferedProtocol):
             for carrier in tuple(self._carriers.values()):
                 carrier.finish(Status.UNAVAILABLE, "the control plane is stopping")
             self.http2.shut()
+        self.flush()
         self._close()
 
     def abort(self) -> None:
