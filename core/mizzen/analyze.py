@@ -14,7 +14,11 @@ from mizzen.diagnostics import Diagnostic
 from mizzen.engine import Fold, query
 from mizzen.model.kube import Service
 from mizzen.model.routing import VirtualService
-from mizzen.model.security import AuthorizationPolicy, PeerAuthentication
+from mizzen.model.security import (
+    AuthorizationPolicy,
+    PeerAuthentication,
+    RequestAuthentication,
+)
 from mizzen.model.traffic import DestinationRule, Gateway, ServiceEntry
 from mizzen.names import ObjectKey
 from mizzen.resolve.world import ANALYSED, OBJECT
@@ -32,6 +36,7 @@ _CHECKS: Final[tuple[tuple[type[Any], Callable[[Database, Any], Found]], ...]] =
     (ServiceEntry, services.check),
     (PeerAuthentication, workloads.check_peer_authentication),
     (AuthorizationPolicy, workloads.check_authorization_policy),
+    (RequestAuthentication, workloads.check_request_authentication),
 )
 
 

@@ -69,7 +69,7 @@ def inbound_tables(_db: Database, key: tuple[InboundPolicy, bool]) -> tuple[Tabl
     """Return the clusters and the listener of an inbound side; true where its callers' addresses stay."""
     policy, transparent = key
     listener = render_inbound(policy, transparent=transparent)
-    origins = (*policy.origins, *policy.authorization.origins)
+    origins = (*policy.origins, *policy.authorization.origins, *policy.tokens.origins)
     clusters = {
         resource.name: Entry(resource, origins=port.origins)
         for port in policy.ports
@@ -88,7 +88,14 @@ def sidecar_inbound(db: Database, workload: Workload) -> tuple[Table, Table]:
 def gateway_listener_tables(db: Database, workload: Workload) -> tuple[Table, Table]:
     """Return the listeners and the route configurations' heads of a router."""
     listeners = {
-        listener.name: Entry(render_gateway(listener), origins=listener.origins)
+        listener.name: Entry(
+            render_gateway(listener),
+            origins=(
+                *listener.origins,
+                *listener.authorization.origins,
+                *listener.tokens.origins,
+            ),
+        )
         for listener in gateway_listeners(db, workload)
     }
     routes = {

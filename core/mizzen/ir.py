@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from mizzen.model.kube import Protocol
 from mizzen.model.routing import Cors, DirectResponse, Fault, Headers, Redirect, StringMatch
-from mizzen.model.security import MtlsMode, PolicyAction
+from mizzen.model.security import JwtRule, MtlsMode, PolicyAction
 from mizzen.model.traffic import ConnectionPool, ConsistentHash, LoadBalancer, OutlierDetection
 from mizzen.names import ObjectKey
 
@@ -333,6 +333,14 @@ class InboundPort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenIssuers:
+    """Whose tokens are valid; without rules tokens are not looked at."""
+
+    rules: tuple[JwtRule, ...] = ()
+    origins: Origins = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InboundPolicy:
     """The whole inbound side of a sidecar.
 
@@ -342,6 +350,7 @@ class InboundPolicy:
         port_modes: Modes of undeclared ports that a PeerAuthentication names (portLevelMtls).
         trust_domains: Whose certificates are accepted, own one first.
         authorization: What is checked on HTTP and on TCP.
+        tokens: Whose tokens are valid.
     """
 
     ports: tuple[InboundPort, ...]
@@ -349,6 +358,7 @@ class InboundPolicy:
     port_modes: tuple[tuple[int, MtlsMode], ...] = ()
     trust_domains: tuple[str, ...]
     authorization: Authorization
+    tokens: TokenIssuers = field(default_factory=TokenIssuers)
     origins: Origins = ()
 
 
@@ -361,6 +371,7 @@ class GatewayListener:
     routes: str
     origins: Origins = ()
     authorization: Authorization
+    tokens: TokenIssuers = field(default_factory=TokenIssuers)
 
     @property
     def name(self) -> str:

@@ -23,6 +23,7 @@ from mizzen.resolve.world import World
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SECURITY: Final = ("PeerAuthentication", "AuthorizationPolicy", "RequestAuthentication")
 FILE: Final = "mesh.yaml"
 SHOP: Final = Scope(namespace="shop")
 BANK: Final = Scope(namespace="bank")
@@ -180,7 +181,7 @@ status: {{podIP: {address}}}
 
 def istio(kind: str, name: str, spec: str, *, namespace: str = "shop", age: int = 0) -> str:
     """Return an object of Istio's; ``spec`` is YAML, indented or not."""
-    group = "security" if kind in ("PeerAuthentication", "AuthorizationPolicy") else "networking"
+    group = "security" if kind in _SECURITY else "networking"
     lines = spec.strip("\n").splitlines()
     margin = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
     body = "\n".join("  " + line[margin:] for line in lines)

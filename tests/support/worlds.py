@@ -33,10 +33,12 @@ from mizzen.model.routing import (
 from mizzen.model.security import (
     AuthorizationPolicy,
     Condition,
+    JwtRule,
     MtlsMode,
     Operation,
     PeerAuthentication,
     PolicyAction,
+    RequestAuthentication,
     Rule,
     Source,
 )
@@ -347,6 +349,14 @@ _authorization_policies = st.builds(
         max_size=2,
     ).map(tuple),
 )
+_request_authentications = st.builds(
+    RequestAuthentication,
+    meta=_metas("RequestAuthentication"),
+    selector=st.just(NO_LABELS) | _selectors,
+    rules=st.lists(
+        st.builds(JwtRule, issuer=st.sampled_from(("a.example", "b.example"))), max_size=2
+    ).map(tuple),
+)
 
 objects: Final[st.SearchStrategy[Object]] = st.one_of(
     _services,
@@ -360,6 +370,7 @@ objects: Final[st.SearchStrategy[Object]] = st.one_of(
     _workload_entries,
     _peer_authentications,
     _authorization_policies,
+    _request_authentications,
 )
 # An edit: an object to set, or the place among the known keys (by remainder) of one to delete.
 edits: Final[st.SearchStrategy[Object | int]] = objects | st.integers(0, 99)

@@ -15,7 +15,13 @@ from mizzen.resolve.world import LABELS_IN, settings
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
-    from mizzen.model.security import AuthorizationPolicy, PeerAuthentication, Rule
+    from mizzen.diagnostics import Diagnostic
+    from mizzen.model.security import (
+        AuthorizationPolicy,
+        PeerAuthentication,
+        RequestAuthentication,
+        Rule,
+    )
     from mizzen.model.traffic import Gateway
 
 _SELECTOR = "spec.selector.matchLabels"
@@ -71,15 +77,33 @@ def _reach(item: PeerAuthentication) -> Labels:
     return item.selector or NO_LABELS
 
 
-def check_authorization_policy(db: Database, item: AuthorizationPolicy) -> Found:
-    """Yield what an AuthorizationPolicy gets wrong."""
+def check_request_authentication(db: Database, item: RequestAuthentication) -> Found:
+    """Yield what a RequestAuthentication gets wrong."""
+    if item.selector and not _reached(db, item):
+        yield _selects_nothing(db, item)
+
+
+def _reached(
+    db: Database, item: AuthorizationPolicy | RequestAuthentication
+) -> list[tuple[str, Labels]]:
+    """Return namespace and labels of the workloads that a policy selects; the root's are everywhere."""
     everywhere = item.meta.namespace == settings(db).root_namespace
     reach = namespaces(db, "") if everywhere else (item.meta.namespace,)
-    chosen = [(ns, one) for ns in reach for one in _selected(db, ns, item.selector)]
+    return [(ns, one) for ns in reach for one in _selected(db, ns, item.selector)]
+
+
+def _selects_nothing(db: Database, item: AuthorizationPolicy | RequestAuthentication) -> Diagnostic:
+    everywhere = item.meta.namespace == settings(db).root_namespace
+    where = "" if everywhere else f" of {item.meta.namespace}"
+    message = f"no workload{where} has {pairs(item.selector)}"
+    return finding(codes.SELECTS_NOTHING, item.meta, _SELECTOR, message)
+
+
+def check_authorization_policy(db: Database, item: AuthorizationPolicy) -> Found:
+    """Yield what an AuthorizationPolicy gets wrong."""
+    chosen = _reached(db, item)
     if item.selector and not chosen:
-        where = "" if everywhere else f" of {item.meta.namespace}"
-        message = f"no workload{where} has {pairs(item.selector)}"
-        yield finding(codes.SELECTS_NOTHING, item.meta, _SELECTOR, message)
+        yield _selects_nothing(db, item)
     tcp = {port for ns, one in chosen for port in _tcp_ports(db, ns, one)}
     for number, rule in enumerate(item.rules):
         asked = sorted(tcp & _ports_of(rule, tcp))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
-from mizzen.ir import OPEN, Authorization
+from mizzen.ir import OPEN, Authorization, TokenIssuers
 
 
 class Side(Enum):
@@ -22,3 +22,4 @@ class Chain:
 
     side: Side
     authorization: Authorization = OPEN
+    tokens: TokenIssuers = field(default_factory=TokenIssuers)

@@ -211,7 +211,7 @@ class _Builder:
 
     @classmethod
     def of(cls, policy: InboundPolicy) -> _Builder:
-        chain = Chain(side=Side.INBOUND, authorization=policy.authorization)
+        chain = Chain(side=Side.INBOUND, authorization=policy.authorization, tokens=policy.tokens)
         return cls(
             trust_domains=policy.trust_domains,
             manager=http_base(chain),

@@ -88,7 +88,9 @@ def render_virtual_outbound(*, registry_only: bool) -> Resource:
 def render_gateway(listener: GatewayListener) -> Resource:
     """Return a gateway's listener for plain HTTP."""
     message = _listener(listener.name, listener.bind, listener.port)
-    base = http_base(Chain(side=Side.GATEWAY, authorization=listener.authorization))
+    base = http_base(
+        Chain(side=Side.GATEWAY, authorization=listener.authorization, tokens=listener.tokens)
+    )
     chain = message.filter_chains.add()
     chain.filters.append(http_by_rds(base, f"outbound_{listener.name};", listener.routes))
     return encode(TypeUrl.LISTENER, listener.name, message)

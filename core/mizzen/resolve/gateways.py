@@ -24,6 +24,7 @@ from mizzen.model.proxy import Scope, Workload
 from mizzen.model.routing import VirtualService
 from mizzen.model.traffic import Gateway, Server
 from mizzen.names import covering_hosts, host_matches
+from mizzen.resolve.authentication import tokens_for
 from mizzen.resolve.authorization import authorization_for
 from mizzen.resolve.delegates import keys_of
 from mizzen.resolve.inbound import served_ports
@@ -72,12 +73,14 @@ def route_name(bind: str, port: int) -> str:
 def gateway_listeners(db: Database, workload: Workload) -> tuple[GatewayListener, ...]:
     """Return the listeners of a router."""
     authorization = authorization_for(db, workload)
+    tokens = tokens_for(db, workload)
     return tuple(
         GatewayListener(
             bind=bind,
             port=port,
             routes=route_name(bind, port),
             authorization=authorization,
+            tokens=tokens,
             origins=_gateway_keys(servers),
         )
         for (bind, port), servers in servers_of(db, workload)

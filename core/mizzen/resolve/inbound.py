@@ -12,6 +12,7 @@ from mizzen.model.meta import selects
 from mizzen.model.proxy import Scope, Workload
 from mizzen.model.security import MtlsMode
 from mizzen.model.traffic import ConnectionPool, ServiceEntry
+from mizzen.resolve.authentication import tokens_for
 from mizzen.resolve.authorization import authorization_for
 from mizzen.resolve.peers import namespace_policy, workload_modes, workload_policy
 from mizzen.resolve.rules import policy_for, rule_for
@@ -88,6 +89,7 @@ def inbound_policy(db: Database, workload: Workload) -> InboundPolicy:
         port_modes=tuple((port, mode) for port, mode in port_modes if port not in declared),
         trust_domains=(mesh.trust_domain, *mesh.trust_domain_aliases),
         authorization=authorization_for(db, workload),
+        tokens=tokens_for(db, workload),
         origins=_peer_origins(db, workload),
     )
 

@@ -18,7 +18,11 @@ from mizzen.model.kube import EndpointSlice, Pod, Protocol, Service
 from mizzen.model.mesh import MeshSettings
 from mizzen.model.meta import Labels
 from mizzen.model.routing import VirtualService
-from mizzen.model.security import AuthorizationPolicy, PeerAuthentication
+from mizzen.model.security import (
+    AuthorizationPolicy,
+    PeerAuthentication,
+    RequestAuthentication,
+)
 from mizzen.model.traffic import DestinationRule, Gateway, ServiceEntry, WorkloadEntry
 from mizzen.model.world import Batch, Object
 from mizzen.names import MESH_GATEWAY, ObjectKey, resolve_host, service_host
@@ -222,6 +226,9 @@ PEER_POLICIES_IN: Final[Index[str]] = Index(
 POLICIES_IN: Final[Index[str]] = Index(
     "authorization policies in", (AuthorizationPolicy,), _own_namespace
 )
+TOKEN_POLICIES_IN: Final[Index[str]] = Index(
+    "request authentications in", (RequestAuthentication,), _own_namespace
+)
 
 ANALYSED: Final[Index[ObjectKey]] = Index(
     "analysed",
@@ -233,6 +240,7 @@ ANALYSED: Final[Index[ObjectKey]] = Index(
         ServiceEntry,
         PeerAuthentication,
         AuthorizationPolicy,
+        RequestAuthentication,
     ),
     _itself,
 )
@@ -256,6 +264,7 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     GATEWAYS,
     PEER_POLICIES_IN,
     POLICIES_IN,
+    TOKEN_POLICIES_IN,
     ANALYSED,
 )
 

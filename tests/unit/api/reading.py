@@ -23,6 +23,12 @@ _API_VERSIONS: Final = {
     "EndpointSlice": "discovery.k8s.io/v1",
     "PeerAuthentication": "security.istio.io/v1",
     "AuthorizationPolicy": "security.istio.io/v1",
+    "RequestAuthentication": "security.istio.io/v1",
+    "EnvoyFilter": "networking.istio.io/v1alpha3",
+    "ProxyConfig": "networking.istio.io/v1beta1",
+    "Telemetry": "telemetry.istio.io/v1",
+    "WasmPlugin": "extensions.istio.io/v1alpha1",
+    "Ingress": "networking.k8s.io/v1",
 }
 
 

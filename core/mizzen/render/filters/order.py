@@ -14,6 +14,7 @@ from mizzen.render.filters import (
     cors,
     fault,
     http_rbac,
+    jwt_authn,
     network_rbac,
     router,
 )
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from mizzen.render.chain import Chain
 
 HTTP_FILTERS: Final[tuple[Callable[[Chain], tuple[hcm.HttpFilter, ...]], ...]] = (
-    http_rbac.deny,  # first of all: what is denied is denied whatever allows it, and costs least
+    jwt_authn.authenticate,  # before authorization, which asks for claims
+    http_rbac.deny,  # what is denied is denied whatever allows it, and costs least
     http_rbac.allow,  # before anything that changes the request: policies speak of what the client sent
     application_protocols.offer,  # after the last filter that could choose another cluster
     fault.inject,  # before CORS, as in Istio: preflights meet faults like all requests

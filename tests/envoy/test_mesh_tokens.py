@@ -1,0 +1,171 @@
+"""RequestAuthentications as callers meet them: tokens of every kind, and policies that ask for claims."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.support.live_mesh import LiveMesh, Reply, eventually, pod, service
+from tests.support.small_mesh import istio
+from tests.support.tokens import ISSUER, key_set, token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_URL: Final = "http://web.test/"
+_OTHER: Final = "https://other.example"
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
+    """A client, and a server."""
+    files = {
+        "web.yaml": pod("web", 11) + service("web", 11, ("web", 11)),
+        "ann.yaml": pod("ann", 2),
+    }
+    with LiveMesh(tmp_path_factory.mktemp("mesh"), files) as made:
+        yield made
+
+
+def _tokens(*more: str, issuer: str = ISSUER, name: str = "tokens") -> str:
+    """Return a RequestAuthentication of the server; ``more`` are further fields of the one rule."""
+    fields = "\n".join(f"    {line}" for line in more)
+    spec = f"""
+selector: {{matchLabels: {{app: web}}}}
+jwtRules:
+  - issuer: {issuer}
+    jwks: '{key_set()}'
+{fields}
+"""
+    return istio("RequestAuthentication", name, spec, namespace="test")
+
+
+def _policy(action: str, rule: str, name: str = "") -> str:
+    spec = f"action: {action}\nselector: {{matchLabels: {{app: web}}}}\nrules: [{rule}]"
+    return istio("AuthorizationPolicy", name or action.lower(), spec, namespace="test")
+
+
+def _get(mesh: LiveMesh, bearer: str = "", path: str = "", **headers: str) -> Reply:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    if bearer:
+        sent["authorization"] = f"Bearer {bearer}"
+    return mesh.call("ann", _URL + path, headers=sent)
+
+
+def test_a_valid_token_passes_and_so_does_none(mesh: LiveMesh) -> None:
+    """The application does not see the token; one that is not valid is answered with 401."""
+    with mesh.having(_tokens()):
+        eventually(lambda: _get(mesh, "rubbish").status == 401, "tokens are looked at")
+        assert _get(mesh).status == 200
+        reply = _get(mesh, token())
+        assert reply.status == 200
+        assert "authorization" not in reply.seen["headers"]
+        for wrong in (
+            token(expired=True),
+            token(issuer=_OTHER),
+            token(secret=b"somebody else's secret"),
+            token()[:-2],
+        ):
+            assert _get(mesh, wrong).status == 401
+    eventually(lambda: _get(mesh, "rubbish").status == 200, "tokens are not looked at any more")
+
+
+def test_a_token_is_for_an_audience(mesh: LiveMesh) -> None:
+    """One of those written, whether the claim is a text or a list."""
+    with mesh.having(_tokens("audiences: [web, shop]")):
+        eventually(lambda: _get(mesh, token()).status == 403, "an audience is asked for")
+        assert _get(mesh, token(aud="web")).status == 200
+        assert _get(mesh, token(aud=["x", "shop"])).status == 200
+        assert _get(mesh, token(aud="bank")).status == 403
+
+
+def test_a_token_is_found_where_the_rule_says(mesh: LiveMesh) -> None:
+    """In a header with its prefix, a query parameter and a cookie; then not where it is by default."""
+    rule = _tokens(
+        "fromHeaders: [{name: x-token, prefix: 'Key '}]",
+        "fromParams: [key]",
+        "fromCookies: [session]",
+    )
+    must = _policy("DENY", "{from: [{source: {notRequestPrincipals: ['*']}}]}")
+    with mesh.having(rule, must):
+        eventually(lambda: _get(mesh).status == 403, "a token is asked for")
+        assert _get(mesh, x_token=f"Key {token()}").status == 200
+        assert _get(mesh, path=f"?key={token()}").status == 200
+        assert _get(mesh, cookie=f"session={token()}").status == 200
+        assert _get(mesh, token()).status == 403
+
+
+def test_the_application_is_told_what_the_token_says(mesh: LiveMesh) -> None:
+    """The token itself, its payload and single claims; what a client sends under these names is dropped."""
+    rule = _tokens(
+        "forwardOriginalToken: true",
+        "outputPayloadToHeader: x-payload",
+        "outputClaimToHeaders: [{header: x-user, claim: sub}, {header: x-team, claim: of.team}]",
+    )
+    with mesh.having(rule):
+        eventually(lambda: _get(mesh, "rubbish").status == 401, "tokens are looked at")
+        sent = token(of={"team": "blue"})
+        seen = _get(mesh, sent, x_user="root").seen["headers"]
+        assert seen["authorization"] == f"Bearer {sent}"
+        assert seen["x-payload"] == sent.split(".")[1]
+        assert (seen["x-user"], seen["x-team"]) == ("ann", "blue")
+        assert "x-user" not in _get(mesh, x_user="root").seen["headers"]
+
+
+def test_a_token_is_of_any_of_several_issuers(mesh: LiveMesh) -> None:
+    """The rules of all policies hold together."""
+    with mesh.having(_tokens(), _tokens(issuer=_OTHER, name="other")):
+        eventually(lambda: _get(mesh, token(issuer=_OTHER)).status == 200, "both are known")
+        assert _get(mesh, token()).status == 200
+        assert _get(mesh).status == 200
+        assert _get(mesh, token(issuer="https://third.example")).status == 401
+
+
+def test_without_keys_no_token_is_valid(mesh: LiveMesh) -> None:
+    """Where keys would have to be fetched, the issuer's tokens are refused, and others pass."""
+    spec = f"jwtRules: [{{issuer: {ISSUER}, jwksUri: '{ISSUER}/keys'}}]"
+    with mesh.having(istio("RequestAuthentication", "fetched", spec, namespace="test")):
+        eventually(lambda: _get(mesh, token()).status == 401, "the issuer's tokens are refused")
+        assert _get(mesh).status == 200
+
+
+@pytest.mark.parametrize(
+    ("rule", "allowed"),
+    [
+        ("{from: [{source: {requestPrincipals: ['*']}}]}", {"ann", "bob", "list", "deep"}),
+        (f"{{from: [{{source: {{requestPrincipals: ['{ISSUER}/ann']}}}}]}}", {"ann", "list"}),
+        ("{from: [{source: {requestPrincipals: ['*/bob']}}]}", {"bob"}),
+        (f"{{from: [{{source: {{requestPrincipals: ['{ISSUER}/b*']}}}}]}}", {"bob"}),
+        ("{from: [{source: {notRequestPrincipals: ['*/bob']}}]}", {"", "ann", "list", "deep"}),
+        (f"{{when: [{{key: request.auth.principal, values: ['{ISSUER}/ann']}}]}}", {"ann", "list"}),
+        ("{when: [{key: request.auth.audiences, values: [shop]}]}", {"list"}),
+        ("{when: [{key: request.auth.presenter, values: [app]}]}", {"bob"}),
+        ("{when: [{key: 'request.auth.claims[groups]', values: [admin]}]}", {"list", "bob"}),
+        ("{when: [{key: 'request.auth.claims[groups]', values: ['adm*']}]}", {"list", "bob"}),
+        ("{when: [{key: 'request.auth.claims[scope]', values: [write]}]}", {"ann"}),
+        ("{when: [{key: 'request.auth.claims[of][team]', values: [blue]}]}", {"deep"}),
+        (
+            "{when: [{key: 'request.auth.claims[iss]', values: ['*'],"
+            " notValues: [nobody]}, {key: 'request.auth.claims[groups]', notValues: [admin]}]}",
+            {"ann", "deep"},
+        ),
+    ],
+)
+def test_policies_ask_for_claims(mesh: LiveMesh, rule: str, allowed: set[str]) -> None:
+    """ALLOW by principal, audience, presenter, and claims that are texts, words, lists or nested."""
+    bearers = {
+        "": "",
+        "ann": token(scope="read write"),
+        "bob": token(sub="bob", azp="app", groups="admin"),
+        "list": token(aud=["shop"], groups=["dev", "admin"]),
+        "deep": token(sub="deep", of={"team": "blue"}),
+    }
+    with mesh.having(_tokens(), _policy("ALLOW", rule)):
+        found: dict[str, int] = {}
+
+        def _is_as_wanted() -> bool:
+            found.update({who: _get(mesh, bearer).status for who, bearer in bearers.items()})
+            return {who for who, status in found.items() if status == 200} == allowed
+
+        eventually(_is_as_wanted, f"{rule} lets in {allowed}, and now {found}")

@@ -1,0 +1,84 @@
+"""Which RequestAuthentications hold for a workload, and how that follows changes."""
+
+from __future__ import annotations
+
+from mizzen.ir import TokenIssuers
+from mizzen.model.proxy import Workload
+from mizzen.resolve.authentication import tokens_for
+from mizzen.resolve.gateways import gateway_listeners
+from mizzen.resolve.inbound import inbound_policy
+from tests.support.small_mesh import SmallMesh, istio, key, pod, workload
+from tests.support.tokens import key_set
+
+WEB = workload("web")
+
+
+def tokens(name: str, issuer: str, *, namespace: str = "shop", selector: str = "") -> str:
+    """Return a policy with one issuer."""
+    chosen = f"selector: {{matchLabels: {{{selector}}}}}\n" if selector else ""
+    spec = f"{chosen}jwtRules: [{{issuer: {issuer}, jwks: '{key_set()}'}}]"
+    return istio("RequestAuthentication", name, spec, namespace=namespace)
+
+
+def issuers(mesh: SmallMesh, of: Workload = WEB) -> list[str]:
+    """Return the issuers whose tokens are valid for a workload."""
+    return [rule.issuer for rule in tokens_for(mesh.db, of).rules]
+
+
+def test_without_policies_tokens_are_not_looked_at() -> None:
+    """A policy without rules is none."""
+    assert tokens_for(SmallMesh().db, WEB) == TokenIssuers()
+    empty = istio("RequestAuthentication", "empty", "jwtRules: []")
+    assert tokens_for(SmallMesh(empty).db, WEB) == TokenIssuers()
+
+
+def test_all_policies_that_select_a_workload_hold_together() -> None:
+    """Those of the root namespace, of its own, and those for its labels; sorted by issuer."""
+    mesh = SmallMesh(
+        tokens("mesh", "d.example", namespace="istio-system"),
+        tokens("some", "c.example", namespace="istio-system", selector="app: web"),
+        tokens("all", "b.example"),
+        tokens("web", "a.example", selector="app: web"),
+        tokens("cart", "e.example", selector="app: cart"),
+        tokens("far", "f.example", namespace="bank"),
+    )
+    assert issuers(mesh) == ["a.example", "b.example", "c.example", "d.example"]
+    assert issuers(mesh, workload("cart")) == ["b.example", "d.example", "e.example"]
+    found = tokens_for(mesh.db, workload("cart")).origins
+    assert [one.name for one in found] == ["mesh", "all", "cart"]
+
+
+def test_a_policy_for_targets_has_no_effect() -> None:
+    """Workloads ignore it, as Istio's sidecars do."""
+    spec = "targetRefs: [{kind: Service, name: web}]\njwtRules: [{issuer: a, jwks: '%s'}]"
+    mesh = SmallMesh(istio("RequestAuthentication", "attached", spec % key_set()))
+    assert issuers(mesh) == []
+
+
+def test_changes_reach_the_inbound_side_and_gateways() -> None:
+    """A policy that comes, and one that goes."""
+    gateway = istio(
+        "Gateway",
+        "edge",
+        "selector: {app: web}\nservers: [{port: {number: 80, name: a, protocol: HTTP}, hosts: ['*']}]",
+    )
+    mesh = SmallMesh(gateway)
+    assert inbound_policy(mesh.db, WEB).tokens == TokenIssuers()
+    mesh.apply(tokens("web", "a.example"))
+    assert inbound_policy(mesh.db, WEB).tokens == tokens_for(mesh.db, WEB)
+    (listener,) = gateway_listeners(mesh.db, WEB)
+    assert [rule.issuer for rule in listener.tokens.rules] == ["a.example"]
+    mesh.delete("RequestAuthentication", "web")
+    assert inbound_policy(mesh.db, WEB).tokens == TokenIssuers()
+
+
+def test_a_selector_that_matches_nothing_is_told_of() -> None:
+    """In the root namespace every namespace is looked at."""
+    mesh = SmallMesh(
+        pod("10.0.0.1", "web"),
+        tokens("gone", "a.example", selector="app: gone"),
+        tokens("web", "a.example", namespace="istio-system", selector="app: web"),
+    )
+    name = str(key("RequestAuthentication", "gone"))
+    assert ("MZ0308", name, "spec.selector.matchLabels") in mesh.findings()
+    assert len(mesh.findings()) == 1
