@@ -184,4 +184,4 @@ async def test_what_is_asked_does_not_grow_with_the_number_of_objects(
         await _later(holder, clock, 10)
         live = (await shop.conditions("vs7"))["Live"]
         assert told(live) == ("True", "Live", "live on 2 of 2 proxies")
-        assert max(asked) <= 51
+        assert max(asked) <= 50

@@ -7,7 +7,7 @@ classes of proxies there are, but not on how many objects there are.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mizzen_xds.provenance import Provenance
@@ -39,8 +39,28 @@ class Standing:
 class _Crowd:
     """The proxies of an audience: those that have everything are only counted."""
 
-    settled: int
-    others: list[Stream]
+    settled: int = 0
+    others: list[Stream] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Group:
+    """The audiences in which the same tables speak of the objects: what these say is read once.
+
+    ``settled`` proxies have everything; of the others each is looked at.
+    """
+
+    settled: int = 0
+    others: list[tuple[Audience, _Crowd]] = field(default_factory=list)
+
+    def add(self, audience: Audience, crowd: _Crowd) -> None:
+        """Take in the proxies of an audience."""
+        if audience.quarantine:
+            self.others.append((audience, crowd))
+            return
+        self.settled += crowd.settled
+        if crowd.others:
+            self.others.append((audience, _Crowd(others=crowd.others)))
 
 
 class Standings:
@@ -61,11 +81,13 @@ class Standings:
         among = self._provenance.among(frozenset(keys))
         live: Counter[ObjectKey] = Counter()
         concerned: Counter[ObjectKey] = Counter()
-        for audience, crowd in crowds.items():
-            places = self._places(audience, among)
-            for key, held in places.items():
-                concerned[key] += crowd.settled + len(crowd.others)
-                live[key] += _live(audience, crowd, held, key)
+        for indexes, group in self._groups(crowds, among).items():
+            for key, held in _places(indexes, among).items():
+                concerned[key] += group.settled
+                live[key] += group.settled
+                for audience, crowd in group.others:
+                    concerned[key] += crowd.settled + len(crowd.others)
+                    live[key] += _live(audience, crowd, _resources(held, key))
         rejected = self.rejected()
         return {
             key: Standing(live=live[key], concerned=concerned[key], rejected=rejected.get(key, ()))
@@ -85,15 +107,26 @@ class Standings:
         """The size of what all proxies together are to have, as of the last question."""
         return self._provenance.size_bytes
 
-    def _places(
-        self, audience: Audience, among: Mapping[TableIndex, frozenset[ObjectKey]]
-    ) -> Mapping[ObjectKey, list[TableIndex]]:
-        """Return the objects that concern an audience, with the indexes that tell by which resources."""
-        places: dict[ObjectKey, list[TableIndex]] = {}
-        for index in self._provenance.indexes(audience):
-            for key in among.get(index, ()):
-                places.setdefault(key, []).append(index)
-        return places
+    def _groups(
+        self, crowds: Mapping[Audience, _Crowd], among: Mapping[TableIndex, frozenset[ObjectKey]]
+    ) -> Mapping[tuple[TableIndex, ...], _Group]:
+        """Return the audiences by the indexes that tell something of the objects."""
+        groups: dict[tuple[TableIndex, ...], _Group] = {}
+        for audience, crowd in crowds.items():
+            telling = tuple(index for index in self._provenance.indexes(audience) if index in among)
+            groups.setdefault(telling, _Group()).add(audience, crowd)
+        return groups
+
+
+def _places(
+    indexes: tuple[TableIndex, ...], among: Mapping[TableIndex, frozenset[ObjectKey]]
+) -> Mapping[ObjectKey, list[TableIndex]]:
+    """Return the objects that something was made from, with the indexes that tell of what."""
+    places: dict[ObjectKey, list[TableIndex]] = {}
+    for index in indexes:
+        for key in among[index]:
+            places.setdefault(key, []).append(index)
+    return places
 
 
 def _crowds(members: Iterable[Member]) -> dict[Audience, _Crowd]:
@@ -101,7 +134,7 @@ def _crowds(members: Iterable[Member]) -> dict[Audience, _Crowd]:
     for member in members:
         if member.audience is None or member.audience.target is None:
             continue
-        crowd = crowds.setdefault(member.audience, _Crowd(settled=0, others=[]))
+        crowd = crowds.setdefault(member.audience, _Crowd())
         if member.stream.is_settled:
             crowd.settled += 1
         else:
@@ -109,9 +142,8 @@ def _crowds(members: Iterable[Member]) -> dict[Audience, _Crowd]:
     return crowds
 
 
-def _live(audience: Audience, crowd: _Crowd, held: list[TableIndex], key: ObjectKey) -> int:
-    """Return on how many of the proxies an object is live."""
-    places = _resources(held, key) if audience.quarantine or crowd.others else ()
+def _live(audience: Audience, crowd: _Crowd, places: Collection[tuple[TypeUrl, str]]) -> int:
+    """Return on how many of the proxies these resources are in force as they are to be."""
     if any(place in audience.quarantine for place in places):
         return 0
     return crowd.settled + sum(_has_all(stream, places) for stream in crowd.others)

@@ -38,6 +38,10 @@ _LOOKS_S: Final = ((5.0, 0.2), (60.0, 1.0), (float("inf"), 5.0))
 # How long what the API server refused is left alone.
 _REFUSED_S: Final = 60.0
 _ROUND_AT_ONCE: Final = 50
+# More cannot be written before the next look anyway, and while proxies are behind each has its price.
+_MOVING_AT_ONCE: Final = 25
+# While proxies take in what somebody changed, they are not to be kept from it.
+_ROUND_MEANWHILE: Final = 5
 # While so many are in motion already (a mesh that was just installed), the round waits.
 _MOVING_AT_MOST: Final = 100
 
@@ -85,7 +89,7 @@ class Agenda:
         self._items.clear()
         self._written.clear()
 
-    def due(self, keys: Iterable[ObjectKey], now_s: float, limit: int) -> tuple[ObjectKey, ...]:
+    def due(self, keys: Iterable[ObjectKey], now_s: float) -> tuple[ObjectKey, ...]:
         """Return the objects to ask about now: those in motion, the urgent first, then some of the round.
 
         ``keys`` are all that there are; others are forgotten.
@@ -94,9 +98,11 @@ class Agenda:
         self._items = {key: item for key, item in self._items.items() if key in there}
         moving = [key for key, item in self._items.items() if item.look_s <= now_s]
         moving.sort(key=lambda key: (not self._items[key].urgent, self._items[key].look_s))
-        asked = dict.fromkeys(moving[:limit])
+        asked = dict.fromkeys(moving[:_MOVING_AT_ONCE])
         if len(self._items) < _MOVING_AT_MOST:
-            asked |= dict.fromkeys(self._next_round(there, min(_ROUND_AT_ONCE, limit - len(asked))))
+            is_busy = any(item.urgent for item in self._items.values())
+            number = _ROUND_MEANWHILE if is_busy else _ROUND_AT_ONCE
+            asked |= dict.fromkeys(self._next_round(there, number))
         return tuple(asked)
 
     def wants(self, key: ObjectKey, state: State, conditions: Conditions, now_s: float) -> bool:

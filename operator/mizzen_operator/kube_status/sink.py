@@ -33,7 +33,6 @@ from mizzen_operator.kube_status.records import Records
 from mizzen_operator.kube_status.row import Row
 from mizzen_operator.kube_status.said import State
 from mizzen_operator.kube_status.uninjected import Uninjected
-from mizzen_operator.kube_status.words import QUESTION_LIMIT
 from mizzen_operator.kube_status.writer import Outcome, Writer
 from mizzen_xds.metrics import Sample
 
@@ -188,7 +187,7 @@ class StatusSink:
             return
         if not self._is_leading:
             await self._take_over()
-        keys = self._agenda.due(self._records, self._now_s(), QUESTION_LIMIT)
+        keys = self._agenda.due(self._records, self._now_s())
         reports, silent = await self._ask(keys)
         self._note_rejected(reports)
         await self._write_objects(keys, reports, silent)
