@@ -264,23 +264,35 @@ class RouteTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpProxy:
-    """Bytes to one cluster. ``hash_on_source`` is consistentHash.useSourceIp."""
+    """Bytes to one cluster, or to several by shares.
+
+    With ``shares`` (clusters and weights) ``cluster`` is but a name, for statistics.
+    ``hash_on_source`` is consistentHash.useSourceIp.
+    """
 
     cluster: str
+    shares: tuple[tuple[str, int], ...] = ()
     idle_timeout: timedelta | None = None
     max_connection_duration: timedelta | None = None
     hash_on_source: bool = False
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Where bytes may go."""
+        return tuple(name for name, _ in self.shares) or (self.cluster,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpChain:
     """Bytes of some of a listener's connections: those that ask for a server name, or go to a range.
 
-    ``server_name`` is the SNI, ``cidr`` the destination; what is empty is not asked for.
+    ``server_name`` is the SNI, ``cidr`` the destination; what is empty is not asked for. ``tls`` asks for
+    TLS with whatever server name, or none.
     """
 
     server_name: str = ""
     cidr: str = ""
+    tls: bool = False
     tcp: TcpProxy
 
 
@@ -295,6 +307,7 @@ class OutboundListener:
         routes: Name of the route configuration for HTTP; empty where the port is TCP only.
         chains: Connections that are told from the others by server name or destination.
         tcp: Where all other bytes go; for an HTTP port the pass-through or black hole.
+        takes_rest: Whether ``tcp`` is a service's own claim, not what unknown destinations get.
         sniff: True where HTTP has to be told from TCP by looking at the bytes with no declaration.
     """
 
@@ -303,6 +316,7 @@ class OutboundListener:
     routes: str = ""
     chains: tuple[TcpChain, ...] = ()
     tcp: TcpProxy
+    takes_rest: bool = True
     sniff: bool = False
     origins: Origins = ()
 
@@ -498,6 +512,16 @@ class TokenClaim:
     text: Text
 
 
+@dataclass(frozen=True, slots=True)
+class FilterMetadata:
+    """What another filter has left in its metadata; ``listed`` True: an element of the list there."""
+
+    filter: str
+    entry: str
+    text: Text
+    listed: bool = False
+
+
 Predicate = (
     Anything
     | Never
@@ -513,6 +537,7 @@ Predicate = (
     | RequestPath
     | RequestPathTemplate
     | TokenClaim
+    | FilterMetadata
 )
 
 
@@ -530,15 +555,19 @@ class PolicyRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSet:
-    """All rules of one action on one protocol; an ALLOW set without rules allows nothing."""
+    """All rules of one action on one protocol; an ALLOW set without rules allows nothing.
+
+    ``dry_run`` refuses nothing: it is only counted what the rules would have done.
+    """
 
     action: PolicyAction
     rules: tuple[PolicyRule, ...] = ()
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorization:
-    """Rule sets in the order in which they are asked: DENY, then ALLOW; for HTTP and for TCP."""
+    """Rule sets in the order in which they are asked: AUDIT, DENY, ALLOW; for HTTP and for TCP."""
 
     http: tuple[RuleSet, ...] = ()
     tcp: tuple[RuleSet, ...] = ()

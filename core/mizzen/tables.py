@@ -28,7 +28,13 @@ from mizzen.resolve.listeners import (
     shared_listener,
     shared_table,
 )
-from mizzen.resolve.routes import required_clusters, route_viewer, viewer, virtual_hosts
+from mizzen.resolve.routes import (
+    listener_viewer,
+    required_clusters,
+    route_viewer,
+    viewer,
+    virtual_hosts,
+)
 from mizzen.resolve.services import service_at
 from mizzen.resolve.upstreams import eds_clusters, upstreams
 from mizzen.resolve.world import ROUTES_AT_HOST, SERVICES_AT_HOST
@@ -144,7 +150,7 @@ def host_resources(db: Database, key: tuple[Scope, str]) -> HostResources:
         endpoints=host_endpoints(db, (seen_by, host)),
         routes=host_route_tables(db, (seen_by, host)),
         virtual_hosts=host_virtual_hosts(db, (route_viewer(db, key), host)),
-        claims=host_claims(db, (seen_by, host)),
+        claims=host_claims(db, (listener_viewer(db, key), host)),
     )
 
 
@@ -254,12 +260,12 @@ def winner(claims: Mapping[str, Claim]) -> OutboundListener:
 
 
 def _joined(shared: OutboundListener | None, own: list[OutboundListener]) -> OutboundListener:
-    rest = next((listener for listener in own if not listener.chains), None)
+    rest = next((listener for listener in own if listener.takes_rest), None)
     base = shared or rest or own[0]
-    chains: dict[tuple[str, str], TcpChain] = {}
+    chains: dict[tuple[str, str, bool], TcpChain] = {}
     in_force = [rest] if rest else []
     for listener in own:
-        new = {(c.server_name, c.cidr): c for c in listener.chains if _is_new(c, chains)}
+        new = {_spot(c): c for c in listener.chains if _spot(c) not in chains}
         chains |= new
         in_force += [listener] if new else []
     return replace(
@@ -270,12 +276,14 @@ def _joined(shared: OutboundListener | None, own: list[OutboundListener]) -> Out
     )
 
 
-def _is_new(chain: TcpChain, known: Mapping[tuple[str, str], TcpChain]) -> bool:
-    return (chain.server_name, chain.cidr) not in known
+def _spot(chain: TcpChain) -> tuple[str, str, bool]:
+    """Return what tells a chain's connections from others."""
+    return chain.server_name, chain.cidr, chain.tls
 
 
 def _listener_entry(listener: OutboundListener) -> Entry:
-    clusters = {listener.tcp.cluster, *(chain.tcp.cluster for chain in listener.chains)}
+    proxies = (listener.tcp, *(chain.tcp for chain in listener.chains))
+    clusters = (name for proxy in proxies for name in proxy.clusters)
     requires = frozenset(name for name in clusters if name.startswith("outbound|"))
     return Entry(render_outbound(listener), origins=listener.origins, requires=requires)
 

@@ -62,6 +62,11 @@ def is_block(text: str) -> bool:
     return True
 
 
+def block(text: str) -> str:
+    """Return an address or CIDR as a CIDR without bits behind its prefix."""
+    return str(ip_network(text, strict=False))
+
+
 def check_wildcard_host(path: Path, host: str) -> Iterator[Finding]:
     """Check a host that may be a wildcard or an address."""
     if not (is_wildcard_name(host) or is_address(host)):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from mizzen.api.base import ApiModel, Port
+from mizzen.api.base import ApiModel, NotTranslated, Port
 
 
 class StringMatch(ApiModel):
@@ -62,7 +64,9 @@ class L4MatchAttributes(ApiModel):
         default_factory=list, description="Where it applies, out of the VirtualService's gateways."
     )
     source_namespace: str = Field(default="", description="Namespace of the clients.")
-    source_subnet: str = Field(default="", description="CIDR of the source; never implemented.")
+    source_subnet: Annotated[
+        str, NotTranslated("Istio only reserves it; connections are not told by it")
+    ] = Field(default="", description="CIDR of the source; reserved.")
 
 
 class TlsMatchAttributes(ApiModel):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field
 
-from mizzen.api.base import ApiModel, Count, NotTranslated
+from mizzen.api.base import ApiModel, Count
 from mizzen.api.durations import Duration
 from mizzen.api.http_action import (
     CorsPolicy,
@@ -92,12 +90,10 @@ class VirtualServiceSpec(ApiModel):
         default_factory=list, description="Gateways that have the rules; mesh is every sidecar."
     )
     http: list[HttpRule] = Field(default_factory=list, description="Rules for HTTP.")
-    tls: Annotated[list[TlsRule], NotTranslated("routing by SNI comes with a later version")] = (
-        Field(default_factory=list, description="Rules for TLS that is passed through.")
+    tls: list[TlsRule] = Field(
+        default_factory=list, description="Rules for TLS that is passed through."
     )
-    tcp: Annotated[list[TcpRule], NotTranslated("routing of TCP comes with a later version")] = (
-        Field(default_factory=list, description="Rules for other connections.")
-    )
+    tcp: list[TcpRule] = Field(default_factory=list, description="Rules for other connections.")
     export_to: list[str] = Field(
         default_factory=list, description="Namespaces that see it; all by default."
     )

@@ -177,6 +177,11 @@ def _tls(rule: TlsRule, hosts: Sequence[str]) -> Iterator[Finding]:
             if not any(_within(sni, host) for host in hosts):
                 path = ("match", index, "sniHosts", place)
                 yield invalid(path, f"{sni!r} is not within the hosts of the VirtualService")
+            elif sni.startswith("*") and sni[1:2] not in ("", "."):
+                message = (
+                    f"{sni!r} is a wildcard for a part of a label; a proxy compares whole ones"
+                )
+                yield invalid(("match", index, "sniHosts", place), message)
     yield from _destinations(rule)
 
 

@@ -6,12 +6,15 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Final
 
 from mizzen.api import http_action, http_match, virtual_service_checks
+from mizzen.api.hosts import block
 from mizzen.api.http_checks import GRPC_STATUSES
 from mizzen.api.reading import Reading, read
-from mizzen.api.virtual_service import HttpRule, VirtualServiceManifest
+from mizzen.api.virtual_service import HttpRule, TcpRule, TlsRule, VirtualServiceManifest
 from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, labels
 from mizzen.model.routing import (
     Abort,
+    ConnectionMatch,
+    ConnectionRule,
     Cors,
     Delay,
     Delegate,
@@ -56,6 +59,32 @@ def _convert(manifest: VirtualServiceManifest, meta: Meta) -> VirtualService:
         gateways=tuple(spec.gateways) or (MESH_GATEWAY,),
         export_to=ExportTo(tuple(spec.export_to)) if spec.export_to else EXPORT_ALL,
         http=tuple(_rule(rule) for rule in spec.http if virtual_service_checks.has_effect(rule)),
+        tls=tuple(_connections(rule) for rule in spec.tls),
+        tcp=tuple(_connections(rule) for rule in spec.tcp),
+    )
+
+
+def _connections(rule: TlsRule | TcpRule) -> ConnectionRule:
+    return ConnectionRule(
+        match=tuple(_connection(match) for match in rule.match),
+        route=tuple(
+            RouteDestination(destination=_destination(share.destination), weight=share.weight)
+            for share in rule.route
+        ),
+    )
+
+
+def _connection(
+    match: http_match.L4MatchAttributes | http_match.TlsMatchAttributes,
+) -> ConnectionMatch:
+    names = match.sni_hosts if isinstance(match, http_match.TlsMatchAttributes) else []
+    return ConnectionMatch(
+        sni_hosts=tuple(name.lower() for name in names),
+        destination_subnets=tuple(block(subnet) for subnet in match.destination_subnets),
+        port=match.port,
+        gateways=tuple(match.gateways),
+        source_labels=labels(match.source_labels),
+        source_namespace=match.source_namespace,
     )
 
 

@@ -68,7 +68,7 @@ def _spots(
 def _spots_of(listener: OutboundListener) -> Iterator[_Spot]:
     for chain in listener.chains:
         yield listener.bind, chain.server_name, chain.cidr
-    if not listener.chains:
+    if listener.takes_rest:
         yield listener.bind, "", ""
 
 

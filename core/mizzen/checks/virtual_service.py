@@ -2,49 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mizzen import diagnostics as codes
 from mizzen.checks import delegates
-from mizzen.checks.findings import Found, finding, listed, why_unknown
-from mizzen.model.kube import Protocol
+from mizzen.checks.destinations import Asked, check_destination, gateway_of, hosts_of, served_by
+from mizzen.checks.findings import Found, finding, listed
 from mizzen.model.meta import visible_from
 from mizzen.model.proxy import Scope
-from mizzen.model.routing import Destination, HttpMatch, HttpRoute, VirtualService
-from mizzen.model.traffic import Gateway
-from mizzen.names import MESH_GATEWAY, ObjectKey, is_wildcard, resolve_host
+from mizzen.model.routing import HttpMatch, Part, VirtualService
+from mizzen.names import MESH_GATEWAY, ObjectKey
 from mizzen.resolve.choice import contenders, virtual_service_for
-from mizzen.resolve.domains import BARE_PORT, hosts_under
-from mizzen.resolve.gateways import shared_hosts
 from mizzen.resolve.matching import request_match, takes_everything
-from mizzen.resolve.rules import rule_for
-from mizzen.resolve.services import service_at
-from mizzen.resolve.world import OBJECT, gateway_name, settings
+from mizzen.resolve.world import gateway_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mizzen.engine import Database
-    from mizzen.resolve.services import MeshService
 
 
 def check(db: Database, item: VirtualService) -> Found:
     """Yield what a VirtualService gets wrong."""
     yield from _gateways(db, item)
     for number, rule in enumerate(item.http):
+        asked = Asked(part=Part.HTTP, match=rule.match)
         for place, weighted in enumerate(rule.route):
             path = f"spec.http[{number}].route[{place}].destination"
-            yield from _destination(db, item, rule, weighted.destination, path)
+            yield from check_destination(db, item, asked, weighted.destination, path)
         for mirror in rule.mirrors:
             path = f"spec.http[{number}].{mirror.path}"
-            yield from _destination(db, item, rule, mirror.destination, path)
+            yield from check_destination(db, item, asked, mirror.destination, path)
+    yield from _connections(db, item)
     yield from delegates.check(db, item)
     yield from _unreachable(item)
     if MESH_GATEWAY in item.gateways:
         yield from _host_conflicts(db, item)
 
 
-def _hosts(db: Database, item: VirtualService) -> list[str]:
-    return [resolve_host(h, item.meta.namespace, settings(db).domain) for h in item.hosts]
+def _connections(db: Database, item: VirtualService) -> Found:
+    for part, rules in ((Part.TLS, item.tls), (Part.TCP, item.tcp)):
+        for number, rule in enumerate(rules):
+            asked = Asked(part=part, match=rule.match)
+            for place, weighted in enumerate(rule.route):
+                path = f"spec.{part}[{number}].route[{place}].destination"
+                yield from check_destination(db, item, asked, weighted.destination, path)
 
 
 def _gateways(db: Database, item: VirtualService) -> Found:
@@ -52,108 +54,15 @@ def _gateways(db: Database, item: VirtualService) -> Found:
         if name == MESH_GATEWAY:
             continue
         full = gateway_name(name, item.meta.namespace)
-        gateway = _gateway(db, item, name)
+        gateway = gateway_of(db, item, name)
         path = f"spec.gateways[{number}]"
         if gateway is None:
             message = f"there is no Gateway {full}"
             yield finding(codes.UNKNOWN_GATEWAY, item.meta, path, message)
-        elif gateway.servers and not _served(db, item, gateway):
+        elif gateway.servers and not served_by(db, item, gateway):
             namespace = item.meta.namespace
             message = f"no server of Gateway {full} takes {listed(item.hosts)} from {namespace}"
             yield finding(codes.SERVED_BY_NO_ROUTE, item.meta, path, message)
-
-
-def _gateway(db: Database, item: VirtualService, name: str) -> Gateway | None:
-    namespace, _, bare = gateway_name(name, item.meta.namespace).partition("/")
-    found = OBJECT(db, ObjectKey(item.meta.registry, "Gateway", namespace, bare))
-    return found if isinstance(found, Gateway) else None
-
-
-def _served(db: Database, item: VirtualService, gateway: Gateway) -> set[int]:
-    """Return the ports of the servers that take some host of a VirtualService."""
-    return {
-        server.port.number
-        for server in gateway.servers
-        if any(shared_hosts(gateway, server, item, host) for host in _hosts(db, item))
-    }
-
-
-def _destination(
-    db: Database, item: VirtualService, rule: HttpRoute, destination: Destination, path: str
-) -> Found:
-    host = resolve_host(destination.host, item.meta.namespace, settings(db).domain)
-    scope = Scope(namespace=item.meta.namespace)
-    service = service_at(db, scope, host)
-    if service is None:
-        message = why_unknown(db, scope, host)
-        yield finding(codes.UNKNOWN_HOST, item.meta, f"{path}.host", message)
-        return
-    yield from _destination_port(db, item, rule, service, destination, path)
-    subsets = rule_for(db, (scope, host))
-    if destination.subset and subsets.subset(destination.subset) is None:
-        known = listed(s.name for s in subsets.subsets) or "none"
-        message = f"{host} has no subset {destination.subset!r}; known: {known}"
-        yield finding(codes.UNKNOWN_SUBSET, item.meta, f"{path}.subset", message)
-
-
-def _destination_port(
-    db: Database,
-    item: VirtualService,
-    rule: HttpRoute,
-    service: MeshService,
-    destination: Destination,
-    path: str,
-) -> Found:
-    numbers = [port.number for port in service.ports if port.protocol is not Protocol.UDP]
-    if destination.port is not None and destination.port not in numbers:
-        message = f"{service.host} has no port {destination.port}; known: {listed(numbers)}"
-        yield finding(codes.UNKNOWN_PORT, item.meta, f"{path}.port.number", message)
-    elif destination.port is None and len(service.ports) > 1:
-        lost = sorted(set(_listening(db, item, rule)) - set(numbers))
-        if lost:
-            message = (
-                f"{service.host} has the ports {listed(numbers)} and none is chosen; "
-                f"requests that come on {listed(lost)} go to a port that it does not have"
-            )
-            yield finding(codes.AMBIGUOUS_PORT, item.meta, f"{path}.port", message)
-
-
-def _listening(db: Database, item: VirtualService, rule: HttpRoute) -> Iterator[int]:
-    """Return the ports on which a rule's requests may come."""
-    for name in item.gateways:
-        for port in _ports_at(db, item, name):
-            if not rule.match or any(_may_match(m, item, name, port) for m in rule.match):
-                yield port
-
-
-def _ports_at(db: Database, item: VirtualService, name: str) -> set[int]:
-    if name != MESH_GATEWAY:
-        gateway = _gateway(db, item, name)
-        return _served(db, item, gateway) if gateway else set()
-    scope = Scope(namespace=item.meta.namespace)
-    return {port for host in _hosts(db, item) for port in _mesh_ports(db, scope, host)}
-
-
-def _mesh_ports(db: Database, scope: Scope, host: str) -> set[int]:
-    """Return the ports of the services that a host of a VirtualService means."""
-    hosts = sorted(hosts_under(db, host)) if is_wildcard(host) else [host]
-    found = (service_at(db, scope, one) for one in hosts)
-    services = [service for service in found if service]
-    if not services:
-        return {BARE_PORT}
-    return {
-        port.number
-        for service in services
-        for port in service.ports
-        if port.protocol.is_http or port.protocol is Protocol.UNSET
-    }
-
-
-def _may_match(match: HttpMatch, item: VirtualService, gateway: str, port: int) -> bool:
-    namespace = item.meta.namespace
-    named = {g if g == MESH_GATEWAY else gateway_name(g, namespace) for g in match.gateways}
-    here = gateway if gateway == MESH_GATEWAY else gateway_name(gateway, namespace)
-    return match.port in (None, port) and (not named or here in named)
 
 
 def _unreachable(item: VirtualService) -> Found:
@@ -177,7 +86,7 @@ def _takes_everyone(match: HttpMatch) -> bool:
 
 def _host_conflicts(db: Database, item: VirtualService) -> Found:
     """Name the winner on the loser, and the loser on the winner."""
-    for number, host in enumerate(_hosts(db, item)):
+    for number, host in enumerate(hosts_of(db, item)):
         message = _conflict(db, item, host)
         if message:
             yield finding(codes.HOST_CONFLICT, item.meta, f"spec.hosts[{number}]", message)
@@ -186,10 +95,10 @@ def _host_conflicts(db: Database, item: VirtualService) -> Found:
 def _conflict(db: Database, item: VirtualService, host: str) -> str:
     won: dict[ObjectKey, str] = {}
     for rival in contenders(db, host):
-        if rival.meta.key == item.meta.key or host not in _hosts(db, rival):
+        if rival.meta.key == item.meta.key or host not in hosts_of(db, rival):
             continue
-        for viewer in _common_viewers(item, rival):
-            winner = virtual_service_for(db, Scope(namespace=viewer), host)
+        for viewer, part in _contested(item, rival):
+            winner = virtual_service_for(db, Scope(namespace=viewer), host, part)
             where = _where(item, rival, viewer)
             if winner is not None and winner.meta.key == rival.meta.key:
                 return f"{host} is routed by {rival.meta.key}{where}, {_reason(rival, item)}"
@@ -199,6 +108,12 @@ def _conflict(db: Database, item: VirtualService, host: str) -> str:
         return ""
     losers = listed(f"{key}{where}" for key, where in won.items())
     return f"{host} is routed by this one, and not by {losers}"
+
+
+def _contested(one: VirtualService, other: VirtualService) -> Iterator[tuple[str, Part]]:
+    """Return where two VirtualServices contend: who sees both, and of which part both have rules."""
+    for viewer in _common_viewers(one, other):
+        yield from ((viewer, part) for part in Part if one.has(part) and other.has(part))
 
 
 def _common_viewers(one: VirtualService, other: VirtualService) -> list[str]:

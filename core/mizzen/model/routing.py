@@ -13,6 +13,14 @@ from enum import StrEnum
 from mizzen.model.meta import EXPORT_ALL, NO_LABELS, ExportTo, Labels, Meta
 
 
+class Part(StrEnum):
+    """The three lists of rules that a VirtualService may have."""
+
+    HTTP = "http"
+    TLS = "tls"
+    TCP = "tcp"
+
+
 class MatchKind(StrEnum):
     """How a string is compared (Istio StringMatch); ``PRESENT`` is an empty match or regex ``*``."""
 
@@ -209,6 +217,30 @@ class HttpRoute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionMatch:
+    """One alternative of ``tls[].match`` or ``tcp[].match``; all set fields must hold.
+
+    ``sni_hosts`` are lower-case, and empty for TCP. ``destination_subnets`` are blocks whose address has
+    no bits beyond its length.
+    """
+
+    sni_hosts: tuple[str, ...] = ()
+    destination_subnets: tuple[str, ...] = ()
+    port: int | None = None
+    gateways: tuple[str, ...] = ()
+    source_labels: Labels = NO_LABELS
+    source_namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionRule:
+    """One rule of ``tls`` or ``tcp``; destinations have no headers."""
+
+    match: tuple[ConnectionMatch, ...] = ()
+    route: tuple[RouteDestination, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualService:
     """networking.istio.io VirtualService. ``gateways`` is ("mesh",) where none is written.
 
@@ -220,3 +252,15 @@ class VirtualService:
     gateways: tuple[str, ...] = ("mesh",)
     export_to: ExportTo = EXPORT_ALL
     http: tuple[HttpRoute, ...] = ()
+    tls: tuple[ConnectionRule, ...] = ()
+    tcp: tuple[ConnectionRule, ...] = ()
+
+    def has(self, part: Part) -> bool:
+        """Tell whether there are rules of a part."""
+        match part:
+            case Part.HTTP:
+                return bool(self.http)
+            case Part.TLS:
+                return bool(self.tls)
+            case Part.TCP:
+                return bool(self.tcp)

@@ -35,6 +35,7 @@ OUTBOUND_PORT: Final = 15001
 
 _ANYWHERE: Final = "0.0.0.0"  # noqa: S104 - a sidecar listens on the whole pod, as its rules demand
 _RAW: Final = "raw_buffer"
+_TLS: Final = "tls"
 
 
 def render_outbound(listener: OutboundListener) -> Resource:
@@ -58,7 +59,7 @@ def render_outbound(listener: OutboundListener) -> Resource:
 
 def _fill_inspectors(message: Listener, listener: OutboundListener) -> None:
     """Look at a connection's first bytes as far as chains are chosen by them, however late they come."""
-    if any(chain.server_name for chain in listener.chains):
+    if any(chain.server_name or chain.tls for chain in listener.chains):
         message.listener_filters.append(tls_inspector())
     if listener.routes:
         message.listener_filters.append(http_inspector())
@@ -115,6 +116,8 @@ def _fill_tcp_chain(message: FilterChain, chain: TcpChain) -> None:
     match = message.filter_chain_match
     if chain.server_name:
         match.server_names.append(chain.server_name)
+    if chain.tls:
+        match.transport_protocol = _TLS
     if chain.cidr:
         prefix, _, length = chain.cidr.partition("/")
         match.prefix_ranges.add(address_prefix=prefix).prefix_len.value = int(length)

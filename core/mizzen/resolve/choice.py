@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mizzen.engine import query
 from mizzen.model.meta import visible_from
-from mizzen.model.routing import VirtualService
+from mizzen.model.routing import ConnectionMatch, HttpMatch, Part, VirtualService
 from mizzen.names import covering_hosts, resolve_host
 from mizzen.resolve.delegates import http_rules
 from mizzen.resolve.world import OBJECT, ROUTES_AT_HOST, settings
@@ -43,10 +43,12 @@ def contenders(db: Database, host: str) -> tuple[VirtualService, ...]:
     return tuple({item.meta.key: item for level in levels for item in level}.values())
 
 
-def virtual_service_for(db: Database, scope: Scope, host: str) -> VirtualService | None:
-    """Return the one VirtualService that routes a mesh host when seen from a scope."""
+def virtual_service_for(
+    db: Database, scope: Scope, host: str, part: Part = Part.HTTP
+) -> VirtualService | None:
+    """Return the one VirtualService whose rules of a part route a mesh host, when seen from a scope."""
     for level in contenders_by_pattern(db, host):
-        visible = [item for item in level if _is_visible(item, scope)]
+        visible = [item for item in level if item.has(part) and _is_visible(item, scope)]
         if visible:
             return min(visible, key=lambda item: _publicity(item, scope))
     return None
@@ -68,9 +70,16 @@ def tells_apart(db: Database, host: str) -> bool:
     """Tell whether a host's VirtualServices treat some clients differently from others."""
     return any(
         item.export_to != ("*",)
-        or any(m.source_labels or m.source_namespace for r in http_rules(db, item) for m in r.match)
+        or any(match.source_labels or match.source_namespace for match in _matches(db, item))
         for item in contenders(db, host)
     )
+
+
+def _matches(db: Database, item: VirtualService) -> Iterator[HttpMatch | ConnectionMatch]:
+    for rule in http_rules(db, item):
+        yield from rule.match
+    for connections in (*item.tls, *item.tcp):
+        yield from connections.match
 
 
 def destinations(db: Database, item: VirtualService) -> Iterator[str]:
@@ -79,3 +88,6 @@ def destinations(db: Database, item: VirtualService) -> Iterator[str]:
         ahead = (*(one.destination for one in rule.route), *(m.destination for m in rule.mirrors))
         for destination in ahead:
             yield resolve_host(destination.host, item.meta.namespace, settings(db).domain)
+    for connections in (*item.tls, *item.tcp):
+        for share in connections.route:
+            yield resolve_host(share.destination.host, item.meta.namespace, settings(db).domain)

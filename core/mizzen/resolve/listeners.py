@@ -10,15 +10,26 @@ rest (Istio: ``buildSidecarOutboundListeners``).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
 from mizzen.ir import CatchAll, Origins, OutboundListener, RouteTable, TcpChain, TcpProxy
 from mizzen.model.kube import Protocol, ServicePort
 from mizzen.model.proxy import Scope
-from mizzen.names import BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, outbound_cluster
+from mizzen.model.routing import Part, VirtualService
+from mizzen.names import BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER
+from mizzen.resolve.choice import virtual_service_for
+from mizzen.resolve.connections import (
+    NO_CONNECTIONS,
+    Connections,
+    proxy_to,
+    tcp_connections,
+    tls_connections,
+)
 from mizzen.resolve.endpoints import instances
-from mizzen.resolve.rules import policy_for, rule_for
+from mizzen.resolve.matching import Place
+from mizzen.resolve.rules import rule_for
 from mizzen.resolve.services import MeshService, service_at
 from mizzen.resolve.world import settings
 
@@ -56,7 +67,11 @@ def own_table(service: MeshService, port: ServicePort) -> str:
 def shared_listener(db: Database, port: int) -> OutboundListener:
     """Return the listener of all HTTP services of a port."""
     return OutboundListener(
-        bind=ANY_ADDRESS, port=port, routes=str(port), tcp=TcpProxy(cluster=unknown_cluster(db))
+        bind=ANY_ADDRESS,
+        port=port,
+        routes=str(port),
+        tcp=TcpProxy(cluster=unknown_cluster(db)),
+        takes_rest=False,
     )
 
 
@@ -96,20 +111,40 @@ def _own_ports(service: MeshService) -> list[ServicePort]:
 def _listeners(
     db: Database, scope: Scope, service: MeshService, port: ServicePort
 ) -> Iterator[OutboundListener]:
-    tcp = _tcp_proxy(db, scope, service, port)
-    origins = (service.key, *rule_for(db, (scope, service.host)).origins)
+    item, routed = _routed(db, scope, service, port)
+    tcp = routed.rest or proxy_to(db, scope, service.host, port.number)
+    by_name = any(chain.server_name or chain.tls for chain in routed.chains)
+    rules = rule_for(db, (scope, service.host)).origins
+    origins = (service.key, *((item.meta.key,) if item else ()), *rules)
     sniff = port.protocol is Protocol.UNSET
     for bind in _binds(db, service):
         yield OutboundListener(
             bind=bind,
             port=port.number,
             routes=own_table(service, port) if sniff else "",
-            tcp=tcp,
+            chains=routed.chains,
+            # Rules by server name leave no way to the service but their own (Istio).
+            tcp=TcpProxy(cluster=BLACK_HOLE_CLUSTER) if by_name else tcp,
             sniff=sniff,
             origins=origins,
         )
     if not service.virtual_addresses and not service.headless:
-        yield _anywhere(db, service, port, tcp, origins)
+        yield _anywhere(db, service, port, replace(routed, rest=tcp), origins)
+
+
+def _routed(
+    db: Database, scope: Scope, service: MeshService, port: ServicePort
+) -> tuple[VirtualService | None, Connections]:
+    """Return what a VirtualService says of connections to a port, and which one."""
+    is_tls = port.protocol in (Protocol.TLS, Protocol.HTTPS)
+    item = virtual_service_for(db, scope, service.host, Part.TLS if is_tls else Part.TCP)
+    if item is None:
+        return None, NO_CONNECTIONS
+    place = Place(scope=scope, port=port.number, labels=scope.labels)
+    if not is_tls:
+        return item, tcp_connections(db, place, item)
+    ranges = () if service.virtual_addresses or service.headless else service.addresses
+    return item, Connections(chains=tls_connections(db, place, item, ranges))
 
 
 def _binds(db: Database, service: MeshService) -> tuple[str, ...]:
@@ -120,30 +155,29 @@ def _binds(db: Database, service: MeshService) -> tuple[str, ...]:
 
 
 def _anywhere(
-    db: Database, service: MeshService, port: ServicePort, tcp: TcpProxy, origins: Origins
+    db: Database, service: MeshService, port: ServicePort, routed: Connections, origins: Origins
 ) -> OutboundListener:
     """Return the listener on every address of the port, for a service that has none of its own."""
-    name = service.host if port.protocol in (Protocol.TLS, Protocol.HTTPS) else ""
-    chains = tuple(
-        TcpChain(server_name=name, cidr=cidr, tcp=tcp)
-        for cidr in service.addresses or ("",)
-        if name or cidr
-    )
-    rest = TcpProxy(cluster=unknown_cluster(db)) if chains else tcp
+    unknown = TcpProxy(cluster=unknown_cluster(db))
+    chains = routed.chains
+    is_tls = port.protocol in (Protocol.TLS, Protocol.HTTPS)
+    if routed.rest and not (is_tls and chains):
+        name = service.host if is_tls else ""
+        own = [
+            TcpChain(server_name=name, cidr=cidr, tcp=routed.rest)
+            for cidr in service.addresses or ("",)
+            if name or cidr
+        ]
+        taken = {(chain.server_name, chain.cidr) for chain in chains}
+        chains += tuple(chain for chain in own if (chain.server_name, chain.cidr) not in taken)
+    takes_rest = bool(routed.rest) and not is_tls and not service.addresses
     return OutboundListener(
-        bind=ANY_ADDRESS, port=port.number, chains=chains, tcp=rest, origins=origins
-    )
-
-
-def _tcp_proxy(db: Database, scope: Scope, service: MeshService, port: ServicePort) -> TcpProxy:
-    policy = policy_for(rule_for(db, (scope, service.host)), port.number)
-    pool, balancer = policy.connection_pool, policy.load_balancer
-    hashed = balancer.consistent_hash if balancer else None
-    return TcpProxy(
-        cluster=outbound_cluster(port.number, "", service.host),
-        idle_timeout=pool.tcp_idle_timeout if pool else None,
-        max_connection_duration=pool.max_connection_duration if pool else None,
-        hash_on_source=bool(hashed and hashed.use_source_ip),
+        bind=ANY_ADDRESS,
+        port=port.number,
+        chains=chains,
+        tcp=routed.rest if routed.rest and takes_rest else unknown,
+        takes_rest=takes_rest,
+        origins=origins,
     )
 
 

@@ -167,7 +167,7 @@ def _split_host(headers: Headers) -> tuple[str, Headers]:
 def _forward(
     db: Database, place: Place, owner: VirtualService, rule: HttpRoute, host: str
 ) -> Forward:
-    weighted = _weighted(rule.route)
+    weighted = weighted_only(rule.route)
     targets = tuple(_target(db, place, owner, one) for one in weighted)
     hashes = (h for one in weighted for h in _hash_on(db, place, owner, one.destination))
     hash_on = tuple(dict.fromkeys(hashes))
@@ -194,7 +194,7 @@ def _forward(
     )
 
 
-def _weighted(destinations: tuple[RouteDestination, ...]) -> tuple[RouteDestination, ...]:
+def weighted_only(destinations: tuple[RouteDestination, ...]) -> tuple[RouteDestination, ...]:
     """Leave out destinations of weight 0, unless there is just one, which has all traffic anyway."""
     if len(destinations) == 1:
         return destinations
@@ -220,8 +220,13 @@ def destination_cluster(
     knows is made all the same: the request then fails as the diagnostics say.
     """
     host = resolve_host(destination.host, owner.meta.namespace, settings(db).domain)
-    port = destination.port or _only_port(db, place.scope, host) or place.port
+    port = destination_port(db, place, host, destination.port)
     return outbound_cluster(port, destination.subset, host)
+
+
+def destination_port(db: Database, place: Place, host: str, written: int | None) -> int:
+    """Return the port that a destination means: the written one, the service's only one, or the own."""
+    return written or _only_port(db, place.scope, host) or place.port
 
 
 def _only_port(db: Database, scope: Scope, host: str) -> int | None:
@@ -233,7 +238,7 @@ def _hash_on(
     db: Database, place: Place, owner: VirtualService, destination: Destination
 ) -> tuple[ConsistentHash, ...]:
     host = resolve_host(destination.host, owner.meta.namespace, settings(db).domain)
-    port = destination.port or _only_port(db, place.scope, host) or place.port
+    port = destination_port(db, place, host, destination.port)
     return hash_of(db, place.scope, host, port, destination.subset)
 
 

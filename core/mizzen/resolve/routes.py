@@ -59,6 +59,13 @@ def route_viewer(db: Database, key: tuple[Scope, str]) -> Scope:
 
 
 @query
+def listener_viewer(db: Database, key: tuple[Scope, str]) -> Scope:
+    """Return the scope that stands for all those who see a host's listeners alike."""
+    rules = any(item.tls or item.tcp for item in contenders(db, key[1]))
+    return route_viewer(db, key) if rules else viewer(db, key)
+
+
+@query
 def virtual_hosts(db: Database, key: tuple[Scope, str]) -> tuple[VirtualHost, ...]:
     """Return a host's virtual hosts, one for each HTTP port, or for each sniffed one."""
     scope, host = key

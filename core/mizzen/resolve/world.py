@@ -159,8 +159,9 @@ def _gateway_hosts(item: VirtualService, mesh: MeshSettings) -> tuple[tuple[str,
 
 
 def _source_labels(item: VirtualService, _mesh: MeshSettings) -> tuple[tuple[str, str], ...]:
-    pairs = (pair for route in item.http for match in route.match for pair in match.source_labels)
-    return tuple(dict.fromkeys(pairs))
+    found = [match.source_labels for rule in item.http for match in rule.match]
+    found += [m.source_labels for rule in (*item.tls, *item.tcp) for m in rule.match]
+    return tuple(dict.fromkeys(pair for labels in found for pair in labels))
 
 
 def _delegates(item: VirtualService, _mesh: MeshSettings) -> tuple[ObjectKey, ...]:

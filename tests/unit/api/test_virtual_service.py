@@ -10,6 +10,8 @@ import pytest
 from mizzen.model.meta import Labels
 from mizzen.model.routing import (
     Abort,
+    ConnectionMatch,
+    ConnectionRule,
     Cors,
     Delay,
     Delegate,
@@ -153,8 +155,7 @@ def test_what_is_not_translated_is_told_of_and_never_widens_a_rule() -> None:
         "http[1].match[0].withoutHeaders[@request.auth.claims.group]",
         "http[2].fault.delay.exponentialDelay",
         "http[2].fault.abort.http2Error",
-        "tls",
-        "tcp",
+        "tcp[0].match[0].sourceSubnet",
     ]
     assert [rule.fault for rule in parsed.object.http] == [None]
 
@@ -215,6 +216,39 @@ def test_origins_are_allowed_as_written() -> None:
         forward_unmatched=False,
     )
     assert old.cors == Cors(allow_origins=(StringMatch(MatchKind.EXACT, "*"),))
+
+
+def test_rules_for_connections_are_read() -> None:
+    """Server names in lower case, and blocks without bits behind their prefix."""
+    spec = """
+        hosts: ["*.example.com"]
+        tls:
+        - match:
+          - {sniHosts: [A.example.com], destinationSubnets: [10.1.2.3/8, 10.1.2.3, "fd00::1"], port: 443,
+             sourceLabels: {app: web}, gateways: [mesh, door], sourceNamespace: shop}
+          route: [{destination: {host: a, port: {number: 8443}}, weight: 3}, {destination: {host: b}}]
+        tcp: [{route: [{destination: {host: c, subset: v1}}]}]
+    """
+    found = value(read_spec("VirtualService", spec))
+    assert isinstance(found, VirtualService)
+    far = RouteDestination(destination=Destination(host="a", port=8443), weight=3)
+    assert found.tls == (
+        ConnectionRule(
+            match=(
+                ConnectionMatch(
+                    sni_hosts=("a.example.com",),
+                    destination_subnets=("10.0.0.0/8", "10.1.2.3/32", "fd00::1/128"),
+                    port=443,
+                    gateways=("mesh", "door"),
+                    source_labels=Labels((("app", "web"),)),
+                    source_namespace="shop",
+                ),
+            ),
+            route=(far, RouteDestination(destination=Destination(host="b"))),
+        ),
+    )
+    subset = RouteDestination(destination=Destination(host="c", subset="v1"))
+    assert found.tcp == (ConnectionRule(route=(subset,)),)
 
 
 def test_rules_may_be_anothers() -> None:
@@ -503,6 +537,11 @@ def test_what_a_rule_does_besides_is_checked(rule: str, code: str, path: str) ->
         ("tls: [{match: [{sniHosts: []}]}]", "MZ0103", "tls[0].match[0].sniHosts"),
         ("tls: [{match: [{sniHosts: [b]}]}]", "MZ0103", "tls[0].match[0].sniHosts[0]"),
         ("tls: [{match: [{sniHosts: [a]}]}]", "MZ0104", "tls[0].route"),
+        (
+            "tls: [{match: [{sniHosts: ['*-b.a']}], route: [{destination: {host: a}}]}]",
+            "MZ0103",
+            "tls[0].match[0].sniHosts[0]",
+        ),
         ("tcp: [{match: [{port: 80}]}]", "MZ0104", "tcp[0].route"),
         (
             "tcp: [{match: [{destinationSubnets: [x]}], route: [{destination: {host: a}}]}]",
@@ -513,6 +552,6 @@ def test_what_a_rule_does_besides_is_checked(rule: str, code: str, path: str) ->
 )
 def test_routes_of_connections_are_checked(spec: str, code: str, path: str) -> None:
     """SNI has to be within the hosts, and there has to be a destination."""
-    parsed = read_spec("VirtualService", f"hosts: [a]\n{spec}")
+    parsed = read_spec("VirtualService", f"hosts: [a, '*-b.a']\n{spec}")
     assert (code, f"spec.{path}") in [(code, path) for code, path, _ in told(parsed)]
     assert parsed.object is None

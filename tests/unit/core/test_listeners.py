@@ -173,6 +173,7 @@ def claim(
         port=80,
         chains=(TcpChain(server_name=chain, tcp=tcp),) if chain else (),
         tcp=TcpProxy(cluster="rest") if chain else tcp,
+        takes_rest=not chain,
         origins=(key("Service", cluster_name),),
     )
     return Claim(

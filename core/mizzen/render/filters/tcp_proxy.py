@@ -1,4 +1,4 @@
-"""The TCP proxy: bytes to one cluster."""
+"""The TCP proxy: bytes to one cluster, or to several by shares."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from mizzen.render.proto import duration, pack
 
 def tcp_proxy(proxy: TcpProxy) -> Filter:
     """Return the filter; its statistics go by the cluster's name, as in Istio."""
-    config = tcp_proxy_pb2.TcpProxy(stat_prefix=proxy.cluster, cluster=proxy.cluster)
+    config = tcp_proxy_pb2.TcpProxy(stat_prefix=proxy.cluster)
+    if proxy.shares:
+        for name, weight in proxy.shares:
+            config.weighted_clusters.clusters.add(name=name, weight=weight)
+    else:
+        config.cluster = proxy.cluster
     if proxy.idle_timeout is not None:
         config.idle_timeout.CopyFrom(duration(proxy.idle_timeout))
     if proxy.max_connection_duration is not None:
