@@ -21,6 +21,7 @@ from mizzen_xds.errors import ForbiddenError, ListenError, RefusedError
 from mizzen_xds.frames import Http2Error
 from mizzen_xds.http2 import Ended, Http2, Message, Opened, Status
 from mizzen_xds.outbox import Outbox
+from mizzen_xds.secured import Secured
 from mizzen_xds.tls import Contexts, spiffe_uris
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     from mizzen_xds.dialect import Dialect
     from mizzen_xds.http2 import Event
     from mizzen_xds.publisher import Connection, Publisher
-    from mizzen_xds.outbox import Outbox
-from mizzen_xds.tls import ServerIdentity
+    from mizzen_xds.tls import ServerIdentity
 
 _SERVICE: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 _DIALECTS: Final = {
@@ -44,7 +44,6 @@ _DIALECTS: Final = {
 # that all stop reading hold twice this each.
 _ROOM_BYTES: Final = 64 * 1024
 _BACKLOG: Final = 4096
-_HANDSHAKE_S: Final = 10.0
 
 
 class XdsServer:
@@ -70,6 +69,7 @@ class XdsServer:
         self._identity = identity
         self._servers: list[asyncio.Server] = []
         self._wires: set[_Wire] = set()
+        self._handshaking: set[Secured] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._deserted = asyncio.Event()
         self.buffer = memoryview(bytearray(_ROOM_BYTES))
@@ -106,25 +106,27 @@ class XdsServer:
         grace_s = self._publisher.settings.stop_grace.total_seconds()
         if self._wires:
             await asyncio.wait([asyncio.ensure_future(self._deserted.wait())], timeout=grace_s)
-        for wire in tuple(self._wires):
-            wire.abort()
+        rest: tuple[_Wire | Secured, ...] = (*self._wires, *self._handshaking)
+        for connection in rest:
+            connection.abort()
 
     async def _listen(self, address: str, contexts: Contexts | None) -> int:
         host, port = split_address(address)
         try:
             server = await asyncio.get_running_loop().create_server(
-                lambda: _Wire(self, is_local=contexts is None),
-                host,
-                port,
-                backlog=_BACKLOG,
-                ssl=None if contexts is None else contexts.current(),
-                ssl_handshake_timeout=None if contexts is None else _HANDSHAKE_S,
+                lambda: self._protocol(contexts), host, port, backlog=_BACKLOG
             )
         except OSError as error:
             raise ListenError(f"cannot listen on {address}: {error}") from error
         self._servers.append(server)
         bound: int = server.sockets[0].getsockname()[1]
         return bound
+
+    def _protocol(self, contexts: Contexts | None) -> asyncio.BaseProtocol:
+        wire = _Wire(self, is_local=contexts is None)
+        if contexts is None:
+            return wire
+        return Secured(wire, contexts.current(), buffer=self.buffer, handshaking=self._handshaking)
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         """Run something until it is done or the server stops."""
