@@ -28,6 +28,10 @@ _VERBS: Final = (
     _Verb("translate", "mizzen_cli.translate", "Show what a proxy would get, offline."),
     _Verb("analyze", "mizzen_cli.analyze", "Check a folder of YAML and say what to correct."),
     _Verb("inject", "mizzen_cli.inject", "Add the proxy to the pods of a file, offline."),
+    _Verb("check", "mizzen_cli.check", "Check a cluster, before and after the installation."),
+    _Verb("proxies", "mizzen_cli.proxies", "Show each proxy, and how far it is."),
+    _Verb("config", "mizzen_cli.config", "Show what a connected proxy is to have, and has."),
+    _Verb("wait", "mizzen_cli.wait", "Wait until objects are live on every proxy they concern."),
     _Verb("demo", "mizzen_cli.demo.command", "Run a whole mesh on this machine, without root."),
     _Verb("version", "mizzen_cli.version", "Print versions."),
 )

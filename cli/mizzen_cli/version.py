@@ -20,7 +20,7 @@ def version(output: str) -> None:
 
     Exit codes: 0 done; 2 the command line is wrong.
     """
-    versions = {part: _installed(part) for part in _PARTS} | {"python": platform.python_version()}
+    versions = {part: installed(part) for part in _PARTS} | {"python": platform.python_version()}
     if output == "json":
         click.echo(json.dumps(versions, indent=2))
         return
@@ -28,7 +28,8 @@ def version(output: str) -> None:
         click.echo(f"{part:<14}{number}")
 
 
-def _installed(part: str) -> str:
+def installed(part: str) -> str:
+    """Return the version of a distribution."""
     try:
         return version_of(part)
     except PackageNotFoundError:
