@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Final
 
 from hypothesis import strategies as st
@@ -19,17 +18,6 @@ from mizzen.model.kube import (
 )
 from mizzen.model.meta import NO_LABELS, ExportTo, Labels, Meta, labels
 from mizzen.model.proxy import NodeInfo, ProxyKind
-from mizzen.model.routing import (
-    Destination,
-    HttpMatch,
-    HttpRoute,
-    MatchKind,
-    Redirect,
-    Retries,
-    RouteDestination,
-    StringMatch,
-    VirtualService,
-)
 from mizzen.model.security import (
     AuthorizationPolicy,
     Condition,
@@ -63,6 +51,7 @@ from mizzen.model.traffic import (
 )
 from mizzen.model.world import Object
 from mizzen.names import ObjectKey
+from tests.support.worlds_routing import virtual_services
 
 NAMESPACES: Final = ("shop", "bank", "istio-system")
 NAMES: Final = ("web", "cart", "db")
@@ -210,38 +199,8 @@ _nodes = st.builds(
     region=st.sampled_from(("", "eu")),
     zone=st.sampled_from(("a", "b")),
 )
-_destinations = st.builds(
-    RouteDestination,
-    destination=st.builds(
-        Destination,
-        host=st.sampled_from(HOSTS[:5]),
-        subset=st.sampled_from(("", "v1", "v2")),
-        port=st.sampled_from((None, 80, 8080)),
-    ),
-    weight=st.integers(0, 2),
-)
-_matches = st.builds(
-    HttpMatch,
-    uri=st.sampled_from((None, StringMatch(MatchKind.PREFIX, "/a"))),
-    port=st.sampled_from((None, None, 80)),
-    gateways=st.sampled_from(((), (), ("mesh",), ("istio-system/web",))),
-    source_labels=st.sampled_from((NO_LABELS, NO_LABELS, _SELECTORS[0])),
-    source_namespace=st.sampled_from(("", "", "bank")),
-)
-_http = st.builds(
-    HttpRoute,
-    match=st.lists(_matches, max_size=2).map(tuple),
-    route=st.lists(_destinations, min_size=1, max_size=2).map(tuple),
-    timeout=st.sampled_from((None, timedelta(seconds=3))),
-    retries=st.sampled_from((None, Retries(attempts=0), Retries(attempts=3, retry_on="5xx,429"))),
-) | st.just(HttpRoute(redirect=Redirect(uri="/elsewhere")))
-_virtual_services = st.builds(
-    VirtualService,
-    meta=_metas("VirtualService"),
-    hosts=st.lists(_hosts, min_size=1, max_size=2, unique=True).map(tuple),
-    gateways=st.sampled_from((("mesh",), ("istio-system/web",), ("mesh", "istio-system/web"))),
-    export_to=_exports,
-    http=st.lists(_http, max_size=2).map(tuple),
+_virtual_services = virtual_services(
+    meta=_metas("VirtualService"), hosts=_hosts, export_to=_exports, names=NAMES, of=HOSTS[:5]
 )
 _port_policies = st.builds(
     PortPolicy,
