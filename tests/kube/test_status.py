@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from mizzen.identity import DEFAULT_TRUST_DOMAIN
 from mizzen.wire import TypeUrl
+from mizzen_certs import Authority, MemoryStore, SystemClock
+from mizzen_operator.kube.client import ApiClient, ApiError
 from mizzen_operator.kube.paths import path
-from tests.support.cluster_objects import apply
-from tests.support.kube_shop import service, told
+from tests.support.cluster_objects import apply, apply_crds
+from tests.support.kube_api import ApiServer
+from tests.support.kube_shop import Shop, service, told
 from tests.support.status_replica import StatusReplica
 
 if TYPE_CHECKING:
-    from mizzen_certs import Authority
+    from pathlib import Path
+
     from tests.support.clock import ManualClock
-    from tests.support.kube_api import ApiServer
-    from tests.support.kube_shop import Shop
 
 pytestmark = pytest.mark.kube
 
@@ -260,3 +263,37 @@ async def test_the_row_of_the_mesh_is_there_for_kubectl(
     assert "kubectl rollout restart" in described
     (event,) = await shop.events("bare")
     assert (event["reason"], event["involvedObject"]["kind"]) == ("NoSidecar", "Pod")
+
+
+async def test_status_goes_on_after_an_outage_of_the_api_server(tmp_path: Path) -> None:
+    """What could not be said meanwhile is said then, and nobody has to start anything anew."""
+    clock = SystemClock()
+    authority = Authority.open(MemoryStore(), DEFAULT_TRUST_DOMAIN, clock)
+    with ApiServer(tmp_path) as server:
+        async with ApiClient.from_kubeconfig(server.kubeconfig) as api:
+            await apply_crds(api)
+            shop = Shop(api, "shop")
+            await shop.make()
+            await shop.virtual_service()
+            replica = StatusReplica(api, authority, clock, namespaces=["shop"])
+            replica.is_leader = True
+            await replica.read()
+            task = asyncio.create_task(replica.status.run())
+            try:
+                await _wait_for_live(server)
+                await shop.virtual_service(timeout="3s")
+                await asyncio.to_thread(server.stop)
+                with pytest.raises(ApiError):
+                    await replica.read()
+                await asyncio.to_thread(server.start)
+                await replica.read()
+                await _wait_for_live(server)
+            finally:
+                task.cancel()
+                await asyncio.wait([task])
+            assert (await shop.conditions())["Live"]["observedGeneration"] == 2
+
+
+async def _wait_for_live(server: ApiServer) -> None:
+    wait = ("wait", "--for=condition=Live", "vs/reviews", "-n", "shop", "--timeout=20s")
+    await asyncio.to_thread(server.kubectl, *wait)

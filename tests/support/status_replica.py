@@ -116,7 +116,6 @@ class StatusReplica:
                 replica=name,
                 listens=Address("127.0.0.1", 0),
                 inject=InjectSettings(),
-                version="0.1.0",
                 peers=lambda: self.peers,
             )
         )
@@ -156,7 +155,7 @@ class StatusReplica:
     @property
     def writes(self) -> int:
         """How often it has written."""
-        return int(self.count("mizzen_operator_status_writes_total", outcome="written"))
+        return int(self.count("mizzen_operator_kube_status_writes_total", outcome="written"))
 
     def _offer(self) -> None:
         for state in self.publisher.ledger.proxies():

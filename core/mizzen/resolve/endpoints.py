@@ -9,7 +9,7 @@ default).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
@@ -45,6 +45,7 @@ class Instance:
         ports: The workload's own port for each name of a service port.
         mtls_ready: It says, by label or by having a service account in a WorkloadEntry, that it takes
             mutual TLS; its PeerAuthentication still has the last word.
+        entry: The WorkloadEntry that it is; None for pods and what stands in a ServiceEntry itself.
     """
 
     address: str
@@ -56,6 +57,7 @@ class Instance:
     weight: int = 1
     health: Health = Health.HEALTHY
     mtls_ready: bool = False
+    entry: ObjectKey | None = None
 
 
 @query
@@ -167,7 +169,7 @@ def _selected(db: Database, entry: ServiceEntry) -> Iterator[Instance]:
     for key in ENTRIES_IN(db, namespace):
         item = OBJECT(db, key)
         if isinstance(item, WorkloadEntry) and selects(selector, item.endpoint.labels):
-            yield _of_entry(namespace, item.endpoint, entry.ports)
+            yield replace(_of_entry(namespace, item.endpoint, entry.ports), entry=key)
     for key in PODS_IN(db, namespace):
         pod = OBJECT(db, key)
         if isinstance(pod, Pod) and pod.ips and selects(selector, pod.meta.labels):
@@ -228,11 +230,13 @@ def endpoint_group(db: Database, cluster: EdsCluster) -> EndpointGroup:
     """Return the endpoints of a cluster."""
     name = port_name(OBJECT(db, cluster.service), cluster.port)
     groups: dict[Locality, list[Endpoint]] = {}
+    entries: set[ObjectKey] = set()
     for instance in instances(db, cluster.service):
         port = dict(instance.ports).get(name)
         if port is not None and _belongs(cluster, instance):
             endpoint = _endpoint(db, instance, port)
             groups.setdefault(instance.locality, []).append(endpoint)
+            entries |= set() if instance.entry is None else {instance.entry}
     return EndpointGroup(
         cluster=outbound_cluster(cluster.port, cluster.subset, cluster.host),
         groups=tuple(
@@ -241,7 +245,7 @@ def endpoint_group(db: Database, cluster: EdsCluster) -> EndpointGroup:
                 groups, key=lambda where: (where.region, where.zone, where.subzone)
             )
         ),
-        origins=(cluster.service,),
+        origins=(cluster.service, *sorted(entries)),
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.identity import SpiffeId
+from mizzen_certs import Authority
 from mizzen_operator.inject.decide import STATUS, should_inject
 from mizzen_operator.kube_status.channel import Asker, Contexts, Listener
 from mizzen_operator.kube_status.mesh import Certificates
@@ -59,7 +61,6 @@ class KubeStatusParts:
     replica: str
     listens: Address
     inject: InjectSettings
-    version: str = ""
     peers: Callable[[], Iterable[str]] | None = None
 
 
@@ -129,15 +130,29 @@ def _sink_parts(parts: KubeStatusParts, asker: Asker) -> StatusParts:
         log=parts.log,
         peers=asker,
         is_leader=parts.is_leader,
-        certificates=lambda: _certificates(parts.authority()),
+        certificates=lambda: certificates(parts.authority()),
         wants_sidecar=lambda pod, labels: _lacks_sidecar(pod, labels, parts.inject),
         replica=parts.replica,
-        version=parts.version,
+        version=_own_version(),
     )
 
 
-def _certificates(authority: Issuing) -> Certificates:
-    return Certificates(expire=authority.bundle().expires_at, next_rotation=authority.next_tick())
+def certificates(authority: Issuing) -> Certificates:
+    """Return when the certificates end that nobody but a person replaces.
+
+    Our own authority replaces its issuing certificate by itself; of one that was plugged in it counts.
+    """
+    ends = [authority.bundle().expires_at]
+    if not isinstance(authority, Authority):
+        ends.append(authority.held.issuer.validity.not_after)
+    return Certificates(expire=min(ends), next_rotation=authority.next_tick())
+
+
+def _own_version() -> str:
+    try:
+        return version("mizzen")
+    except PackageNotFoundError:
+        return ""
 
 
 def _lacks_sidecar(

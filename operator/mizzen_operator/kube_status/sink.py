@@ -154,11 +154,11 @@ class StatusSink:
         for outcome in Outcome:
             name = outcome.name.lower()
             label = (("outcome", name),)
-            yield Sample("mizzen_operator_status_writes_total", self._counts[name], label)
-        yield Sample("mizzen_operator_status_events_total", self._counts["events"])
-        yield Sample("mizzen_operator_status_questions_total", self._counts["questions"])
-        yield Sample("mizzen_operator_status_silences_total", self._counts["silences"])
-        yield Sample("mizzen_operator_status_objects_in_motion", self._agenda.in_motion)
+            yield Sample("mizzen_operator_kube_status_writes_total", self._counts[name], label)
+        yield Sample("mizzen_operator_kube_status_events_total", self._counts["events"])
+        yield Sample("mizzen_operator_kube_status_questions_total", self._counts["questions"])
+        yield Sample("mizzen_operator_kube_status_silences_total", self._counts["silences"])
+        yield Sample("mizzen_operator_kube_status_objects_in_motion", self._agenda.in_motion)
         yield Sample("mizzen_operator_uninjected_pods", len(self._uninjected.names()))
 
     # What goes out

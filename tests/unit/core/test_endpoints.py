@@ -267,6 +267,23 @@ def test_an_entry_selects_workload_entries_and_pods_of_its_namespace() -> None:
     assert addresses(mesh, cluster(ENTRY)) == []
 
 
+def test_endpoints_are_made_from_the_workload_entries_in_them() -> None:
+    """So that it is known on which proxies an entry is live."""
+    machine = "    address: 10.2.0.{0}\n    labels: {{app: cart}}"
+    mesh = SmallMesh(
+        entry("workloadSelector: {labels: {app: cart}}"),
+        istio("WorkloadEntry", "b", machine.format(1)),
+        istio("WorkloadEntry", "a", machine.format(2)),
+        pod("10.0.0.1", "cart"),
+    )
+    made_from = endpoint_group(mesh.db, cluster(ENTRY)).origins
+    assert [key.label for key in made_from] == [
+        "ServiceEntry e",
+        "WorkloadEntry a",
+        "WorkloadEntry b",
+    ]
+
+
 @pytest.mark.parametrize(
     ("endpoint", "mtls"),
     [
