@@ -6,16 +6,21 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export PYTHONHASHSEED ?= $(shell od -An -N2 -tu2 /dev/urandom | tr -d ' ')
 
 help: ## say what each target is for (the default)
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
 
 demo: $(VENV)/.installed debian ## a whole mesh on this machine, without root: make demo [STAY=1]
 	@$(VENV)/bin/mizzen demo $(if $(STAY),--stay)
 
-test: $(VENV)/.installed debian ## every test suite, with the coverage that the project promises
+test: $(VENV)/.installed debian ## every test suite, with the coverage that the project promises, and e2e where there is root
+	@.ci/debian etcd-server || true
 	@$(PYTEST) --cov --cov-report= $(ARGS) && $(VENV)/bin/python -m tests.support.coverage_gate
+	@$(if $(ARGS),true,.ci/e2e $(VENV)/bin --if-possible)
 
 check: $(VENV)/.installed ## format, lint, types, layers and unit tests, in under a minute
 	@.ci/check $(VENV)/bin
+
+e2e: $(VENV)/.installed ## a real cluster on this machine (root), with real pods: make e2e [ARGS="--stay canary"]
+	@.ci/e2e $(VENV)/bin $(ARGS)
 
 golden: $(VENV)/.installed ## rewrite the goldens from what the compiler gives now; review the diff as code
 	@$(PYTEST) tests/golden tests/chart --update-golden && git --no-pager diff --stat -- tests/golden tests/chart
@@ -41,5 +46,5 @@ $(VENV)/.installed: requirements/dev.txt
 debian:
 	@.ci/debian iptables iproute2 uidmap || true
 
-.PHONY: help demo test check golden crds bench bench-kube images lock debian
+.PHONY: help demo test check e2e golden crds bench bench-kube images lock debian
 .DEFAULT_GOAL := help

@@ -129,7 +129,7 @@ class Scene:
         return self.kubectl("exec", pod, "-c", container, "--", *command)
 
     @contextmanager
-    def load(self, url: str, *, name: str = "load", least: int = 200) -> Iterator[Load]:
+    def load(self, url: str, *, name: str = "load", least: int = 50) -> Iterator[Load]:
         """Have a pod of the mesh ask again and again while something happens; not one request may fail."""
         self.apply_text(_load_pod(name, url))
         self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", f"--timeout={_READY_S}s")

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 NODE: Final = "node"
-_ADDRESS: Final = "10.250.0.1"
+ADDRESS: Final = "10.250.0.1"
 _PODS: Final = "10.244.0.0/16"
 _SERVICES: Final = "10.96.0.0/16"
 _DNS: Final = "10.96.0.10"
+# A name that leads out of the cluster: to the node.
+OUTSIDE: Final = "outside.example"
 _DOMAIN: Final = "cluster.local"
 _READY_S: Final = 90.0
 PAUSE_IMAGE: Final = "mizzen.test/base:1"
@@ -83,7 +85,7 @@ class Cluster:
         print(f"==> {what}: {time.monotonic() - started:.1f} s", flush=True)
 
     def _control_api(self) -> ControlApi:
-        listens = Listens(address=_ADDRESS, advertise=_ADDRESS, service_range=_SERVICES)
+        listens = Listens(address=ADDRESS, advertise=ADDRESS, service_range=_SERVICES)
         admin = (self._folder / "admin.crt", self._folder / "admin.key")
         flags = (
             f"--kubelet-client-certificate={admin[0]}",
@@ -149,7 +151,7 @@ class Cluster:
             str(program("kubelet")),
             f"--config={file}",
             f"--kubeconfig={kubeconfig}",
-            f"--node-ip={_ADDRESS}",
+            f"--node-ip={ADDRESS}",
             f"--hostname-override={NODE}",
         ).start()
 
@@ -205,7 +207,7 @@ def run(command: list[str], *, given: str | None = None, timeout_s: float = 300)
 def _make_node_address() -> None:
     for arguments in (
         "link add node0 type bridge",
-        f"address add {_ADDRESS}/24 dev node0",
+        f"address add {ADDRESS}/24 dev node0",
         "link set node0 up",
         # What leads nowhere must have a way there, or connecting fails at once instead of being captured.
         "route add default dev node0",
@@ -310,8 +312,12 @@ def _kubelet(socket: Path, authority: Path, groups: str) -> dict[str, Any]:
 def _corefile(kubeconfig: Path) -> str:
     return f"""\
 .:53 {{
-  bind {_ADDRESS}
+  bind {ADDRESS}
   errors
+  hosts {{
+    {ADDRESS} {OUTSIDE}
+    fallthrough
+  }}
   kubernetes {_DOMAIN} in-addr.arpa ip6.arpa {{
     kubeconfig {kubeconfig}
     pods insecure
@@ -337,6 +343,6 @@ def _dns_service() -> dict[str, Any]:
         | {"name": "kube-dns-node", "labels": {"kubernetes.io/service-name": "kube-dns"}},
         "addressType": "IPv4",
         "ports": ports,
-        "endpoints": [{"addresses": [_ADDRESS]}],
+        "endpoints": [{"addresses": [ADDRESS]}],
     }
     return {"apiVersion": "v1", "kind": "List", "items": [service, endpoints]}

@@ -7,12 +7,13 @@ from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final
 
 from e2e.application.main import Echo
+from e2e.cluster.node import ADDRESS
 from e2e.scene import see
 
 if TYPE_CHECKING:
     from e2e.scene import Scene
 
-_OUTSIDE: Final = ("10.250.0.1", 18080)
+_OUTSIDE: Final = (ADDRESS, 18080)
 
 
 def run(scene: Scene) -> None:
@@ -30,7 +31,7 @@ def _ask(scene: Scene) -> None:
     scene.apply("workloads.yaml")
     scene.await_rollout("deploy/client")
     (before,) = scene.ask("http://outside.example/")
-    see(bool(before.failure), "nobody knows the name without the entry")
+    see(bool(before.failure), "nothing answers there without the entry")
     scene.apply("entry.yaml")
     scene.await_live("serviceentry/outside", "virtualservice/outside")
     (answer,) = scene.ask("http://outside.example/")
