@@ -15,7 +15,13 @@ from enum import StrEnum
 from mizzen.model.kube import Protocol
 from mizzen.model.routing import Cors, DirectResponse, Fault, Headers, Redirect, StringMatch
 from mizzen.model.security import JwtRule, MtlsMode, PolicyAction
-from mizzen.model.traffic import ConnectionPool, ConsistentHash, LoadBalancer, OutlierDetection
+from mizzen.model.traffic import (
+    ConnectionPool,
+    ConsistentHash,
+    LoadBalancer,
+    OutlierDetection,
+    RetryBudget,
+)
 from mizzen.names import ObjectKey
 
 Origins = tuple[ObjectKey, ...]
@@ -91,6 +97,7 @@ class Upstream:
     load_balancer: LoadBalancer
     connection_pool: ConnectionPool
     outlier_detection: OutlierDetection | None
+    retry_budget: RetryBudget | None = None
     connect_timeout: timedelta
     service_name: str
     service_namespace: str

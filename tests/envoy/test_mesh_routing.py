@@ -71,6 +71,25 @@ _MATCHES: Final = {
     "without": "{uri: {exact: /without}, withoutHeaders: {x-plain: {exact: 'yes'}}}",
     "query": "{queryParams: {q: {exact: one}}}",
     "authority": "{uri: {exact: /authority}, authority: {exact: web.test}}",
+    "query-regex": "{queryParams: {n: {regex: '[0-9]+'}}}",
+    "query-prefix": "{queryParams: {p: {prefix: pre-}}}",
+    "query-there": "{queryParams: {there: {}}}",
+    "header-regex": "{headers: {x-number: {regex: '[0-9]+'}}}",
+    "method-regex": "{uri: {exact: /methods}, method: {regex: 'PUT|DELETE'}}",
+    "scheme": "{uri: {exact: /scheme}, scheme: {exact: http}}",
+    "other-scheme": "{uri: {exact: /scheme}, scheme: {exact: https}}",
+    "authority-regex": "{uri: {exact: /authorities}, authority: {regex: 'web[.]test[.].*'}}",
+    "any-case-prefix": "{uri: {prefix: /AnyPrefix}, ignoreUriCase: true}",
+    "without-there": "{uri: {exact: /unmarked}, withoutHeaders: {x-marked: {}}}",
+    "without-regex": "{uri: {exact: /unnumbered}, withoutHeaders: {x-number: {regex: '[0-9]+'}}}",
+    "ann-alone": "{uri: {exact: /labels}, sourceLabels: {app: ann}}",
+    "bob-alone": "{uri: {exact: /labels}, sourceLabels: {app: bob}}",
+    "far": "{uri: {exact: /namespace}, sourceNamespace: far}",
+    "near": "{uri: {exact: /namespace}, sourceNamespace: test}",
+    "gateway": "{uri: {exact: /gateways}, gateways: [test/door]}",
+    "mesh": "{uri: {exact: /gateways}, gateways: [mesh]}",
+    "other-port": "{uri: {exact: /ports}, port: 81}",
+    "own-port": "{uri: {exact: /ports}, port: 80}",
     "both": "{uri: {prefix: /both}, headers: {x-both: {exact: 'yes'}}}",
     "port": "{uri: {exact: /port}, port: 80}",
 }
@@ -98,6 +117,26 @@ _ASKED: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("both", "http://web/both", {"headers": {"X-Both": "yes"}}),
     ("", "http://web/both", {}),
     ("port", "http://web/port", {}),
+    ("query-regex", "http://web/?n=17", {}),
+    ("", "http://web/?n=x17", {}),
+    ("query-prefix", "http://web/?p=pre-fix", {}),
+    ("", "http://web/?p=postfix", {}),
+    ("query-there", "http://web/?there=anything", {}),
+    ("header-regex", "http://web/", {"headers": {"X-Number": "17"}}),
+    ("", "http://web/", {"headers": {"X-Number": "17a"}}),
+    ("method-regex", "http://web/methods", {"method": "DELETE"}),
+    ("", "http://web/methods", {"method": "POST"}),
+    ("scheme", "http://web/scheme", {}),
+    ("authority-regex", "http://web.test.svc/authorities", {}),
+    ("", "http://web/authorities", {}),
+    ("any-case-prefix", "http://web/ANYPREFIX/path", {}),
+    ("without-there", "http://web/unmarked", {}),
+    ("", "http://web/unmarked", {"headers": {"X-Marked": ""}}),
+    ("without-regex", "http://web/unnumbered", {"headers": {"X-Number": "none"}}),
+    ("ann-alone", "http://web/labels", {}),
+    ("near", "http://web/namespace", {}),
+    ("mesh", "http://web/gateways", {}),
+    ("own-port", "http://web/ports", {}),
 )
 
 
@@ -118,7 +157,7 @@ def answers(mesh: LiveMesh) -> list[Reply]:
 def test_a_request_takes_the_first_rule_that_matches(
     answers: list[Reply], number: int, rule: str
 ) -> None:
-    """By path, method, headers, query, authority and port; what none matches takes the last one."""
+    """By all that a match may ask for; what none matches takes the last rule."""
     answer = answers[number]
     if rule:
         assert (answer.status, answer.body.decode()) == (222, rule)
@@ -242,6 +281,27 @@ def test_as_many_attempts_are_made_as_are_written(mesh: LiveMesh) -> None:
         assert mesh.call("ann", f"{_WEB}?fail=1").status == 503
 
 
+def test_a_budget_limits_retries(mesh: LiveMesh) -> None:
+    """With room for one retry at a time most of many requests at once are not tried again."""
+    rule = (
+        "{retries: {attempts: 1, retryOn: '503'}, route: [{destination: {host: web, subset: v1}}]}"
+    )
+    budget = istio(
+        "DestinationRule",
+        "budget",
+        "host: web\ntrafficPolicy: {retryBudget: {percent: 0, minRetryConcurrency: 1}}",
+        namespace="test",
+    )
+    url = f"{_WEB}?delay=0.3&fail=1"
+    with mesh.having(_routes(rule)):
+        unlimited = Counter(reply.status for reply in mesh.at_once("ann", url, 8))
+    with mesh.having(_routes(rule), budget):
+        limited = Counter(reply.status for reply in mesh.at_once("ann", url, 8))
+    assert unlimited == {200: 8}
+    assert limited[503] >= 4
+    assert limited[200] >= 1
+
+
 def test_a_try_that_takes_too_long_is_repeated(mesh: LiveMesh) -> None:
     """``perTryTimeout`` bounds each attempt, ``timeout`` all of them together."""
     rule = """{timeout: 5s, retries: {attempts: 1, perTryTimeout: 0.2s, retryOn: 5xx},
@@ -249,6 +309,26 @@ def test_a_try_that_takes_too_long_is_repeated(mesh: LiveMesh) -> None:
     with mesh.having(_routes(rule)):
         reply = mesh.call("ann", f"{_WEB}?delay=1")
     assert reply.status == 504
+
+
+def test_web_sockets_are_let_through(mesh: LiveMesh) -> None:
+    """By a service's own route and by a rule, both ways once the upgrade is agreed on."""
+    request = (
+        b"GET /chat HTTP/1.1\r\nhost: web\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+        b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    rule = "{match: [{uri: {prefix: /chat}}], timeout: 5s, route: [{destination: {host: api}}]}"
+    for manifest, name in (
+        (_routes("{route: [{destination: {host: web}}]}"), "web"),
+        (_routes(rule), "api"),
+    ):
+        with mesh.having(manifest), mesh.connect("ann", (mesh.address("web"), 80)) as made:
+            made.sendall(request)
+            agreed = made.recv(65536)
+            made.sendall(b"\x81\x05hello")
+            echo = made.recv(65536)
+        assert agreed.startswith(b"HTTP/1.1 101 ")
+        assert echo == f"{name}: ".encode() + b"\x81\x05hello"
 
 
 def test_a_subset_without_pods_is_503(mesh: LiveMesh) -> None:

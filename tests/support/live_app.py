@@ -9,6 +9,8 @@ bytes are sent back with the name before them. What a request asks for:
 ``delay=0.5``       wait before answering, seconds
 ``fail=2``          answer 503 to the first two attempts, which are told apart by ``x-request-id``
 ``broken=web-v2``   answer 503 if that is this pod's name
+
+A request for an upgrade gets it, and from there on bytes are sent back.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from collections import Counter
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
+_SWITCHED: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"
+)
 METHODS: Final = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"PATCH ", b"OPTIONS ")
 
 
@@ -62,6 +67,9 @@ class App:
         for line in lines:
             name, _, value = line.partition(":")
             headers.setdefault(name.lower(), []).append(value.strip())
+        if "upgrade" in headers:
+            writer.write(_SWITCHED)
+            return
         wish = {name: values[-1] for name, values in parse_qs(urlsplit(target).query).items()}
         await asyncio.sleep(float(wish.get("delay", 0)))
         status = self.status(wish, headers)

@@ -17,6 +17,7 @@ from mizzen.model.traffic import (
     LoadBalancer,
     OutlierDetection,
     PortPolicy,
+    RetryBudget,
     SimpleLb,
     Subset,
     TcpKeepalive,
@@ -68,7 +69,20 @@ def _policy(policy: traffic_policy.TrafficPolicy | None) -> TrafficPolicy | None
     if policy is None:
         return None
     ports = {port.port.number: _blocks(port) for port in policy.port_level_settings}
-    return TrafficPolicy(base=_blocks(policy), ports=tuple(sorted(ports.items(), key=_number)))
+    return TrafficPolicy(
+        base=_blocks(policy),
+        ports=tuple(sorted(ports.items(), key=_number)),
+        retry_budget=_retry_budget(policy.retry_budget) if policy.retry_budget else None,
+    )
+
+
+def _retry_budget(budget: traffic_policy.RetryBudget) -> RetryBudget:
+    """Return a budget; a concurrency of 0 is none written, as in Istio's protobuf."""
+    default = RetryBudget()
+    return RetryBudget(
+        percent=default.percent if budget.percent is None else budget.percent,
+        min_concurrency=budget.min_retry_concurrency or default.min_concurrency,
+    )
 
 
 def _number(entry: tuple[int, PortPolicy]) -> int:

@@ -139,7 +139,9 @@ class RetryBudget(ApiModel):
 
     percent: Percent | None = Field(default=None, description="20 by default.")
     min_retry_concurrency: UInt32 = Field(default=0, description="3 by default.")
-    budget_interval: Duration | None = Field(default=None, description="What is counted.")
+    budget_interval: Annotated[
+        Duration | None, NotTranslated("this Envoy counts what is under way at the moment")
+    ] = Field(default=None, description="The time over which requests are counted.")
 
 
 class TunnelSettings(ApiModel):
@@ -183,6 +185,4 @@ class TrafficPolicy(PolicyBlocks):
     proxy_protocol: Annotated[
         ProxyProtocol | None, NotTranslated("the PROXY protocol is not spoken")
     ] = Field(default=None, description="PROXY protocol.")
-    retry_budget: Annotated[
-        RetryBudget | None, NotTranslated("retries are limited by maxRetries alone")
-    ] = Field(default=None, description="A budget of retries.")
+    retry_budget: RetryBudget | None = Field(default=None, description="A budget of retries.")

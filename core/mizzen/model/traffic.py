@@ -140,11 +140,20 @@ class PortPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetryBudget:
+    """``trafficPolicy.retryBudget``: retries in percent of requests, and how many at once in any case."""
+
+    percent: float = 20.0
+    min_concurrency: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficPolicy:
     """``trafficPolicy``: the policy of all ports, and those of single ports, which replace whole blocks."""
 
     base: PortPolicy = field(default_factory=PortPolicy)
     ports: tuple[tuple[int, PortPolicy], ...] = ()
+    retry_budget: RetryBudget | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

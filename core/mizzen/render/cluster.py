@@ -44,6 +44,10 @@ def render_upstream(upstream: Upstream) -> Resource:
     cluster = _named(name, upstream.connect_timeout)
     _apply_discovery(cluster, upstream)
     _apply_pool(cluster, upstream.connection_pool)
+    if (budget := upstream.retry_budget) is not None:
+        limit = cluster.circuit_breakers.thresholds[0].retry_budget
+        limit.budget_percent.value = budget.percent
+        limit.min_retry_concurrency.value = budget.min_concurrency
     if upstream.outlier_detection is not None:
         apply_outlier_detection(cluster, upstream.outlier_detection)
     _apply_http(cluster, upstream)

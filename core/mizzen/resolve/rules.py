@@ -15,7 +15,7 @@ from mizzen.engine import query
 from mizzen.ir import Origins
 from mizzen.model.meta import visible_from
 from mizzen.model.proxy import Scope
-from mizzen.model.traffic import DestinationRule, PortPolicy, Subset, TrafficPolicy
+from mizzen.model.traffic import DestinationRule, PortPolicy, RetryBudget, Subset, TrafficPolicy
 from mizzen.names import covering_hosts
 from mizzen.resolve.services import MeshService, candidates, service_at
 from mizzen.resolve.world import OBJECT, RULES_AT_HOST, settings
@@ -123,6 +123,12 @@ def policy_for(rule: EffectiveRule, port: int, subset: Subset | None = None) -> 
     if port in dict(subset.policy.ports):
         return _for_port(subset.policy, port)
     return _over(subset.policy.base, policy)
+
+
+def retry_budget_for(rule: EffectiveRule, subset: Subset | None = None) -> RetryBudget | None:
+    """Return the budget of retries: the subset's, or else the rule's; a port has none of its own."""
+    own = subset.policy.retry_budget if subset and subset.policy else None
+    return own or (rule.policy.retry_budget if rule.policy else None)
 
 
 def _for_port(policy: TrafficPolicy | None, port: int) -> PortPolicy:

@@ -31,7 +31,7 @@ from mizzen.model.traffic import (
 from mizzen.names import subset_sni
 from mizzen.resolve.endpoints import EdsCluster, identities, instances, takes_mtls_on
 from mizzen.resolve.peers import namespace_mode
-from mizzen.resolve.rules import EffectiveRule, policy_for, rule_for
+from mizzen.resolve.rules import EffectiveRule, policy_for, retry_budget_for, rule_for
 from mizzen.resolve.services import MeshService, service_at
 from mizzen.resolve.world import settings
 
@@ -79,6 +79,7 @@ def _upstream(
         load_balancer=balancer,
         connection_pool=pool,
         outlier_detection=policy.outlier_detection,
+        retry_budget=retry_budget_for(rule, subset),
         connect_timeout=pool.connect_timeout or settings(db).connect_timeout,
         service_name=service.meta.name,
         service_namespace=service.namespace,

@@ -16,6 +16,7 @@ from mizzen.model.traffic import (
     LoadBalancer,
     OutlierDetection,
     PortPolicy,
+    RetryBudget,
     SimpleLb,
     TcpKeepalive,
     TlsMode,
@@ -125,6 +126,20 @@ def test_subsets_have_labels_and_policies() -> None:
     ]
 
 
+def test_a_budget_of_retries_has_istios_defaults() -> None:
+    """A share, and how many at once in any case; none that is written is 0 in protobuf."""
+    for text, budget in (
+        ("{percent: 0}", RetryBudget(percent=0)),
+        ("{minRetryConcurrency: 5}", RetryBudget(min_concurrency=5)),
+        ("{percent: 12.5, minRetryConcurrency: 0}", RetryBudget(percent=12.5)),
+    ):
+        spec = f"{{host: a, trafficPolicy: {{retryBudget: {text}}}}}"
+        found = value(read_spec("DestinationRule", spec))
+        assert isinstance(found, DestinationRule)
+        assert found.policy is not None
+        assert found.policy.retry_budget == budget
+
+
 def test_what_is_not_translated_is_told_of() -> None:
     """A rule for single clients is out of force for all, because it would be wrong for the others."""
     parsed = read_manifest("destination_rule_later.yaml")["DestinationRule later"]
@@ -145,7 +160,7 @@ def test_what_is_not_translated_is_told_of() -> None:
         "trafficPolicy.tls.caCrl",
         "trafficPolicy.tunnel",
         "trafficPolicy.proxyProtocol",
-        "trafficPolicy.retryBudget",
+        "trafficPolicy.retryBudget.budgetInterval",
         "subsets[0].trafficPolicy.tls.mode",
         "subsets[0].trafficPolicy.tls.credentialName",
         "subsets[0].trafficPolicy.loadBalancer.localityLbSetting",

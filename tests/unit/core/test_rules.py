@@ -9,7 +9,7 @@ import pytest
 from mizzen.ir import Discovery, MeshTls, Plaintext, SimpleTls, UpstreamHttp, UpstreamTls
 from mizzen.model.mesh import MeshSettings
 from mizzen.model.proxy import Scope
-from mizzen.model.traffic import PortPolicy, SimpleLb, Subset
+from mizzen.model.traffic import PortPolicy, RetryBudget, SimpleLb, Subset
 from mizzen.resolve.rules import NO_RULE, policy_for, rule_for
 from mizzen.resolve.upstreams import upstreams
 from tests.support.small_mesh import (
@@ -352,3 +352,27 @@ def test_an_entry_outside_is_plain_and_lends_its_names() -> None:
     found = upstreams(mesh.db, (SHOP, "api.example.com"))[0]
     assert found.tls == SimpleTls(subject_alt_names=("api.test",))
     assert found.external
+
+
+def test_a_budget_of_retries_is_the_subsets_or_the_rules() -> None:
+    """Whatever stands for the port."""
+    mesh = SmallMesh(
+        service("cart"),
+        rule(
+            "r",
+            """
+    trafficPolicy:
+      retryBudget: {percent: 10}
+      portLevelSettings: [{port: {number: 80}, connectionPool: {tcp: {maxConnections: 1}}}]
+    subsets:
+    - {name: v1}
+    - {name: v2, trafficPolicy: {retryBudget: {percent: 30}}}
+""",
+        ),
+    )
+    found = [(one.subset, one.retry_budget) for one in upstreams(mesh.db, (SHOP, CART))]
+    assert found == [
+        ("", RetryBudget(percent=10)),
+        ("v1", RetryBudget(percent=10)),
+        ("v2", RetryBudget(percent=30)),
+    ]
