@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mizzen.capture import PROXY_UID
+from mizzen_cli.demo.mesh import XDS
 from mizzen_cli.demo.proxies import is_ready, proxy_uid
 from mizzen_cli.demo.realm import Command
 from mizzen_operator.inject.decide import PROXY
+from mizzen_operator.inject.settings import (
+    ROOT_FOLDER,
+    ROOT_KEY,
+    TOKEN_FOLDER,
+    TOKEN_NAME,
+    InjectSettings,
+)
 from tests.support.live_mesh import LiveMesh, Reply, eventually
 
 if TYPE_CHECKING:
@@ -56,16 +63,64 @@ def arguments(pod: Json, ip: str) -> list[str]:
     return [expanded(text, variables) for text in container(pod, PROXY)["args"]]
 
 
-def start_injected(mesh: LiveMesh, pod: Json) -> None:
-    """Run a pod's Envoy as injection wants it, with the mesh's own way to its control plane."""
+class Mounts:
+    """The volumes of a pod's proxy, replaced as the kubelet replaces them: all files at once, by a link.
+
+    Source: pkg/volume/util/atomic_writer.go. The files are readable by everybody; their folder is not.
+    """
+
+    def __init__(self, mesh: LiveMesh, pod: Json) -> None:
+        spec = mesh.pod(pod["metadata"]["name"])
+        given = mesh.mesh.realm.workdir / "proxies" / spec.network
+        self._folder = mesh.mesh.realm.workdir / "mounts" / spec.network
+        self.root = (given / "root.pem").read_text(encoding="ascii")
+        self.token = (given / "token").read_text(encoding="ascii")
+        annotations = pod["metadata"]["annotations"]
+        self._documents = {
+            name: self.here(annotations[annotation])
+            for name, (annotation, _) in InjectSettings().documents.items()
+        }
+
+    def here(self, text: str) -> str:
+        """Return a text in which the pod's paths are those at which a test has the files."""
+        for path in (TOKEN_FOLDER, ROOT_FOLDER):
+            text = text.replace(path, f"{self._folder}{path}")
+        return text
+
+    def publish(self, *, root: str = "", token: str = "") -> None:
+        """Have these files in force; empty is what the mesh began with."""
+        self._replace(TOKEN_FOLDER, {TOKEN_NAME: token or self.token, **self._documents})
+        self._replace(ROOT_FOLDER, {ROOT_KEY: root or self.root})
+
+    def _replace(self, mount: str, files: Mapping[str, str]) -> None:
+        folder = self._folder / mount.removeprefix("/")
+        folder.mkdir(parents=True, exist_ok=True)
+        version = folder / f"..{len(list(folder.iterdir()))}"
+        version.mkdir()
+        for name, text in files.items():
+            (version / name).write_text(text, encoding="ascii")
+            link = folder / name
+            if not link.is_symlink():
+                link.symlink_to(f"..data/{name}")
+        draft = folder / "..data_tmp"
+        draft.symlink_to(version.name)
+        draft.replace(folder / "..data")
+
+
+def start_injected(mesh: LiveMesh, pod: Json) -> Mounts:
+    """Run a pod's Envoy as injection wants it, with the control plane of the mesh; return its volumes."""
     name = pod["metadata"]["name"]
     spec = mesh.pod(name)
+    mounts = Mounts(mesh, pod)
+    mounts.publish()
     words = arguments(pod, spec.ip)
     place = words.index("--config-yaml") + 1
-    file = mesh.mesh.realm.workdir / "proxies" / spec.network / "bootstrap.json"
-    reached = json.loads(file.read_text(encoding="utf-8"))["dynamic_resources"]
-    bootstrap: dict[str, Any] = json.loads(words[place])
-    words[place] = json.dumps(bootstrap | {"dynamic_resources": reached})
+    where = InjectSettings().control_plane.endpoint
+    words[place] = (
+        mounts.here(words[place])
+        .replace(f'"{where.host}"', f'"{XDS.host}"')
+        .replace(f'"port_value":{where.port}', f'"port_value":{XDS.port}')
+    )
     realm = mesh.mesh.realm
     argv = (str(realm.workdir / "envoy"), *words)
     as_root = container(pod, PROXY)["securityContext"]["runAsUser"] == 0
@@ -79,6 +134,7 @@ def start_injected(mesh: LiveMesh, pod: Json) -> None:
     )
     mesh.mesh._pids[f"envoy {spec.network}"] = pid
     eventually(lambda: is_ready(realm, spec), f"the Envoy of {name} is ready")
+    return mounts
 
 
 def ask(mesh: LiveMesh, pod: Json, name: str, action: str) -> Reply:

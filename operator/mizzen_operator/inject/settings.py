@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen.capture import CaptureConfig
 from mizzen.names import DEFAULT_DOMAIN, DEFAULT_REGISTRY
-from mizzen.render.control_plane import Endpoint, TokenOverTls
+from mizzen.render.control_plane import Endpoint, WatchedToken, roots_document, token_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +23,8 @@ ROOT_KEY: Final = "root-cert.pem"
 ROOT_CONFIG_MAP: Final = "mizzen-ca-root-cert"
 TOKEN_FOLDER: Final = "/var/run/secrets/tokens"  # noqa: S105 - a folder, as all of Kubernetes' are
 TOKEN_NAME: Final = "mizzen-token"  # noqa: S105 - a file's name
+TOKEN_DOCUMENT: Final = "token.json"  # noqa: S105 - a file's name
+ROOTS_DOCUMENT: Final = "roots.json"
 TOKEN_AUDIENCE: Final = "mizzen-ca"  # noqa: S105 - whom the token is for
 
 
@@ -92,12 +94,30 @@ class InjectSettings:
         list of a pod, which it can change.
         """
         name = f"mizzen.{self.namespace}.svc"
-        return TokenOverTls(
+        return WatchedToken(
             endpoint=Endpoint(host=f"{name}.{self.domain}", port=XDS_PORT),
             server_name=name,
-            root_file=f"{ROOT_FOLDER}/{ROOT_KEY}",
-            token_file=f"{TOKEN_FOLDER}/{TOKEN_NAME}",
+            roots_document=f"{TOKEN_FOLDER}/{ROOTS_DOCUMENT}",
+            token_document=f"{TOKEN_FOLDER}/{TOKEN_DOCUMENT}",
         )
+
+    @property
+    def documents(self) -> dict[str, tuple[str, str]]:
+        """The files by which Envoy finds roots and token: name -> annotation that has the text, text.
+
+        They come with the pod, by the downward API, for an Envoy takes no such text as an argument.
+        """
+        name = f"mizzen.{self.namespace}.svc"
+        return {
+            ROOTS_DOCUMENT: (
+                "sidecar.mizzen.dev/roots",
+                roots_document(f"{ROOT_FOLDER}/{ROOT_KEY}", name),
+            ),
+            TOKEN_DOCUMENT: (
+                "sidecar.mizzen.dev/token",
+                token_document(f"{TOKEN_FOLDER}/{TOKEN_NAME}"),
+            ),
+        }
 
     def for_version(self, major: int, minor: int) -> InjectSettings:
         """Return the settings for an API server's version: what older ones refuse is not asked for."""

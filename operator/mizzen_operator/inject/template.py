@@ -61,12 +61,13 @@ class Rendering:
             "capture_script": self.capture_script,
             "image": wishes.image or settings.sidecar_image,
             "native": wishes.native,
+            "documents": dict(settings.documents.values()),
             "resources": _resources(wishes, settings),
             # to open sockets with others' addresses, which is what TPROXY is
             "runs_as_root": transparent,
             "added_capabilities": added,
             "variables": VARIABLES,
-            "volumes": [*_volumes(), *wishes.volumes],
+            "volumes": [*_volumes(settings), *wishes.volumes],
             "volume_mounts": [*_mounts(), *wishes.volume_mounts],
         }
 
@@ -120,14 +121,19 @@ def _resources(wishes: Wishes, settings: InjectSettings) -> Json:
     return {kind: of for kind, of in said.items() if of}
 
 
-def _volumes() -> list[Json]:
+def _volumes(settings: InjectSettings) -> list[Json]:
     token = {
         "audience": TOKEN_AUDIENCE,
         "expirationSeconds": _TOKEN_SECONDS,
         "path": TOKEN_NAME,
     }
+    documents = [
+        {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}
+        for name, (annotation, _) in settings.documents.items()
+    ]
+    sources = [{"serviceAccountToken": token}, {"downwardAPI": {"items": documents}}]
     return [
-        {"name": _TOKEN_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}]}},
+        {"name": _TOKEN_VOLUME, "projected": {"sources": sources}},
         {
             "name": _ROOT_VOLUME,
             "configMap": {

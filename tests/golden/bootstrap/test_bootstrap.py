@@ -29,7 +29,15 @@ from mizzen.render.bootstrap import (
     bootstrap_line,
     bootstrap_text,
 )
-from mizzen.render.control_plane import Endpoint, Plaintext, SvidOverTls, TokenOverTls
+from mizzen.render.control_plane import (
+    Endpoint,
+    Plaintext,
+    SvidOverTls,
+    TokenOverTls,
+    WatchedToken,
+    roots_document,
+    token_document,
+)
 from mizzen_cli.demo.proxies import envoy_binary
 
 if TYPE_CHECKING:
@@ -65,6 +73,18 @@ def _with_token(folder: str) -> BootstrapConfig:
             server_name=_SERVER,
             root_file=f"{folder}/root.pem",
             token_file=f"{folder}/token",
+        ),
+    )
+
+
+def _with_watched_token(folder: str) -> BootstrapConfig:
+    return BootstrapConfig(
+        node=_SIDECAR,
+        control_plane=WatchedToken(
+            endpoint=Endpoint(host="mizzen.mizzen-system.svc.cluster.local", port=15012),
+            server_name=_SERVER,
+            roots_document=f"{folder}/roots.json",
+            token_document=f"{folder}/token.json",
         ),
     )
 
@@ -127,6 +147,7 @@ def _on_ipv6(_folder: str) -> BootstrapConfig:
 
 _CASES: Final[dict[str, Callable[[str], BootstrapConfig]]] = {
     "token": _with_token,
+    "watched-token": _with_watched_token,
     "svid": _with_svid,
     "plaintext-marked": _plain_and_marked,
     "application": _with_application,
@@ -158,6 +179,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     )
     (where / "token").write_text("a token", encoding="ascii")
+    documents = {
+        "roots.json": roots_document(f"{where}/root.pem", _SERVER),
+        "token.json": token_document(f"{where}/token"),
+    }
+    for file, text in documents.items():
+        (where / file).write_text(text, encoding="ascii")
     return where
 
 

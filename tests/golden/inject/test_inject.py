@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _HERE: Final = Path(__file__).parent
 _CASES: Final = sorted(file.name.removesuffix(".in.yaml") for file in _HERE.glob("*.in.yaml"))
-_STATIC: Final = ("readiness", "prometheus", "prometheus_stats")
+_CONTROL_PLANE: Final = "xds-grpc"
+_STATIC: Final = (_CONTROL_PLANE, "prometheus_stats")
 
 
 def _settings(wanted: Json) -> InjectSettings:
@@ -73,9 +74,9 @@ def _bootstrap(bootstrap: Json) -> Json:
     static = bootstrap["static_resources"]
     return {
         "node": bootstrap["node"],
-        "target": bootstrap["dynamic_resources"]["ads_config"]["grpc_services"][0]["google_grpc"][
-            "target_uri"
-        ],
+        "control plane": next(
+            _host(one) for one in static["clusters"] if one["name"] == _CONTROL_PLANE
+        ),
         "clusters": {
             one["name"]: _cluster(one) for one in static["clusters"] if one["name"] not in _STATIC
         },
@@ -85,13 +86,17 @@ def _bootstrap(bootstrap: Json) -> Json:
 
 
 def _cluster(cluster: Json) -> dict[str, Any]:
-    host = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     shown = {
-        "address": _address(host["address"]),
+        "address": _host(cluster),
         "from": cluster["upstream_bind_config"]["source_address"]["address"],
     }
     checks = {"health_checks": cluster["health_checks"]} if "health_checks" in cluster else {}
     return shown | checks
+
+
+def _host(cluster: Json) -> str:
+    host = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+    return _address(host["address"])
 
 
 def _address(message: Json) -> str:
