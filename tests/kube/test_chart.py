@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import yaml
 
 from e2e.cluster.programs import ProgramMissing
 from tests.support.helm import CHART, NAMESPACE, helm
 from tests.support.kube_api import ApiServer
+from tests.support.operated import eventually, operated, until_ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,6 +128,19 @@ def test_the_operator_keeps_its_keys_and_its_lease(
     assert _answers(release, NAMESPACE, asked) == dict.fromkeys(asked, allowed)
 
 
+async def test_a_replica_needs_no_other_rights(release: Release, tmp_path: Path) -> None:
+    """With its own account's token it gets ready, leads, and writes all that it keeps; nothing is forbidden it."""
+    async with operated(_kubeconfig(release, tmp_path)) as running:
+        await until_ready(running)
+        await asyncio.to_thread(release.server.apply, _ROUTE)
+
+        async def is_all_written() -> bool:
+            return await asyncio.to_thread(_is_all_written, release)
+
+        await eventually(is_all_written)
+    assert "orbidden" not in running.log.getvalue()
+
+
 def test_a_release_fits_into_the_secret_that_helm_keeps_it_in(release: Release) -> None:
     """Helm's record, kinds included, stays well below what a Secret can hold."""
     records = release.get("secret", f"--namespace={NAMESPACE}", "--selector=owner=helm")
@@ -166,14 +182,47 @@ def _short_names(release: Release) -> list[str]:
     return names
 
 
+def _kubeconfig(release: Release, folder: Path) -> Path:
+    """Return a kubeconfig that acts as the operator's pod does: with a token of its account."""
+    token = release.server.kubectl("create", "token", "mizzen", f"--namespace={NAMESPACE}")
+    config = yaml.safe_load(release.server.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token.strip()}
+    file = folder / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
+def _is_all_written(release: Release) -> bool:
+    """Whether there is all that the replica that leads keeps: of each kind of thing, one."""
+    route = release.get("virtualservice", "written", "--namespace=default")
+    found = (
+        route and route[0].get("status", {}).get("conditions"),
+        release.get("configmap", "mizzen-ca-root-cert", "--namespace=default"),
+        release.get("mutatingwebhookconfiguration", "mizzen-injector"),
+        release.get("validatingwebhookconfiguration", "mizzen-validator"),
+        release.get("lease", "mizzen", f"--namespace={NAMESPACE}"),
+        any("status" in each for each in release.get("meshstatus")),
+    )
+    return all(found)
+
+
 def _left(release: Release) -> list[dict[str, Any]]:
-    """Return what there is of the release, less the kinds of which users write."""
+    """Return what there is of the release, less the kinds of which users write.
+
+    What the operator made is owned by the ClusterRole: in a cluster, the garbage collector takes it.
+    """
     inside = "deployment,service,serviceaccount,role,rolebinding,secret,poddisruptionbudget"
     found = release.get(inside, f"--namespace={NAMESPACE}")
     found += release.get(
         "clusterrole,clusterrolebinding", "--selector=app.kubernetes.io/name=mizzen"
     )
-    return found + release.get("crd", "meshstatuses.mizzen.dev")
+    found += release.get("crd", "meshstatuses.mizzen.dev")
+    return [each for each in found if not _is_owned(each)]
+
+
+def _is_owned(item: dict[str, Any]) -> bool:
+    owners = item["metadata"].get("ownerReferences", [])
+    return any((each["kind"], each["name"]) == ("ClusterRole", "mizzen") for each in owners)
 
 
 def _answers(release: Release, namespace: str, asked: tuple[str, ...]) -> dict[str, bool]:
