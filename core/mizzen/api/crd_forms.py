@@ -110,6 +110,11 @@ def pattern(expression: str) -> Words:
     return Words({"pattern": expression})
 
 
+def each_item(rule: Rule) -> Words:
+    """Return that a rule holds for every item of a list."""
+    return Words({"each": {"x-kubernetes-validations": [rule.as_schema()]}})
+
+
 def each(expression: str) -> Words:
     """Return that the values of a map, or the items of a list, are of a form."""
     return Words({"each": {"pattern": expression}})

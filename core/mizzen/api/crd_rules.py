@@ -31,6 +31,7 @@ from mizzen.api.crd_forms import (
     choice,
     count,
     each,
+    each_item,
     exactly_one,
     filled,
     has,
@@ -56,6 +57,8 @@ _EXPORT_TO: Final = Rule(
 )
 # More than fit into an object that kubectl applies; without a limit the rules of HTTP were too dear.
 _BOUNDED: Final = Words({"maxItems": 8192})
+# Not so of a WorkloadGroup's template, to which each workload adds its own.
+_ADDRESSED: Final = Rule(f"{filled('address')} || {filled('network')}", "address is required")
 _PORT: Final = (
     "0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 )
@@ -133,7 +136,9 @@ _VIRTUAL_SERVICE: Final[Mapping[type[ApiModel], tuple[Rule | Words, ...]]] = {
         ),
     ),
     http_action.FaultInjection: (some_of("a fault", "delay", "abort"),),
-    http_action.FaultDelay: (Rule("has(self.fixedDelay)", "fixedDelay is required"),),
+    http_action.FaultDelay: (
+        Rule(any_of("fixedDelay", "exponentialDelay"), "fixedDelay is required"),
+    ),
     http_action.FaultAbort: (
         Rule(
             f"{count('httpStatus', 'grpcStatus', 'http2Error')} == 1",
@@ -206,7 +211,6 @@ _OTHERS: Final[Mapping[type[ApiModel], tuple[Rule | Words, ...]]] = {
         ),
     ),
     workloads.WorkloadEntrySpec: (
-        Rule(f"{filled('address')} || {filled('network')}", "address is required"),
         Rule(
             "!has(self.address) || !self.address.startsWith('unix://')"
             " || self.address.startsWith('unix:///')",
@@ -313,6 +317,8 @@ FIELD_RULES: Final[Mapping[tuple[type[ApiModel], str], tuple[Rule | Words, ...]]
     (destination_rule.Subset, "labels"): (_LABEL_VALUES,),
     (gateway.GatewaySpec, "selector"): (_LABEL_KEYS, _LABEL_VALUES),
     (gateway.GatewayPort, "protocol"): (pattern(f"^(?i:{_PROTOCOLS})$"),),
+    (workloads.WorkloadEntryManifest, "spec"): (_ADDRESSED,),
+    (workloads.ServiceEntrySpec, "endpoints"): (each_item(_ADDRESSED),),
     (workloads.ServiceEntrySpec, "exportTo"): (_EXPORT_TO,),
     (workloads.ServiceEntrySpec, "hosts"): (
         Rule("!('*' in self)", "host * is too wide: name a domain"),

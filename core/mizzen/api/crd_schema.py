@@ -105,6 +105,10 @@ def _structural(schema: Schema, parts: Mapping[str, Schema]) -> Schema:
     for holder in ("items", "additionalProperties"):
         if isinstance(merged.get(holder), dict):
             result[holder] = _structural(merged[holder], parts)
+    if merged.get("additionalProperties") is True:
+        # Whatever stands there stays, however deep; said of the values it would hold for one level.
+        del result["additionalProperties"]
+        result["x-kubernetes-preserve-unknown-fields"] = True
     if "type" not in result:
         # A field of which nothing is known holds whatever stands there.
         result["x-kubernetes-preserve-unknown-fields"] = True
