@@ -99,6 +99,9 @@ def _all(mesh: LiveMesh, *who: str) -> list[int]:
         (f"ipBlocks: ['{pod_ip(4)}/32', '{pod_ip(3)}']", {"bob", "stranger"}),
         (f"notIpBlocks: ['{pod_ip(0)}/30']", {"stranger"}),
         (f"namespaces: [test], notPrincipals: [{_ANN}]", set()),
+        ("serviceAccounts: [ann, other/bob]", {"ann", "bob"}),
+        ("trustDomains: ['cluster.*']", {"ann", "bob"}),
+        ("notTrustDomains: [cluster.local]", {"stranger"}),
     ],
 )
 def test_a_source_is_let_in_and_nobody_else(mesh: LiveMesh, source: str, allowed: set[str]) -> None:
@@ -236,6 +239,41 @@ def test_whom_nobody_knows_is_shut_out_of_the_way_past_services(mesh: LiveMesh) 
     with mesh.having(_policy("ALLOW", f"{{from: [{{source: {{principals: [{_ANN}]}}}}]}}")):
         eventually(lambda: _get(mesh, "stranger") == 403, "the stranger is shut out")
         assert not bool(mesh.tcp("stranger", pod_ip(11), 5555))
+
+
+def test_what_a_custom_policy_matches_is_denied(mesh: LiveMesh) -> None:
+    """Nobody can be asked yet, so nothing that would be asked for gets in; all else does."""
+    custom = "CUSTOM\nprovider: {name: nobody}"
+    rule = f"{{to: [{{operation: {{paths: ['/admin*'], ports: ['{HTTP_PORT}']}}}}]}}"
+    with mesh.having(_policy(custom, rule, name="custom")):
+        eventually(lambda: _get(mesh, "ann", "/admin/x") == 403, "the path is denied")
+        assert _get(mesh, "ann", "/public") == 200
+        assert _tcp(mesh, "ann")
+
+
+def test_an_audited_request_is_marked_and_passes(mesh: LiveMesh) -> None:
+    """The server's Envoy has looked at it."""
+    with mesh.having(_policy("AUDIT", "{to: [{operation: {paths: ['/audited']}}]}")):
+        eventually(lambda: _counted(mesh, r"rbac\.allowed$", "/audited"), "a request is looked at")
+        assert _get(mesh, "ann", "/other") == 200
+
+
+@pytest.mark.parametrize("action", ["DENY", "ALLOW"])
+def test_a_dry_run_only_counts(mesh: LiveMesh, action: str) -> None:
+    """What would be refused passes, and stands in the statistics under Istio's names."""
+    dry = _policy(action, "{to: [{operation: {paths: ['/dry']}}]}").replace(
+        "  namespace:", "  annotations: {istio.io/dry-run: 'true'}\n  namespace:", 1
+    )
+    refused = "/dry" if action == "DENY" else "/other"
+    pattern = f"istio_dry_run_{action.lower()}_.shadow_denied$"
+    with mesh.having(dry):
+        eventually(lambda: _counted(mesh, pattern, refused), "a request is counted")
+
+
+def _counted(mesh: LiveMesh, pattern: str, path: str) -> bool:
+    """Make a request, which passes, and tell whether the server's Envoy has counted one."""
+    assert _get(mesh, "ann", path) == 200
+    return any(mesh.stats("web", pattern).values())
 
 
 def test_a_refusal_says_so(mesh: LiveMesh) -> None:

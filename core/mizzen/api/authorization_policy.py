@@ -1,8 +1,7 @@
 """AuthorizationPolicy (security.istio.io): who may do what (Istio: authorization_policy.proto).
 
-What is not translated yet must never make a policy weaker. So an ALLOW rule that says something not
-translated is left out (it allows less), and a DENY rule is kept without it (it denies more); the
-diagnostic says which.
+What is not translated yet must never make a policy weaker: as long as nobody else can be asked, what a
+CUSTOM policy matches is denied.
 """
 
 from __future__ import annotations
@@ -11,14 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field
 
-from mizzen.api.authorization_rules import (
-    Rule,
-    check_rule,
-    is_untranslated,
-    value_of,
-)
+from mizzen.api.authorization_rules import Rule, check_custom, check_rule, value_of
 from mizzen.api.base import ApiModel, NotTranslated, WorkloadSelector
-from mizzen.api.findings import Finding, at, conflict, missing, untranslated
+from mizzen.api.findings import Finding, at, conflict, missing
 from mizzen.api.meta import Manifest
 from mizzen.api.reading import Reading, read
 from mizzen.api.targets import TARGETS_LATER, PolicyTargetReference, check_reach
@@ -31,6 +25,7 @@ if TYPE_CHECKING:
     from mizzen.names import ObjectKey
 
 _DRY_RUN: Final = "istio.io/dry-run"
+_CAN_BE_DRY: Final = (PolicyAction.ALLOW, PolicyAction.DENY)
 
 
 class ExtensionProvider(ApiModel):
@@ -59,9 +54,8 @@ class AuthorizationPolicySpec(ApiModel):
     action: Annotated[
         Literal["ALLOW", "DENY", "AUDIT", "CUSTOM"],
         NotTranslated(
-            "only ALLOW and DENY are; the policy has no effect, its requests are neither "
-            "recorded nor refused",
-            only=("AUDIT", "CUSTOM"),
+            "external authorization comes with a later version; what the policy matches is denied",
+            only=("CUSTOM",),
         ),
     ] = Field(default="ALLOW", description="What is done with requests that match.")
     provider: Annotated[
@@ -85,39 +79,35 @@ def read_authorization_policy(raw: Mapping[str, object], key: ObjectKey) -> Read
 
 def _check(manifest: AuthorizationPolicyManifest) -> Iterator[Finding]:
     yield from at(("spec",), _spec(manifest.spec))
-    if manifest.metadata.annotations.get(_DRY_RUN, "").lower() == "true":
-        message = "dry run comes with a later version; the policy has no effect"
-        yield untranslated(("metadata", "annotations", _DRY_RUN), message)
 
 
 def _spec(spec: AuthorizationPolicySpec) -> Iterator[Finding]:
     yield from check_reach(spec.selector, spec.target_ref, spec.target_refs)
-    if spec.action == "DENY" and not spec.rules:
-        message = "a DENY policy without rules matches nothing and denies nothing"
-        yield missing(("rules",), message, "Add rules; - {} denies everything.")
-    if spec.action == "CUSTOM" and spec.provider is None:
-        yield missing(("provider",), "a CUSTOM policy needs a provider")
+    if spec.action in ("DENY", "CUSTOM") and not spec.rules:
+        message = f"a {spec.action} policy without rules matches nothing and has no effect"
+        yield missing(("rules",), message, "Add rules; - {} is for every request.")
+    yield from _provider(spec)
+    for index, rule in enumerate(spec.rules):
+        yield from at(("rules", index), check_rule(rule))
+        if spec.action == "CUSTOM":
+            yield from at(("rules", index), check_custom(rule))
+
+
+def _provider(spec: AuthorizationPolicySpec) -> Iterator[Finding]:
     if spec.action != "CUSTOM" and spec.provider is not None:
         yield conflict(("provider",), f"a provider goes with CUSTOM, not with {spec.action}")
-    for index, rule in enumerate(spec.rules):
-        yield from at(("rules", index), check_rule(rule, deny=spec.action == "DENY"))
+    elif spec.action == "CUSTOM" and spec.rules and not (spec.provider and spec.provider.name):
+        yield missing(("provider",), "a CUSTOM policy needs a provider with a name")
 
 
 def _convert(manifest: AuthorizationPolicyManifest, meta: Meta) -> AuthorizationPolicy:
     spec = manifest.spec
     action = PolicyAction(spec.action)
-    denies = action is PolicyAction.DENY
-    kept = (rule for rule in spec.rules if denies or not is_untranslated(rule))
     return AuthorizationPolicy(
         meta=meta,
         selector=labels(spec.selector.match_labels) if spec.selector else NO_LABELS,
         action=action,
-        rules=tuple(value_of(rule) for rule in kept),
-        enforced=_is_enforced(spec, meta),
+        rules=tuple(value_of(rule) for rule in spec.rules),
+        enforced=spec.target_ref is None and not spec.target_refs,
+        dry_run=action in _CAN_BE_DRY and label(meta.annotations, _DRY_RUN).lower() == "true",
     )
-
-
-def _is_enforced(spec: AuthorizationPolicySpec, meta: Meta) -> bool:
-    attached = spec.target_ref is not None or bool(spec.target_refs)
-    dry = label(meta.annotations, _DRY_RUN).lower() == "true"
-    return spec.action in ("ALLOW", "DENY") and not attached and not dry

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import Field
 
 from mizzen.api.base import ApiModel
-from mizzen.api.findings import Finding, Path, at, conflict, invalid, missing, untranslated
+from mizzen.api.findings import Finding, Path, at, conflict, invalid, missing
 from mizzen.api.hosts import is_block, is_label
 from mizzen.api.shape import nearest
 from mizzen.model import security
@@ -31,13 +31,25 @@ _KEYS: Final = (
     "destination.ip",
     "destination.port",
     "connection.sni",
+    "source.trustDomain",
 )
-_KEYS_LATER: Final = ("source.trustDomain",)
 _KEYS_WITH_NAME: Final = re.compile(
     r"request\.headers\[[^\]]+\]|request\.auth\.claims(\[[^\]]+\])+"
 )
 _FILTER_KEY: Final = re.compile(r"experimental\.envoy\.filters\..+\[.+\]")
-_BLOCK_KEYS: Final = ("source.ip", "remote.ip", "destination.ip")
+# What CUSTOM cannot ask for: it is asked before tokens are looked at (Istio).
+_BY_IDENTITY: Final = (
+    "principals",
+    "not_principals",
+    "request_principals",
+    "not_request_principals",
+    "namespaces",
+    "not_namespaces",
+    "service_accounts",
+    "not_service_accounts",
+)
+_KEYS_BY_IDENTITY: Final = ("source.namespace", "source.principal", "source.serviceAccount")
+_NOT_CUSTOM: Final = "does not go with action CUSTOM"
 _TEMPLATE: Final = re.compile(r"\{\*\*?\}")
 # What may stand between the slashes of a path with templates (RFC 3986, pchar).
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9._~%!$&'()+,;:@=-]+")
@@ -112,28 +124,8 @@ class Rule(ApiModel):
     when: list[Condition] = Field(default_factory=list, description="Conditions.")
 
 
-def is_untranslated(rule: Rule) -> bool:
-    """Tell whether a rule says something that is not translated yet."""
-    return any(_untranslated(rule))
-
-
-def _untranslated(rule: Rule) -> Iterator[Path]:
-    for index, item in enumerate(rule.from_ or ()):
-        if item.source is not None and item.source.trust_domains:
-            yield ("from", index, "source", "trustDomains")
-        if item.source is not None and item.source.not_trust_domains:
-            yield ("from", index, "source", "notTrustDomains")
-    for index, condition in enumerate(rule.when):
-        if _is_later(condition.key):
-            yield ("when", index, "key")
-
-
-def _is_later(key: str) -> bool:
-    return key in _KEYS_LATER or _FILTER_KEY.fullmatch(key) is not None
-
-
-def check_rule(rule: Rule, *, deny: bool) -> Iterator[Finding]:
-    """Check a rule, and say what becomes of it where it is not translated as a whole."""
+def check_rule(rule: Rule) -> Iterator[Finding]:
+    """Check a rule."""
     if rule.from_ == []:
         yield missing(("from",), "from must not be empty", "Remove it to mean any source.")
     if rule.to == []:
@@ -144,9 +136,6 @@ def check_rule(rule: Rule, *, deny: bool) -> Iterator[Finding]:
         yield from at(("to", index, "operation"), _check_operation(operation.operation))
     for index, condition in enumerate(rule.when):
         yield from at(("when", index), _check_condition(condition))
-    fate = "denies more: it is kept without this" if deny else "is left out, so it allows nothing"
-    for path in _untranslated(rule):
-        yield untranslated(path, f"{path[-1]} is not translated yet; to be safe the rule {fate}")
 
 
 def _check_source(source: Source | None) -> Iterator[Finding]:
@@ -170,9 +159,13 @@ def _check_source(source: Source | None) -> Iterator[Finding]:
         ("serviceAccounts", source.service_accounts),
         ("notServiceAccounts", source.not_service_accounts),
     ):
-        for index, account in enumerate(several):
-            if not all(map(_is_dns, account.split("/"))) or account.count("/") > 1:
-                yield invalid((name, index), f"{account!r} is not SA or NS/SA; no wildcards here")
+        yield from _check_accounts((name,), several)
+
+
+def _check_accounts(path: Path, accounts: Sequence[str]) -> Iterator[Finding]:
+    for index, account in enumerate(accounts):
+        if not all(map(_is_dns, account.split("/"))) or account.count("/") > 1:
+            yield invalid((*path, index), f"{account!r} is not SA or NS/SA; no wildcards here")
 
 
 def _is_dns(text: str) -> bool:
@@ -247,27 +240,51 @@ def _check_template(where: Path, path: str) -> Iterator[Finding]:
 
 def _check_condition(condition: Condition) -> Iterator[Finding]:
     key = condition.key
-    if not (key in _KEYS or _KEYS_WITH_NAME.fullmatch(key) or _is_later(key)):
-        near = nearest(key, (*_KEYS, *_KEYS_LATER))
+    if not (key in _KEYS or _KEYS_WITH_NAME.fullmatch(key) or _FILTER_KEY.fullmatch(key)):
+        near = nearest(key, _KEYS)
         hint = f"Did you mean {near}?" if near else "See Istio's list of authorization conditions."
         yield invalid(("key",), f"{key!r} is not an attribute of a request", hint)
     if not condition.values and not condition.not_values:
         yield missing(("values",), "a condition needs values or notValues")
-    if key in _BLOCK_KEYS:
-        yield from _check_blocks(("values",), condition.values)
-        yield from _check_blocks(("notValues",), condition.not_values)
-    if key == "destination.port":
-        yield from _check_ports(("values",), condition.values)
-        yield from _check_ports(("notValues",), condition.not_values)
+    check = _CHECKS.get(key, _check_filled)
+    yield from check(("values",), condition.values)
+    yield from check(("notValues",), condition.not_values)
+
+
+def _check_filled(path: Path, values: Sequence[str]) -> Iterator[Finding]:
+    for index, value in enumerate(values):
+        if not value:
+            yield invalid((*path, index), "must not be empty")
+
+
+# What the values of an attribute have to be; those of others only have to be there.
+_CHECKS: Final = {
+    "source.ip": _check_blocks,
+    "remote.ip": _check_blocks,
+    "destination.ip": _check_blocks,
+    "destination.port": _check_ports,
+    "source.serviceAccount": _check_accounts,
+}
+
+
+def check_custom(rule: Rule) -> Iterator[Finding]:
+    """Check that a rule says nothing that is known only after external authorization was asked."""
+    for index, item in enumerate(rule.from_ or ()):
+        for name, info in Source.model_fields.items():
+            if item.source is not None and name in _BY_IDENTITY and getattr(item.source, name):
+                field = info.alias or name
+                yield conflict(("from", index, "source", field), f"{field} {_NOT_CUSTOM}")
+    for index, condition in enumerate(rule.when):
+        key = condition.key
+        if key in _KEYS_BY_IDENTITY or key.startswith("request.auth."):
+            yield conflict(("when", index, "key"), f"{key} {_NOT_CUSTOM}")
 
 
 def value_of(rule: Rule) -> security.Rule:
-    """Return a rule's value. A part of which nothing is left is any source, the wider one."""
-    sources = tuple(_source(item.source) for item in rule.from_ or () if item.source)
-    operations = tuple(_operation(item.operation) for item in rule.to or () if item.operation)
+    """Return a rule's value."""
     return security.Rule(
-        sources=() if security.Source() in sources else sources,
-        operations=operations,
+        sources=tuple(_source(item.source) for item in rule.from_ or () if item.source),
+        operations=tuple(_operation(item.operation) for item in rule.to or () if item.operation),
         conditions=tuple(
             security.Condition(
                 key=condition.key,
@@ -275,7 +292,6 @@ def value_of(rule: Rule) -> security.Rule:
                 not_values=tuple(condition.not_values),
             )
             for condition in rule.when
-            if not _is_later(condition.key)
         ),
     )
 
@@ -290,6 +306,8 @@ def _source(source: Source) -> security.Source:
         not_namespaces=tuple(source.not_namespaces),
         service_accounts=tuple(source.service_accounts),
         not_service_accounts=tuple(source.not_service_accounts),
+        trust_domains=tuple(source.trust_domains),
+        not_trust_domains=tuple(source.not_trust_domains),
         ip_blocks=tuple(source.ip_blocks),
         not_ip_blocks=tuple(source.not_ip_blocks),
         remote_ip_blocks=tuple(source.remote_ip_blocks),

@@ -28,7 +28,7 @@ class PeerAuthentication:
 
 
 class PolicyAction(StrEnum):
-    """``AuthorizationPolicy.action``; only ALLOW and DENY are translated."""
+    """``AuthorizationPolicy.action``."""
 
     ALLOW = "ALLOW"
     DENY = "DENY"
@@ -48,6 +48,8 @@ class Source:
     not_namespaces: tuple[str, ...] = ()
     service_accounts: tuple[str, ...] = ()
     not_service_accounts: tuple[str, ...] = ()
+    trust_domains: tuple[str, ...] = ()
+    not_trust_domains: tuple[str, ...] = ()
     ip_blocks: tuple[str, ...] = ()
     not_ip_blocks: tuple[str, ...] = ()
     remote_ip_blocks: tuple[str, ...] = ()
@@ -91,8 +93,8 @@ class AuthorizationPolicy:
     """security.istio.io AuthorizationPolicy.
 
     ``rules`` empty means that nothing matches (an ALLOW policy then denies everything). ``enforced`` is
-    False for what only later versions translate (other actions, targetRefs, dry-run); such a policy has
-    a diagnostic and no effect.
+    False for what only later versions translate (targetRefs); such a policy has a diagnostic and no
+    effect. ``dry_run`` refuses nothing, and leaves in the proxy's statistics what it would have done.
     """
 
     meta: Meta
@@ -100,6 +102,7 @@ class AuthorizationPolicy:
     action: PolicyAction = PolicyAction.ALLOW
     rules: tuple[Rule, ...] = ()
     enforced: bool = True
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,12 +21,38 @@ from mizzen.model.security import PolicyAction
 from mizzen.render.proto import pack
 
 if TYPE_CHECKING:
-    from envoy.config.core.v3.address_pb2 import CidrRange
+    from collections.abc import Iterable, Iterator
 
-_ACTIONS: Final = {PolicyAction.ALLOW: RBAC.ALLOW, PolicyAction.DENY: RBAC.DENY}
+    from envoy.config.core.v3.address_pb2 import CidrRange
+    from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http
+    from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network
+
+_ACTIONS: Final = {
+    PolicyAction.ALLOW: RBAC.ALLOW,
+    PolicyAction.DENY: RBAC.DENY,
+    PolicyAction.AUDIT: RBAC.LOG,
+}
 _TOKEN_FILTER: Final = "envoy.filters.http.jwt_authn"  # noqa: S105 - the name of a filter
 _TOKEN_PAYLOAD: Final = "payload"  # noqa: S105 - a key in dynamic metadata
 _URI_TEMPLATE: Final = "envoy.path.match.uri_template.uri_template_matcher"
+
+
+def sets_of(sets: Iterable[ir.RuleSet], action: PolicyAction) -> Iterator[ir.RuleSet]:
+    """Yield the sets of an action that need a filter; without rules only ALLOW does anything."""
+    for rule_set in sets:
+        if rule_set.action is action and (rule_set.rules or action is PolicyAction.ALLOW):
+            yield rule_set
+
+
+def fill_rules(config: http.RBAC | network.RBAC, rule_set: ir.RuleSet) -> None:
+    """Write a set into one filter, as what is enforced or as what is only counted."""
+    rules = render_rules(rule_set)
+    if not rule_set.dry_run:
+        config.rules.CopyFrom(rules)
+        return
+    config.shadow_rules.CopyFrom(rules)
+    # Istio's, which tools read from statistics and metadata.
+    config.shadow_rules_stat_prefix = f"istio_dry_run_{rule_set.action.value.lower()}_"
 
 
 def render_rules(rule_set: ir.RuleSet) -> RBAC:
@@ -70,6 +96,8 @@ def _fill_permission_word(message: Permission, predicate: ir.Predicate) -> None:
             message.uri_template.name = _URI_TEMPLATE
             config = UriTemplateMatchConfig(path_template=template)
             message.uri_template.typed_config.CopyFrom(pack(config))
+        case ir.FilterMetadata():
+            _fill_metadata(message.sourced_metadata, predicate)
         case ir.RequestHeader() | ir.RequestPath() | ir.TokenClaim():
             _fill_request_word(message, predicate)
         case _:
@@ -140,6 +168,14 @@ def _fill_claim(message: SourcedMetadata, claim: ir.TokenClaim) -> None:
     alternatives = matcher.value.or_match.value_matchers
     _fill_text(alternatives.add().string_match, claim.text)
     _fill_text(alternatives.add().list_match.one_of.string_match, claim.text)
+
+
+def _fill_metadata(message: SourcedMetadata, asked: ir.FilterMetadata) -> None:
+    matcher = message.metadata_matcher
+    matcher.filter = asked.filter
+    matcher.path.add().key = asked.entry
+    value = matcher.value.list_match.one_of if asked.listed else matcher.value
+    _fill_text(value.string_match, asked.text)
 
 
 def _fill_text(message: StringMatcher, text: ir.Text) -> None:

@@ -1,17 +1,19 @@
 """AuthorizationPolicy: which policies hold for a workload, and what their rules ask.
 
-DENY is asked before ALLOW. Any ALLOW policy at all turns the default into "no": an ALLOW set in which no
-rule matches refuses. A rule is true where one of its sources, one of its operations and all of its
-conditions are.
+AUDIT only records. DENY is asked before ALLOW. Any ALLOW policy at all turns the default into "no": an
+ALLOW set in which no rule matches refuses. A rule is true where one of its sources, one of its operations
+and all of its conditions are. Of CUSTOM policies, whose providers cannot be asked yet, what they match is
+denied: to be safe, as Istio does where it does not know the provider.
 
 On TCP there are no requests. A rule that asks for a property of one is dropped there from ALLOW (fewer
-are let in), while in DENY only the property is dropped and the rest stays (more are refused): both err on
+are let in), while in DENY and AUDIT only the property is dropped and the rest stays (more are refused): both err on
 the safe side (Istio, AuthorizationPolicy on TCP).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from mizzen.engine import Database
     from mizzen.model.proxy import Workload
 
-_ORDER: Final = (PolicyAction.DENY, PolicyAction.ALLOW)
+_ORDER: Final = (PolicyAction.AUDIT, PolicyAction.DENY, PolicyAction.ALLOW)
 _OF_REQUEST: Final = (RequestHeader, RequestPath, RequestPathTemplate, TokenClaim)
 
 
@@ -74,14 +76,21 @@ def authorization_for(db: Database, workload: Workload) -> Authorization:
     policies = policies_for(db, workload)
     http: list[RuleSet] = []
     tcp: list[RuleSet] = []
-    for action in _ORDER:
-        chosen = [policy for policy in policies if policy.action is action]
+    for action, dry_run in product(_ORDER, (False, True)):
+        wanted = (action, dry_run)
+        chosen = [policy for policy in policies if (_effect(policy), policy.dry_run) == wanted]
         if chosen:
-            rules = [rule for policy in chosen for rule in _rules(policy, domains)]
-            http.append(RuleSet(action=action, rules=tuple(rules)))
-            tcp.append(RuleSet(action=action, rules=tuple(_on_tcp(action, rules))))
+            rules = tuple(rule for policy in chosen for rule in _rules(policy, domains))
+            on_tcp = tuple(_on_tcp(action, rules))
+            http.append(RuleSet(action=action, rules=rules, dry_run=dry_run))
+            tcp.append(RuleSet(action=action, rules=on_tcp, dry_run=dry_run))
     origins = tuple(policy.meta.key for policy in policies)
     return Authorization(http=tuple(http), tcp=tuple(tcp), origins=origins)
+
+
+def _effect(policy: AuthorizationPolicy) -> PolicyAction:
+    """Return what is done with what a policy matches."""
+    return PolicyAction.DENY if policy.action is PolicyAction.CUSTOM else policy.action
 
 
 def _rules(policy: AuthorizationPolicy, domains: tuple[str, ...]) -> Iterable[PolicyRule]:
@@ -97,7 +106,8 @@ def _rules(policy: AuthorizationPolicy, domains: tuple[str, ...]) -> Iterable[Po
 
 def _operation_of(rule: Rule) -> Predicate:
     terms = [_any(_operation(op) for op in rule.operations)]
-    terms += [_condition(c, p.OPERATION_KEYS[c.key]) for c in rule.conditions if _asks_what(c)]
+    readers = ((c, p.operation_reader(c.key)) for c in rule.conditions)
+    terms += [_condition(condition, read) for condition, read in readers if read is not None]
     return _all(terms)
 
 
@@ -109,7 +119,7 @@ def _source_of(rule: Rule, reader: p.Reader) -> Predicate:
 
 
 def _asks_what(condition: Condition) -> bool:
-    return condition.key in p.OPERATION_KEYS
+    return p.operation_reader(condition.key) is not None
 
 
 def _condition(condition: Condition, read: Callable[[str], Predicate]) -> Predicate:
@@ -134,6 +144,7 @@ def _source(source: Source, read: p.Reader) -> Predicate:
             _both(source.request_principals, source.not_request_principals, p.request_principal),
             _both(source.namespaces, source.not_namespaces, p.namespace),
             _both(source.service_accounts, source.not_service_accounts, read.service_account),
+            _both(source.trust_domains, source.not_trust_domains, p.trust_domain),
             _both(source.ip_blocks, source.not_ip_blocks, p.peer_address),
             _both(source.remote_ip_blocks, source.not_remote_ip_blocks, p.client_address),
         )
@@ -172,7 +183,7 @@ def _on_tcp(action: PolicyAction, rules: Iterable[PolicyRule]) -> Iterable[Polic
         sides = (rule.operation, rule.source)
         if not any(_asks_for_request(side) for side in sides):
             yield rule
-        elif action is PolicyAction.DENY:
+        elif action is not PolicyAction.ALLOW:
             yield PolicyRule(
                 name=rule.name,
                 operation=_without_request(rule.operation),

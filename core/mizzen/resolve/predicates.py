@@ -16,6 +16,7 @@ from mizzen.ir import (
     AnyOf,
     DestinationAddress,
     DestinationPort,
+    FilterMetadata,
     Never,
     PeerIdentity,
     Predicate,
@@ -155,18 +156,32 @@ def server_name(value: str) -> Predicate:
     return ServerName(text(value))
 
 
-# Conditions on what is asked for; those on who asks are read by ``source_reader``.
-OPERATION_KEYS: Final[Mapping[str, Callable[[str], Predicate]]] = {
+_OPERATION_KEYS: Final[Mapping[str, Callable[[str], Predicate]]] = {
     "destination.ip": destination_address,
     "destination.port": destination_port,
     "connection.sni": server_name,
 }
+_FILTER: Final = re.compile(r"experimental\.(envoy\.filters\.[^\[]+)\[(.+)\]")
 _HEADER: Final = re.compile(r"request\.headers\[([^\]]+)\]")
 _CLAIMS: Final = re.compile(r"request\.auth\.claims((?:\[[^\]]+\])+)")
 _TOKEN_KEYS: Final = {
     "request.auth.audiences": "aud",
     "request.auth.presenter": "azp",
 }
+
+
+def operation_reader(key: str) -> Callable[[str], Predicate] | None:
+    """Return how the values of a condition on what is asked for are read; None where it is on who asks."""
+    if found := _FILTER.fullmatch(key):
+        name, entry = found[1], found[2]
+        return lambda value: _filter_metadata(name, entry, value)
+    return _OPERATION_KEYS.get(key)
+
+
+def _filter_metadata(name: str, entry: str, value: str) -> Predicate:
+    """Return what a value of another filter's metadata means; ``[v]`` asks for an element of a list."""
+    listed = value.startswith("[") and value.endswith("]")
+    return FilterMetadata(name, entry, text(value[1:-1] if listed else value), listed)
 
 
 def source_reader(key: str, reader: Reader) -> Callable[[str], Predicate]:

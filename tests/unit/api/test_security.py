@@ -15,7 +15,7 @@ from mizzen.model.security import (
     Rule,
     Source,
 )
-from tests.unit.api.reading import errors, read_manifest, read_spec, told, value
+from tests.unit.api.reading import errors, read_manifest, read_one, read_spec, told, value
 
 pytestmark = pytest.mark.unit
 
@@ -123,62 +123,55 @@ def test_an_allow_policy_without_rules_allows_nothing() -> None:
     assert everything.rules == (Rule(),)
 
 
-def test_a_policy_that_is_not_translated_is_not_enforced_and_told_of() -> None:
-    """Other actions, policies for targets, dry runs."""
+def test_a_policy_for_targets_is_not_enforced_and_told_of() -> None:
+    """Workloads ignore it, as they do with Istio."""
     parsed = read_manifest("security_later.yaml")
-    for name, path in (
-        ("custom", "spec.action"),
-        ("audit", "spec.action"),
-        ("attached", "spec.targetRefs"),
-        ("attached-once", "spec.targetRef"),
-        ("dry", "metadata.annotations[istio.io/dry-run]"),
-    ):
+    for name, path in (("attached", "spec.targetRefs"), ("attached-once", "spec.targetRef")):
         policy = parsed[f"AuthorizationPolicy {name}"]
         assert isinstance(policy.object, AuthorizationPolicy)
         assert not policy.object.enforced
         assert told(policy)[0][:2] == ("MZ0201", path)
 
 
-def test_an_allow_rule_that_is_not_translated_is_left_out() -> None:
-    """Without its untranslated part it would allow more than it says."""
-    parsed = read_manifest("security_later.yaml")["AuthorizationPolicy domains"]
+def test_a_custom_policy_is_enforced_and_told_of() -> None:
+    """What it matches is denied, because nobody can be asked yet."""
+    parsed = read_manifest("security_later.yaml")["AuthorizationPolicy custom"]
     assert isinstance(parsed.object, AuthorizationPolicy)
-    assert parsed.object.enforced
-    assert parsed.object.rules == (Rule(sources=(Source(namespaces=("shop",)),)),)
-    assert [path for _, path, _ in told(parsed)] == [
-        "spec.rules[0].from[0].source.trustDomains",
-        "spec.rules[0].from[0].source.notTrustDomains",
-        "spec.rules[2].when[0].key",
-    ]
-    assert all("left out" in each.message for each in parsed.diagnostics)
+    assert (parsed.object.action, parsed.object.enforced) == (PolicyAction.CUSTOM, True)
+    assert [path for _, path, _ in told(parsed)] == ["spec.action", "spec.provider"]
+    assert "what the policy matches is denied" in parsed.diagnostics[0].message
 
 
-def test_a_deny_rule_that_is_not_translated_denies_more() -> None:
-    """Its untranslated part is dropped; a source of which nothing is left is any source."""
-    parsed = read_spec(
-        "AuthorizationPolicy",
-        """
-        action: DENY
-        rules:
-        - from:
-          - source: {trustDomains: [evil.example], namespaces: [shop]}
-        - from:
-          - source: {trustDomains: [evil.example]}
-          - source: {namespaces: [shop]}
-          to: [{operation: {ports: ["80"]}}]
-        - when:
-          - {key: "experimental.envoy.filters.network.mysql_proxy[db]", values: [x]}
-          - {key: source.ip, values: [10.0.0.1]}
-        """,
+@pytest.mark.parametrize(
+    ("action", "written", "dry"),
+    [
+        ("ALLOW", "true", True),
+        ("DENY", "True", True),
+        ("DENY", "false", False),
+        ("AUDIT", "true", False),
+    ],
+)
+def test_a_dry_run_is_of_allow_and_deny(action: str, written: str, *, dry: bool) -> None:
+    """By annotation; AUDIT refuses nothing anyway."""
+    parsed = read_one(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
+        f"metadata: {{name: a, annotations: {{istio.io/dry-run: '{written}'}}}}\n"
+        f"spec: {{action: {action}, rules: [{{}}]}}"
     )
-    assert isinstance(parsed.object, AuthorizationPolicy)
-    assert parsed.object.rules == (
-        Rule(sources=(Source(namespaces=("shop",)),)),
-        Rule(operations=(Operation(ports=("80",)),)),
-        Rule(conditions=(Condition(key="source.ip", values=("10.0.0.1",)),)),
-    )
-    assert {code for code, _, _ in told(parsed)} == {"MZ0201"}
-    assert all("denies more" in each.message for each in parsed.diagnostics)
+    found = value(parsed)
+    assert isinstance(found, AuthorizationPolicy)
+    assert (found.dry_run, found.enforced) == (dry, True)
+
+
+def test_trust_domains_and_filters_metadata_are_read() -> None:
+    """In sources and conditions."""
+    found = value(read_manifest("security_later.yaml")["AuthorizationPolicy domains"])
+    assert isinstance(found, AuthorizationPolicy)
+    source, condition, metadata = found.rules
+    domains = Source(trust_domains=("other.example",), not_trust_domains=("bad.example",))
+    assert source == Rule(sources=(domains,))
+    assert condition.conditions[0].key == "source.trustDomain"
+    assert metadata.conditions[0].values == ("[insert]",)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +179,113 @@ def test_a_deny_rule_that_is_not_translated_denies_more() -> None:
     [
         ("action: MAYBE", "MZ0103", "action"),
         ("action: DENY", "MZ0104", "rules"),
-        ("action: CUSTOM", "MZ0104", "provider"),
+        ("action: CUSTOM", "MZ0104", "rules"),
+        ("{action: CUSTOM, rules: [{}]}", "MZ0104", "provider"),
+        ("{action: CUSTOM, provider: {}, rules: [{}]}", "MZ0104", "provider"),
+        *(
+            (
+                f"{{action: CUSTOM, provider: {{name: a}}, "
+                f"rules: [{{from: [{{source: {{{field}: [a]}}}}]}}]}}",
+                "MZ0202",
+                f"rules[0].from[0].source.{field}",
+            )
+            for field in (
+                "principals",
+                "notPrincipals",
+                "requestPrincipals",
+                "notRequestPrincipals",
+                "namespaces",
+                "notNamespaces",
+                "serviceAccounts",
+                "notServiceAccounts",
+            )
+        ),
+        *(
+            (
+                f"{{action: CUSTOM, provider: {{name: a}}, "
+                f"rules: [{{when: [{{key: '{attribute}', values: [a]}}]}}]}}",
+                "MZ0202",
+                "rules[0].when[0].key",
+            )
+            for attribute in (
+                "source.namespace",
+                "source.principal",
+                "source.serviceAccount",
+                "request.auth.principal",
+                "request.auth.audiences",
+                "request.auth.claims[iss]",
+            )
+        ),
+        *(
+            (
+                f"rules: [{{from: [{{source: {{{field}: [a, '']}}}}]}}]",
+                "MZ0103",
+                f"rules[0].from[0].source.{field}[1]",
+            )
+            for field in (
+                "notPrincipals",
+                "requestPrincipals",
+                "notRequestPrincipals",
+                "namespaces",
+                "notNamespaces",
+                "trustDomains",
+                "notTrustDomains",
+            )
+        ),
+        *(
+            (
+                f"rules: [{{to: [{{operation: {{{field}: ['']}}}}]}}]",
+                "MZ0103",
+                f"rules[0].to[0].operation.{field}[0]",
+            )
+            for field in ("hosts", "notHosts", "methods", "notMethods", "paths", "notPaths")
+        ),
+        *(
+            (
+                f"rules: [{{when: [{{key: '{attribute}', notValues: ['']}}]}}]",
+                "MZ0103",
+                "rules[0].when[0].notValues[0]",
+            )
+            for attribute in (
+                "source.ip",
+                "remote.ip",
+                "destination.ip",
+                "source.namespace",
+                "source.principal",
+                "source.serviceAccount",
+                "source.trustDomain",
+                "request.auth.principal",
+                "request.auth.claims[a]",
+                "request.headers[a]",
+                "connection.sni",
+                "experimental.envoy.filters.http.lua[a]",
+            )
+        ),
+        *(
+            (
+                f"rules: [{{when: [{{key: '{attribute}', values: [a]}}]}}]",
+                "MZ0103",
+                "rules[0].when[0].key",
+            )
+            for attribute in (
+                "request.headers",
+                "request.headers[]",
+                "request.auth.claims",
+                "request.auth.claims[]",
+                "request.auth.claims.iss",
+                "experimental.envoy.filters",
+                "experimental.envoy.filters.http.lua",
+                "destination.namespace",
+                "destination.user",
+                "destination.name",
+                "source.port",
+            )
+        ),
+        (
+            "rules: [{when: [{key: source.serviceAccount, values: ['a*']}]}]",
+            "MZ0103",
+            "rules[0].when[0].values[0]",
+        ),
         ("{provider: {name: a}, rules: [{}]}", "MZ0202", "provider"),
         (
             "{selector: {matchLabels: {a: b}}, targetRefs: [{kind: Service, name: a}]}",

@@ -10,6 +10,7 @@ from mizzen.ir import (
     Anything,
     Authorization,
     DestinationPort,
+    FilterMetadata,
     Not,
     Predicate,
     RequestHeader,
@@ -23,7 +24,7 @@ from mizzen.model.meta import Labels
 from mizzen.model.proxy import Workload
 from mizzen.model.security import PolicyAction
 from mizzen.resolve.authorization import authorization_for
-from mizzen.resolve.predicates import namespace
+from mizzen.resolve.predicates import namespace, trust_domain
 from tests.support.small_mesh import SmallMesh, istio, workload
 
 CART = workload("cart")
@@ -77,10 +78,58 @@ def test_an_allow_policy_without_rules_allows_nothing() -> None:
     assert names(held(policy("nothing", "{}")).http) == [("ALLOW", [])]
 
 
-@pytest.mark.parametrize("action", ["AUDIT", "CUSTOM\nprovider: {name: x}"])
-def test_other_actions_have_no_effect_yet(action: str) -> None:
-    """They are told of by a diagnostic; here they are as if not written."""
-    assert held(policy("p", f"action: {action}\nrules: [{{}}]")) == Authorization()
+def test_audit_is_asked_first_and_dry_runs_beside_the_others() -> None:
+    """A set for each action and for each action's dry runs; on TCP the same."""
+    dry = istio("AuthorizationPolicy", "dry", "action: DENY\nrules: [{}]").replace(
+        "  namespace:", "  annotations: {istio.io/dry-run: 'true'}\n  namespace:", 1
+    )
+    found = held(
+        policy("allow", "rules: [{}]"),
+        policy("deny", "action: DENY\nrules: [{}]"),
+        policy("audit", "action: AUDIT\nrules: [{}]"),
+        dry,
+    )
+    expected = [("AUDIT", False), ("DENY", False), ("DENY", True), ("ALLOW", False)]
+    assert [(each.action.value, each.dry_run) for each in found.http] == expected
+    assert [(each.action.value, each.dry_run) for each in found.tcp] == expected
+
+
+def test_what_custom_matches_is_denied() -> None:
+    """Its provider cannot be asked; what it does not match is none of its business."""
+    rule = "rules: [{to: [{operation: {methods: [GET]}}]}]"
+    found = held(
+        policy("ask", f"action: CUSTOM\nprovider: {{name: x}}\n{rule}"),
+        policy("deny", "action: DENY\nrules: [{}]"),
+    )
+    assert names(found.http) == [
+        ("DENY", ["ns[shop]-policy[ask]-rule[0]", "ns[shop]-policy[deny]-rule[0]"])
+    ]
+    assert found.http[0].rules[0].operation == get("GET")
+
+
+def test_trust_domains_are_of_the_source() -> None:
+    """Beside other fields of a source, and as a condition."""
+    source = "{trustDomains: [a.example], notTrustDomains: [b.example]}"
+    condition = "{key: source.trustDomain, values: [c.example]}"
+    (rules,) = held(
+        policy("p", f"rules: [{{from: [{{source: {source}}}], when: [{condition}]}}]")
+    ).http
+    assert rules.rules[0].source == AllOf(
+        (
+            AllOf((trust_domain("a.example"), Not(trust_domain("b.example")))),
+            trust_domain("c.example"),
+        )
+    )
+
+
+def test_the_metadata_of_filters_is_of_the_operation() -> None:
+    """On TCP too: filters of databases leave it there."""
+    condition = "{key: 'experimental.envoy.filters.network.mysql_proxy[a]', values: ['[b]']}"
+    found = held(policy("p", f"rules: [{{when: [{condition}]}}]"))
+    asked = FilterMetadata(
+        "envoy.filters.network.mysql_proxy", "a", Text(TextKind.EXACT, "b"), listed=True
+    )
+    assert [one.rules[0].operation for one in (*found.http, *found.tcp)] == [asked, asked]
 
 
 SELECTED = "selector: {matchLabels: {app: cart}}\nrules: [{}]"

@@ -12,6 +12,7 @@ from mizzen.ir import (
     AnyOf,
     DestinationAddress,
     DestinationPort,
+    FilterMetadata,
     Never,
     PeerIdentity,
     Predicate,
@@ -197,6 +198,36 @@ def test_a_condition_is_read_by_its_key(key: str, value: str, made: Predicate) -
     assert p.source_reader(key, READER)(value) == made
 
 
-def test_conditions_on_what_is_asked_for_are_known() -> None:
-    """These three; all others are about who asks."""
-    assert sorted(p.OPERATION_KEYS) == ["connection.sni", "destination.ip", "destination.port"]
+@pytest.mark.parametrize(
+    ("key", "value", "made"),
+    [
+        ("destination.ip", "10.0.0.1", DestinationAddress("10.0.0.1")),
+        ("destination.port", "80", DestinationPort(80)),
+        ("connection.sni", "a*", ServerName(Text(TextKind.PREFIX, "a"))),
+        (
+            "experimental.envoy.filters.network.mysql_proxy[db.table]",
+            "[insert]",
+            FilterMetadata(
+                "envoy.filters.network.mysql_proxy", "db.table", exact("insert"), listed=True
+            ),
+        ),
+        (
+            "experimental.envoy.filters.http.lua[a]",
+            "*",
+            FilterMetadata("envoy.filters.http.lua", "a", Text(TextKind.PRESENT)),
+        ),
+    ],
+)
+def test_a_condition_on_what_is_asked_for_is_read_by_its_key(
+    key: str, value: str, made: Predicate
+) -> None:
+    """Of the metadata of filters, a value in brackets is an element of a list."""
+    read = p.operation_reader(key)
+    assert read is not None
+    assert read(value) == made
+
+
+@pytest.mark.parametrize("key", ["source.ip", "request.headers[a]", "request.auth.claims[a]"])
+def test_all_other_conditions_are_about_who_asks(key: str) -> None:
+    """They become principals."""
+    assert p.operation_reader(key) is None

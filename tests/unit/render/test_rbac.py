@@ -180,3 +180,40 @@ def test_an_empty_allow_closes_and_an_empty_deny_is_nothing() -> None:
     empty = tuple(ir.RuleSet(action=action) for action in (PolicyAction.DENY, PolicyAction.ALLOW))
     assert _asked(ir.Authorization(http=empty, tcp=empty)) == (["ALLOW"], ["ALLOW"])
     assert _asked(ir.OPEN) == ([], [])
+
+
+def test_what_is_audited_is_logged_before_it_is_denied() -> None:
+    """On HTTP and TCP; without rules there is nothing to log."""
+    audit = ir.RuleSet(action=PolicyAction.AUDIT, rules=(_rule("l"),))
+    both = ir.Authorization(http=(_DENY, audit), tcp=(_DENY, audit))
+    assert _asked(both) == (["LOG", "DENY"], ["LOG", "DENY"])
+    empty = ir.RuleSet(action=PolicyAction.AUDIT)
+    assert _asked(ir.Authorization(http=(empty,), tcp=(empty,))) == ([], [])
+
+
+@pytest.mark.parametrize("action", [PolicyAction.ALLOW, PolicyAction.DENY])
+def test_a_dry_run_is_only_counted(action: PolicyAction) -> None:
+    """Its rules are shadow rules, under Istio's prefix, and nothing is enforced."""
+    dry = ir.RuleSet(action=action, rules=(_rule("a"),), dry_run=True)
+    authorization = ir.Authorization(http=(dry,), tcp=(dry,))
+    chain = Chain(side=Side.INBOUND, authorization=authorization)
+    for filters in (http_filters(chain), network_filters(chain)):
+        (shown,) = (
+            config
+            for config in (MessageToDict(item)["typedConfig"] for item in filters)
+            if "shadowRules" in config
+        )
+        assert "rules" not in shown
+        assert shown["shadowRulesStatPrefix"] == f"istio_dry_run_{action.value.lower()}_"
+        assert sorted(shown["shadowRules"]["policies"]) == ["a"]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_the_metadata_of_another_filter_is_a_text_or_has_one_in_its_list(*, listed: bool) -> None:
+    """By the filter's name and one entry."""
+    asked = ir.FilterMetadata("envoy.filters.network.mysql_proxy", "db.t", _PREFIX, listed)
+    matcher = _permission(asked)["sourced_metadata"]["metadata_matcher"]
+    assert matcher["filter"] == "envoy.filters.network.mysql_proxy"
+    assert matcher["path"] == [{"key": "db.t"}]
+    text = {"string_match": {"prefix": "a"}}
+    assert matcher["value"] == ({"list_match": {"one_of": text}} if listed else text)

@@ -9,7 +9,7 @@ from envoy.extensions.filters.network.rbac.v3.rbac_pb2 import RBAC
 
 from mizzen.model.security import PolicyAction
 from mizzen.render.proto import pack
-from mizzen.render.rbac import render_rules
+from mizzen.render.rbac import fill_rules, sets_of
 
 if TYPE_CHECKING:
     from mizzen.ir import RuleSet
@@ -18,24 +18,26 @@ if TYPE_CHECKING:
 _STAT_PREFIX: Final = "tcp."  # Istio's, which dashboards read
 
 
+def audit(chain: Chain) -> tuple[Filter, ...]:
+    """Return the filter that marks what AUDIT rules match, for whoever logs it."""
+    return _filters(chain, PolicyAction.AUDIT)
+
+
 def deny(chain: Chain) -> tuple[Filter, ...]:
     """Return the filter of all DENY rules; none where there are no rules, which would deny nothing."""
-    return tuple(
-        _filter(rule_set)
-        for rule_set in chain.authorization.tcp
-        if rule_set.action is PolicyAction.DENY and rule_set.rules
-    )
+    return _filters(chain, PolicyAction.DENY)
 
 
 def allow(chain: Chain) -> tuple[Filter, ...]:
     """Return the filter of all ALLOW rules; without rules it is there and allows nothing."""
-    return tuple(
-        _filter(rule_set)
-        for rule_set in chain.authorization.tcp
-        if rule_set.action is PolicyAction.ALLOW
-    )
+    return _filters(chain, PolicyAction.ALLOW)
+
+
+def _filters(chain: Chain, action: PolicyAction) -> tuple[Filter, ...]:
+    return tuple(_filter(rules) for rules in sets_of(chain.authorization.tcp, action))
 
 
 def _filter(rule_set: RuleSet) -> Filter:
-    config = RBAC(rules=render_rules(rule_set), stat_prefix=_STAT_PREFIX)
+    config = RBAC(stat_prefix=_STAT_PREFIX)
+    fill_rules(config, rule_set)
     return Filter(name="envoy.filters.network.rbac", typed_config=pack(config))

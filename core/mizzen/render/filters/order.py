@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 HTTP_FILTERS: Final[tuple[Callable[[Chain], tuple[hcm.HttpFilter, ...]], ...]] = (
     jwt_authn.authenticate,  # before authorization, which asks for claims
+    http_rbac.audit,  # what is denied is recorded too
     http_rbac.deny,  # what is denied is denied whatever allows it, and costs least
     http_rbac.allow,  # before anything that changes the request: policies speak of what the client sent
     application_protocols.offer,  # after the last filter that could choose another cluster
@@ -38,6 +39,7 @@ HTTP_FILTERS: Final[tuple[Callable[[Chain], tuple[hcm.HttpFilter, ...]], ...]] =
 )
 
 NETWORK_FILTERS: Final[tuple[Callable[[Chain], tuple[Filter, ...]], ...]] = (
+    network_rbac.audit,  # as for requests
     network_rbac.deny,  # as for requests
     network_rbac.allow,  # before the proxy that connects upstream and ends the chain
 )
