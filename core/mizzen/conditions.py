@@ -57,18 +57,27 @@ def conditions(
     diagnostics: Iterable[Diagnostic], liveness: Liveness
 ) -> tuple[Condition, Condition, Condition]:
     """Return an object's three conditions: ``Accepted``, ``Programmed`` and ``Live``."""
-    errors = [one for one in diagnostics if one.code.severity is Severity.ERROR]
-    return _accepted(errors), _programmed(liveness), _live(liveness)
+    return _accepted(tuple(diagnostics)), _programmed(liveness), _live(liveness)
 
 
-def _accepted(errors: list[Diagnostic]) -> Condition:
-    if not errors:
-        return Condition(type=ACCEPTED, status=True, reason="Accepted", message="")
-    first = errors[0]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+def _accepted(found: tuple[Diagnostic, ...]) -> Condition:
+    errors = [one for one in found if one.code.severity is Severity.ERROR]
+    warnings = [one for one in found if one.code.severity is Severity.WARNING]
+    if errors:
+        reason = _reason(errors[0])
+        return Condition(type=ACCEPTED, status=False, reason=reason, message=_told(errors))
+    if warnings:
+        reason = "AcceptedWithWarnings"
+        return Condition(type=ACCEPTED, status=True, reason=reason, message=_told(warnings))
+    return Condition(type=ACCEPTED, status=True, reason="Accepted", message="")
+
+
+def _told(found: list[Diagnostic]) -> str:
+    """Return the first finding whole, and how many others there are."""
+    first = found[0]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     where = f"{first.path}: " if first.path else ""
-    message = f"{first.code.id} {where}{first.message}{more}. {first.advice}"
-    return Condition(type=ACCEPTED, status=False, reason=_reason(first), message=message)
+    return f"{first.code.id} {where}{first.message}{more}. {first.advice}"
 
 
 def _reason(error: Diagnostic) -> str:

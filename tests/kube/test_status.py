@@ -84,6 +84,29 @@ async def _quiet(replica: StatusReplica, clock: ManualClock) -> None:
         clock.advance(timedelta(seconds=1))
 
 
+async def test_many_changes_are_a_few_writes_a_second(
+    shop: Shop, authority: Authority, clock: ManualClock
+) -> None:
+    """However many there are, and each of them is told of in the end."""
+    names = [f"vs{number}" for number in range(30)]
+    replica = StatusReplica(shop.api, authority, clock, namespaces=[shop.name])
+    replica.is_leader = True
+    await replica.read()
+    await replica.look()
+    for name in names:
+        await shop.virtual_service(name, route=[{"destination": {"host": "reviews"}}])
+    await replica.read()
+    written = [replica.writes]
+    for _ in range(75):
+        await replica.look()
+        clock.advance(timedelta(milliseconds=200))
+        written.append(replica.writes)
+    assert max(last - first for first, last in zip(written, written[5:], strict=False)) <= 9
+    assert written[-1] - written[0] <= 15 * 4 + 5
+    stand = [told((await shop.conditions(name))["Live"]) for name in names]
+    assert stand == [("True", "NoProxies", "concerns no proxy")] * 30
+
+
 async def test_an_object_that_concerns_no_proxy_is_live_and_says_so(
     shop: Shop, authority: Authority, clock: ManualClock
 ) -> None:

@@ -81,10 +81,17 @@ def test_programmed_asks_the_replicas(liveness: Liveness, told: tuple[bool, str,
     assert _told(conditions([], liveness)[1]) == told
 
 
-def test_an_object_without_errors_is_accepted() -> None:
-    """Warnings do not keep an object from being accepted."""
-    accepted, _, _ = conditions([_finding(UNKNOWN_FIELD)], Liveness())
+def test_an_object_with_nothing_wrong_is_accepted() -> None:
+    """There is nothing to say of it."""
+    accepted, _, _ = conditions([], Liveness())
     assert _told(accepted) == (True, "Accepted", "")
+
+
+def test_warnings_stand_on_an_object_that_is_accepted() -> None:
+    """They do not keep it from being accepted, but whoever looks at it sees the first of them."""
+    accepted, _, _ = conditions([_finding(UNKNOWN_FIELD), _finding(UNKNOWN_FIELD)], Liveness())
+    message = f"MZ0105 spec.x: is wrong (and 1 more). {UNKNOWN_FIELD.remedy}"
+    assert _told(accepted) == (True, "AcceptedWithWarnings", message)
 
 
 def test_an_invalid_object_says_where_and_what_to_do() -> None:

@@ -80,6 +80,12 @@ class Agenda:
         for key in keys:
             self._items[key] = _Item(since_s=now_s, hold_s=now_s + _PATIENCE_S, urgent=True)
 
+    def doubted(self, keys: Iterable[ObjectKey], now_s: float) -> None:
+        """Have these looked at, though what is new of them may be in passing: nobody touched them."""
+        for key in keys:
+            if key not in self._items:
+                self._items[key] = _Item(since_s=now_s, hold_s=now_s + _DOUBT_S, urgent=False)
+
     def remember(self, key: ObjectKey, state: State) -> None:
         """Take note of what stands on an object at the API server."""
         self._written[key] = state

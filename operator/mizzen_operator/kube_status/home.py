@@ -46,6 +46,7 @@ class KubeStatusParts:
         namespace: The control plane's own; its Service and service account are named ``mizzen``.
         replica: This replica's name, its pod's.
         listens: Where the other replicas ask.
+        owners: What MeshStatus goes with at an uninstall, as ownerReferences.
         peers: The others' addresses; by default the ready endpoints of the Service.
     """
 
@@ -61,6 +62,7 @@ class KubeStatusParts:
     replica: str
     listens: Address
     inject: InjectSettings
+    owners: tuple[dict[str, object], ...] = ()
     peers: Callable[[], Iterable[str]] | None = None
 
 
@@ -134,6 +136,7 @@ def _sink_parts(parts: KubeStatusParts, asker: Asker) -> StatusParts:
         wants_sidecar=lambda pod, labels: _lacks_sidecar(pod, labels, parts.inject),
         replica=parts.replica,
         version=_own_version(),
+        owners=parts.owners,
     )
 
 

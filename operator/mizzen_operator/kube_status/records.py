@@ -42,6 +42,14 @@ class Record:
         return int(self.version.rpartition("/")[2] or 0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linted:
+    """The objects whose errors are others now, and those of which only less than that is."""
+
+    errors: frozenset[ObjectKey]
+    others: frozenset[ObjectKey]
+
+
 class Records:
     """All records, and the findings on objects of any kind."""
 
@@ -78,14 +86,19 @@ class Records:
             key for key in spoken_of if is_steering(key.kind) and self._take(key, batch)
         )
 
-    def take_lint(self, findings: Mapping[ObjectKey, Findings]) -> frozenset[ObjectKey]:
+    def take_lint(self, findings: Mapping[ObjectKey, Findings]) -> Linted:
         """Take in the findings of the whole mesh; return the objects of which they are others now."""
-        before, self._linted = (
-            self._linted,
-            {key: found for key, found in findings.items() if found},
-        )
-        keys = {*before, *self._linted}
-        return frozenset(key for key in keys if before.get(key) != self._linted.get(key))
+        before = self._linted
+        self._linted = {key: found for key, found in findings.items() if found}
+        changed = {
+            key
+            for key in {*before, *self._linted}
+            if key in self._records and before.get(key) != self._linted.get(key)
+        }
+        errors = {
+            key for key in changed if _errors(before.get(key)) != _errors(self._linted.get(key))
+        }
+        return Linted(errors=frozenset(errors), others=frozenset(changed - errors))
 
     def _take(self, key: ObjectKey, batch: Batch) -> bool:
         """Take note of one object; tell whether there is one."""
@@ -103,7 +116,11 @@ class Records:
 
     def _is_unreadable(self, key: ObjectKey) -> bool:
         """Tell whether an error in what is written keeps it from coming into force."""
-        return any(one.code.severity is Severity.ERROR for one in self._read.get(key, ()))
+        return bool(_errors(self._read.get(key)))
+
+
+def _errors(found: Findings | None) -> Findings:
+    return tuple(one for one in found or () if one.code.severity is Severity.ERROR)
 
 
 def _put(mine: dict[ObjectKey, Findings], key: ObjectKey, found: Findings) -> None:

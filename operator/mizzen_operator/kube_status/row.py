@@ -32,9 +32,10 @@ _LULL_S: Final = 30.0
 class Row:
     """The object; ``uid`` is empty until it was read or made."""
 
-    def __init__(self, api: ApiClient) -> None:
+    def __init__(self, api: ApiClient, owners: tuple[dict[str, object], ...] = ()) -> None:
         self.uid = ""
         self._api = api
+        self._owners = owners
         self._written: Json | None = None
         self._at_s = float("-inf")
 
@@ -75,9 +76,9 @@ class Row:
         with suppress(NotFoundError):
             return await self._api.get(_OBJECT)
         try:
-            return await self._api.create(
-                _PATH, {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": NAME}}
-            )
+            metadata = {"name": NAME, "ownerReferences": list(self._owners)}
+            made = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata}
+            return await self._api.create(_PATH, made)
         except ConflictError:
             return await self._api.get(_OBJECT)
 

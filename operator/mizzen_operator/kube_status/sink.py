@@ -81,6 +81,7 @@ class StatusParts:
         wants_sidecar: Of a pod (as the API server has it) without one and its namespace's labels.
         replica: This replica's name, its pod's.
         version: Its version of Mizzen.
+        owners: What MeshStatus goes with, as ownerReferences.
     """
 
     api: ApiClient
@@ -93,6 +94,7 @@ class StatusParts:
     wants_sidecar: Callable[[dict[str, Any], Mapping[str, str]], bool]
     replica: str
     version: str = ""
+    owners: tuple[dict[str, object], ...] = ()
 
 
 class StatusSink:
@@ -112,7 +114,7 @@ class StatusSink:
         self._agenda = Agenda()
         self._budget = Budget(per_second=_WRITES_PER_SECOND, most=_WRITES_AT_ONCE)
         self._writer = Writer(parts.api)
-        self._row = Row(parts.api)
+        self._row = Row(parts.api, parts.owners)
         self._herald = Herald(parts.api, replica=parts.replica)
         self._counts: Counter[str] = Counter()
         self._rejected: Mapping[ObjectKey, tuple[str, ...]] = {}
@@ -139,10 +141,11 @@ class StatusSink:
 
     def take_findings(self, findings: Mapping[ObjectKey, tuple[Diagnostic, ...]]) -> None:
         """Take in the findings of the whole mesh."""
-        changed = self._records.take_lint(findings)
+        linted = self._records.take_lint(findings)
         self._is_analysed = True
         if self._is_leading:
-            self._agenda.changed(filter(self._records.get, changed), self._now_s())
+            self._agenda.changed(linted.errors, self._now_s())
+            self._agenda.doubted(linted.others, self._now_s())
             self._wake.set()
 
     def report(self, keys: tuple[ObjectKey, ...]) -> Report:

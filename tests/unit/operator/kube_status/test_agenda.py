@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from mizzen.conditions import Condition, Liveness, conditions
-from mizzen.diagnostics import UNKNOWN_HOST, Diagnostic
+from mizzen.diagnostics import EMPTY_SUBSET, UNKNOWN_HOST, Diagnostic
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen_operator.kube_status.agenda import Agenda
 from mizzen_operator.kube_status.budget import Budget
@@ -113,6 +113,19 @@ def test_what_stands_there_is_not_written_again() -> None:
     run.agenda.remember(KEY, State.of("u/1", _stand(5, 5)))
     run.look(31.0, _stand(5, 5), version="u/2")
     assert len(run.writes) == 1
+
+
+def test_a_warning_that_comes_by_itself_must_hold_for_a_while() -> None:
+    """Subsets without endpoints come and go with every rollout."""
+    run = Run()
+    run.agenda.remember(KEY, State.of("u/1", _stand(5, 5)))
+    warning = Diagnostic(code=EMPTY_SUBSET, object=KEY, path="", message="v2 selects nothing")
+    for second in range(60):
+        if second in (5, 10, 30):
+            run.agenda.doubted([KEY], float(second))
+        is_wrong = 5 <= second < 10 or second >= 30
+        run.look(float(second), _stand(5, 5, *([warning] if is_wrong else [])))
+    assert [at for at, _ in run.writes] == [40.0]
 
 
 def test_a_missing_reference_may_be_on_its_way() -> None:

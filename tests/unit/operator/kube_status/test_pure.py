@@ -11,7 +11,7 @@ import pytest
 
 from mizzen.api.mesh_status import MeshStatusStatus
 from mizzen.conditions import Liveness
-from mizzen.diagnostics import INVALID_FIELD, UNKNOWN_HOST, Code, Diagnostic
+from mizzen.diagnostics import INVALID_FIELD, UNKNOWN_FIELD, UNKNOWN_HOST, Code, Diagnostic
 from mizzen.model.kube import EndpointSlice, Namespace, Pod, SliceEndpoint
 from mizzen.model.meta import NO_LABELS, Labels, Meta, labels
 from mizzen.model.routing import VirtualService
@@ -19,7 +19,7 @@ from mizzen.model.world import Batch
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen_operator.kube_status import tally, words
 from mizzen_operator.kube_status.mesh import Certificates, Mesh, document
-from mizzen_operator.kube_status.records import Record, Records
+from mizzen_operator.kube_status.records import Linted, Record, Records
 from mizzen_operator.kube_status.replicas import Replicas
 from mizzen_operator.kube_status.uninjected import Uninjected
 from mizzen_operator.kube_status.words import Answer, NotUnderstoodError, Report
@@ -180,14 +180,27 @@ def test_an_object_that_went_is_forgotten_and_one_that_came_back_broken_is_not()
 
 
 def test_only_what_changed_of_the_findings_is_looked_at() -> None:
-    """A finding that stays is no news of its object."""
+    """A finding that stays is no news of its object, and a warning is less urgent than an error."""
     records = Records()
     other = _key("other")
-    assert records.take_lint({REVIEWS: (_error(REVIEWS, code=UNKNOWN_HOST),)}) == {REVIEWS}
-    both = {REVIEWS: (_error(REVIEWS, code=UNKNOWN_HOST),), other: (_error(other),)}
-    assert records.take_lint(both) == {other}
-    assert records.take_lint({}) == {REVIEWS, other}
+    for key in (REVIEWS, other):
+        records.take_batch(Batch(changes={key: GOOD}, versions={key: "u/1"}))
+    missing, spelled = _error(REVIEWS, code=UNKNOWN_HOST), _error(other, code=UNKNOWN_FIELD)
+    linted = records.take_lint({REVIEWS: (missing,), other: (spelled,)})
+    assert linted == Linted(errors=frozenset((REVIEWS,)), others=frozenset((other,)))
+    linted = records.take_lint({REVIEWS: (missing,)})
+    assert linted == Linted(errors=frozenset(), others=frozenset((other,)))
+    assert records.take_lint({}).errors == {REVIEWS}
     assert records.wrong() == {}
+
+
+def test_findings_on_what_people_do_not_steer_by_are_kept_and_looked_at_nowhere() -> None:
+    """A Service has no status of ours; what is wrong with it stands in the row of the mesh."""
+    records = Records()
+    cart = _key("cart", "Service")
+    linted = records.take_lint({cart: (_error(cart),)})
+    assert linted == Linted(errors=frozenset(), others=frozenset())
+    assert list(records.wrong()) == [cart]
 
 
 # Who has no sidecar, and where the others are
