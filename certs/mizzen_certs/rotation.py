@@ -157,7 +157,9 @@ def _agenda(slots: Slots, policy: CaPolicy) -> tuple[Appointment, ...]:
 
 def _root_appointment(slots: Slots, policy: CaPolicy) -> Appointment:
     if slots.next_root is None:
-        return Appointment(at=_half_life(slots.root), step=Step.PREPARE_ROOT)
+        # A policy that was made shorter counts for the root that is there, too.
+        by_policy = slots.root.prepared_at + policy.root_ttl / 2
+        return Appointment(at=min(_half_life(slots.root), by_policy), step=Step.PREPARE_ROOT)
     last_call = slots.root.not_after - policy.svid_ttl / 2
     at = min(slots.next_root.prepared_at + policy.overlap, last_call)
     return Appointment(at=at, step=Step.ACTIVATE_ROOT)

@@ -27,8 +27,11 @@ class _Options(TypedDict):
     kubeconfig: Path | None
     sidecar_image: str
     init_image: str
+    injection: Path | None
     webhook_url: str
     drain_seconds: float
+    certificate_hours: float
+    root_days: float
 
 
 def _address(_ctx: click.Context, _param: click.Parameter, text: str) -> Address:
@@ -82,10 +85,27 @@ def _address(_ctx: click.Context, _param: click.Parameter, text: str) -> Address
     "--init-image", default="", help="Of what captures traffic.  [default: this version's]"
 )
 @click.option(
+    "--injection",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file of what else injection is to know: see docs/kubernetes.md.",
+)
+@click.option(
     "--webhook-url", default="", help="Where API servers find the webhooks, if not at the Service."
 )
 @click.option(
     "--drain-seconds", type=click.FloatRange(0), default=3.0, help="Served on after SIGTERM."
+)
+@click.option(
+    "--certificate-hours",
+    type=click.FloatRange(0, min_open=True),
+    default=24.0,
+    help="Life of a workload's certificate; it is renewed at half of it.",
+)
+@click.option(
+    "--root-days",
+    type=click.FloatRange(0, min_open=True),
+    default=3650.0,
+    help="Life of a root; its successor is made at half of it.",
 )
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info"

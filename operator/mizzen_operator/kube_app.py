@@ -12,12 +12,13 @@ import os
 import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from mizzen.identity import TrustDomain
 from mizzen.model.kube import ConfigMap, Pod
 from mizzen.model.mesh import MeshSettings
-from mizzen_certs import CertsError, StoreCorrupt, StoreError, SystemClock
+from mizzen_certs import CaPolicy, CertsError, StoreCorrupt, StoreError, SystemClock
 from mizzen_operator.address import Address
 from mizzen_operator.admission.webhook import validation_handler
 from mizzen_operator.inject.settings import InjectSettings
@@ -68,6 +69,8 @@ if TYPE_CHECKING:
     from mizzen_operator.logs import Level
 
 _RETRY_SECONDS: Final = 1.0
+# An issuing key signs for so many lives of a certificate: 30 days of them, as SPIRE's cap.
+_ISSUER_LIVES: Final = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,9 @@ class KubeSettings:
         webhook_url: Where API servers reach the webhooks when it is not by the Service.
         drain_seconds: How long everything is served after this replica has said that it ends: until
             the Service sends nobody here any more.
+        certificate_hours: How long a certificate of a workload is good for, and how long a root is shown
+            before it signs.
+        root_days: How long a root is good for; half of it later its successor is made.
         identity: The name of this replica, its pod's.
     """
 
@@ -95,7 +101,21 @@ class KubeSettings:
     init_image: str = ""
     webhook_url: str = ""
     drain_seconds: float = 3.0
+    certificate_hours: float = 24.0
+    root_days: float = 3650.0
     identity: str = field(default_factory=lambda: os.environ.get("POD_NAME") or _own_name())
+
+    @property
+    def lifetimes(self) -> CaPolicy:
+        """The lifetimes of what the authority makes; ``ValueError`` where they cannot all be kept."""
+        certificate = timedelta(hours=self.certificate_hours)
+        root = timedelta(days=self.root_days)
+        return CaPolicy(
+            root_ttl=root,
+            issuer_ttl=min(_ISSUER_LIVES * certificate, root),
+            svid_ttl=certificate,
+            overlap=certificate,
+        )
 
 
 def run(settings: KubeSettings) -> None:
@@ -162,6 +182,7 @@ class Operator:
             settings.namespace,
             TrustDomain(settings.trust_domain),
             self._clock,
+            policy=settings.lifetimes,
             owners=owned_by,
         )
         return _Base(

@@ -10,7 +10,7 @@ from mizzen_operator.kube.keys import SecretStore
 if TYPE_CHECKING:
     from mizzen.clock import Clock
     from mizzen.identity import TrustDomain
-    from mizzen_certs import Issuing
+    from mizzen_certs import CaPolicy, Issuing
     from mizzen_operator.kube.connection import Connection
 
 
@@ -20,10 +20,12 @@ def open_authority(
     trust_domain: TrustDomain,
     clock: Clock,
     *,
+    policy: CaPolicy,
     owners: tuple[dict[str, Any], ...] = (),
 ) -> Issuing:
     """Return the authority of a control plane's namespace; it is founded where there is none.
 
     Takes I/O. Raises what :meth:`Authority.open` raises.
     """
-    return Authority.open(SecretStore(connection, namespace, owners=owners), trust_domain, clock)
+    store = SecretStore(connection, namespace, owners=owners)
+    return Authority.open(store, trust_domain, clock, policy)

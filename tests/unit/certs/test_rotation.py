@@ -79,6 +79,14 @@ def test_a_roots_successor_is_prepared_at_half_life() -> None:
     assert due_step(slots, START + 50 * DAY, POLICY) is Step.PREPARE_ROOT
 
 
+def test_a_policy_that_was_made_shorter_counts_for_the_root_that_is_there() -> None:
+    shorter = replace(POLICY, root_ttl=POLICY.root_ttl / 2)
+    at = START + shorter.root_ttl / 2
+    slots = replace(FRESH, issuer=_issuer("i", "a", at - INSTANT))
+    assert due_step(slots, at - INSTANT, shorter) is None
+    assert due_step(slots, at, shorter) is Step.PREPARE_ROOT
+
+
 def test_a_prepared_root_is_trusted_at_once_and_signs_an_overlap_later() -> None:
     slots = prepare_root(FRESH, _root("b", START + 2 * DAY))
     assert [slot.key_id for slot in slots.trusted] == ["a", "b"]
