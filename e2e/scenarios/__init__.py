@@ -17,7 +17,7 @@ ORDER: Final = (
     "rollout",
     "replicas",
     "outage",
-    "rotation",
     "upgrade",
+    "rotation",
     "uninstall",
 )
