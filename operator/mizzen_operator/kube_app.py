@@ -48,6 +48,7 @@ from mizzen_operator.plane import (
     run_until_told,
     settle_memory,
 )
+from mizzen_operator.settings import injection_settings
 from mizzen_operator.sources.kube import KubeSource
 from mizzen_operator.svids import NoSvids
 from mizzen_operator.trust import ACCOUNT, NAMESPACE, Trust
@@ -80,6 +81,7 @@ class KubeSettings:
     Attributes:
         xds, webhooks, replicas: Where proxies, API servers and other replicas come, with TLS.
         kubeconfig: How the API server is reached; ``None`` as from a pod.
+        injection: A file that says how pods are injected; ``None`` for the defaults.
         webhook_url: Where API servers reach the webhooks when it is not by the Service.
         drain_seconds: How long everything is served after this replica has said that it ends: until
             the Service sends nobody here any more.
@@ -99,6 +101,7 @@ class KubeSettings:
     kubeconfig: Path | None = None
     sidecar_image: str = ""
     init_image: str = ""
+    injection: Path | None = None
     webhook_url: str = ""
     drain_seconds: float = 3.0
     certificate_hours: float = 24.0
@@ -193,7 +196,12 @@ class Operator:
             log=self._log,
             authority=authority,
             owners=owned_by,
-            version=(_number(version["major"]), _number(version["minor"])),
+            injection=injection_settings(
+                settings.injection,
+                namespace=settings.namespace,
+                sidecar_image=settings.sidecar_image,
+                init_image=settings.init_image,
+            ).for_version(_number(version["major"]), _number(version["minor"])),
         )
 
 
@@ -208,20 +216,7 @@ class _Base:
     log: Log
     authority: Issuing
     owners: tuple[dict[str, object], ...]
-    version: tuple[int, int]
-
-    @property
-    def injection(self) -> InjectSettings:
-        """How pods are injected."""
-        mine = InjectSettings(
-            namespace=self.settings.namespace, ipv6=":" in os.environ.get("POD_IP", "")
-        )
-        mine = replace(
-            mine,
-            sidecar_image=self.settings.sidecar_image or mine.sidecar_image,
-            init_image=self.settings.init_image or mine.init_image,
-        )
-        return mine.for_version(*self.version)
+    injection: InjectSettings
 
 
 class _Replica:
@@ -327,6 +322,7 @@ class _Replica:
             replica=base.settings.identity,
             listens=base.settings.replicas,
             inject=base.injection,
+            owners=base.owners,
         )
 
     def _handlers(self) -> Mapping[str, Handler]:
