@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,11 +32,22 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def server_with_kinds(api_server: ApiServer) -> ApiServer:
+    """The API server, which has the mesh's kinds."""
+
+    async def install() -> None:
+        async with ApiClient.from_kubeconfig(api_server.kubeconfig) as client:
+            await apply_crds(client)
+
+    asyncio.run(install())
+    return api_server
+
+
 @pytest_asyncio.fixture
-async def api(api_server: ApiServer) -> AsyncIterator[ApiClient]:
+async def api(server_with_kinds: ApiServer) -> AsyncIterator[ApiClient]:
     """A client for the API server, which has the kinds."""
-    async with ApiClient.from_kubeconfig(api_server.kubeconfig) as client:
-        await apply_crds(client)
+    async with ApiClient.from_kubeconfig(server_with_kinds.kubeconfig) as client:
         yield client
 
 
