@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _ROOT: Final = Path(__file__).parents[1]
 _RELEASE: Final = "bookworm"
-_PACKAGES: Final = ("ca-certificates", "iproute2", "iptables", "python3")
+_PACKAGES: Final = ("ca-certificates", "curl", "iproute2", "iptables", "python3")
 _DROPPED: Final = (
     "dev/",
     "proc/",
@@ -52,6 +52,9 @@ _DISTROLESS: Final = re.compile(
     r"|etc/(?:passwd|group|nsswitch\.conf|ssl/certs/ca-certificates\.crt)|tmp"
 )
 APPLICATION: Final = "mizzen.test/application:1"
+# What the samples are written for, which has the same command line here.
+_HTTP_ECHO: Final = "hashicorp/http-echo:1.0"
+_CURL: Final = "curlimages/curl:8.11.1"
 _KEPT: Final = 6
 
 
@@ -94,9 +97,11 @@ def _images(base: Path, envoy: Path, operator: Path, application: Path) -> Itera
         entrypoint=("/usr/local/bin/envoy",),
         user="65532:65532",
     )
-    yield Image(
-        name=APPLICATION, layers=(base, application), entrypoint=(python, "/application/main.py")
-    )
+    yield Image(name=_CURL, layers=(base,))
+    for name in (APPLICATION, _HTTP_ECHO):
+        yield Image(
+            name=name, layers=(base, application), entrypoint=(python, "/application/main.py")
+        )
 
 
 def _version() -> str:

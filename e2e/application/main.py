@@ -4,6 +4,7 @@ main.py serve [PORT ...]     answers JSON: name, version, path and headers; on S
 main.py load URL [WORKERS]   asks again and again; the counts and the failures are at :9000
 main.py ask URL [TIMES]      asks, each time on a connection of its own, and prints the answers as JSON
 main.py fetch URL [TIMES]    as above, and fails where one is not 200
+main.py -text=TEXT           answers with the text at :5678, as hashicorp/http-echo does
 main.py wait                 does nothing
 """
 
@@ -37,6 +38,9 @@ def main() -> None:
     elif what in ("ask", "fetch"):
         failed = _fetch(rest[0], int(rest[1]) if len(rest) > 1 else 1)
         raise SystemExit(failed if what == "fetch" else 0)
+    elif what.startswith("-text="):
+        _Text.text = what.removeprefix("-text=")
+        _Server(("", 5678), _Text).serve_forever()
     else:
         threading.Event().wait()
 
@@ -90,6 +94,15 @@ class _Report(Echo):
 
     def do_GET(self) -> None:
         self._say(200, self.counts)
+
+
+class _Text(Echo):
+    """Answers with a text."""
+
+    text: str
+
+    def do_GET(self) -> None:
+        self._write(200, "text/plain", f"{self.text}\n".encode())
 
 
 def _serve(ports: list[int]) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 # The chart is installed by the first and gone after the last.
 ORDER: Final = (
     "installation",
+    "start",
     "injection",
     "strict",
     "canary",
