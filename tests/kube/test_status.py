@@ -284,8 +284,9 @@ async def test_the_row_of_the_mesh_is_there_for_kubectl(
     assert status["issues"] == 1
     described = await asyncio.to_thread(api_server.kubectl, "describe", "mesh", "mizzen")
     assert "kubectl rollout restart" in described
-    (event,) = await shop.events("bare")
-    assert (event["reason"], event["involvedObject"]["kind"]) == ("NoSidecar", "Pod")
+    pod_described = ("describe", "pod", "bare", "-n", shop.name)
+    described = await asyncio.to_thread(api_server.kubectl, *pod_described)
+    assert "NoSidecar" in described.partition("Events:")[2]
 
 
 async def test_status_goes_on_after_an_outage_of_the_api_server(tmp_path: Path) -> None:

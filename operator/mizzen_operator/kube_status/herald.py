@@ -7,7 +7,7 @@ anew, counts the event that is there instead of making it again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,14 +69,10 @@ class Herald:
         now_s = at.timestamp()
         if not self.is_news(news, now_s) or not self._budget.take(now_s, urgent=True):
             return False
-        collection = path("v1", "events", news.about.namespace or _DEFAULT)
-        event = self._event(news, timestamp(at))
         try:
-            await self._api.create(collection, event)
-        except ConflictError:
-            await self._count(f"{collection}/{event['metadata']['name']}", timestamp(at))
+            await self._write(replace(news, about=await self._known(news.about)), timestamp(at))
         except ApiError as error:
-            # Its namespace ends, and the object with it, or it has a name that Kubernetes takes for none.
+            # The object is gone, or its namespace ends, or it has a name that Kubernetes takes for none.
             if not is_refusal(error):
                 raise
         self._told[news] = now_s
@@ -84,6 +80,21 @@ class Herald:
         if len(self._told) > _REMEMBERED:
             self._told.popitem(last=False)
         return True
+
+    async def _known(self, about: Subject) -> Subject:
+        """Return a subject with its uid, without which ``kubectl describe`` does not find the event."""
+        if about.uid or about.kind != "Pod":
+            return about
+        raw = await self._api.get(path("v1", "pods", about.namespace, about.name))
+        return replace(about, uid=raw["metadata"]["uid"])
+
+    async def _write(self, news: News, at: str) -> None:
+        collection = path("v1", "events", news.about.namespace or _DEFAULT)
+        event = self._event(news, at)
+        try:
+            await self._api.create(collection, event)
+        except ConflictError:
+            await self._count(f"{collection}/{event['metadata']['name']}", at)
 
     async def _count(self, where: str, at: str) -> None:
         raw = await self._api.get(where)

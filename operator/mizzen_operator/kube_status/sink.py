@@ -65,9 +65,11 @@ if TYPE_CHECKING:
 # The API server bears more, but it is not there for us.
 _WRITES_PER_SECOND: Final = 4.0
 _WRITES_AT_ONCE: Final = 5.0
-# How long a quiet mesh is left alone, and how long changes are waited for after the first one.
+# How long a quiet mesh is left alone.
 _QUIET_S: Final = 1.0
-_GATHER_S: Final = 0.1
+# From a change to the first look: most proxies have taken it in by then, and are left alone meanwhile.
+_GATHER_S: Final = 0.3
+_BREATH_S: Final = 0.1
 _OUTAGE_S: Final = 2.0
 
 
@@ -289,12 +291,13 @@ class StatusSink:
 
     async def _pause(self) -> None:
         longest_s = _QUIET_S if self._is_leading else _QUIET_S * 2
-        pause_s = max(_GATHER_S, self._agenda.pause_s(self._now_s(), longest_s))
+        pause_s = max(_BREATH_S, self._agenda.pause_s(self._now_s(), longest_s))
         with suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 await self._wake.wait()
-                self._wake.clear()
-                await asyncio.sleep(_GATHER_S)
+        if self._wake.is_set():
+            self._wake.clear()
+            await asyncio.sleep(_GATHER_S)
 
     def _now_s(self) -> float:
         return self._parts.clock.now().timestamp()
