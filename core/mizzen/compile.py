@@ -20,17 +20,13 @@ from mizzen.render.cluster import gateway_clusters, render_inbound_cluster, stat
 from mizzen.render.inbound import render_inbound
 from mizzen.render.listener import render_gateway, render_virtual_outbound
 from mizzen.render.route import render_route_table, render_virtual_host
-from mizzen.resolve.gateways import (
-    gateway_hosts,
-    gateway_listeners,
-    gateway_tables,
-    gateway_virtual_host,
-)
+from mizzen.resolve.gateway_listeners import gateway_listeners
+from mizzen.resolve.gateways import gateway_hosts, gateway_tables, gateway_virtual_host
 from mizzen.resolve.inbound import inbound_policy
 from mizzen.resolve.proxies import proxy_class
 from mizzen.resolve.routes import required_clusters
 from mizzen.resolve.world import PODS_IN, World, settings
-from mizzen.tables import SCOPE_TABLES
+from mizzen.tables import SCOPE_TABLES, required_by_connections
 from mizzen.wire import Resource, TypeUrl
 
 if TYPE_CHECKING:
@@ -95,6 +91,7 @@ def gateway_listener_tables(db: Database, workload: Workload) -> tuple[Table, Ta
                 *listener.authorization.origins,
                 *listener.tokens.origins,
             ),
+            requires=required_by_connections(listener.chains, listener.tcp),
         )
         for listener in gateway_listeners(db, workload)
     }

@@ -206,6 +206,11 @@ OUTSIDE_OF_ROOT: Final = _warning(
     "delegate's rule is not within the rule that delegates",
     "Narrow the delegate's match to what the root's match takes, or widen that.",
 )
+CONTENDED_PORT: Final = _warning(
+    "MZ0409",
+    "servers of different kinds contend for a gateway's port",
+    "Give one of the servers another port: HTTP, TLS and TCP do not share one, nor do two of TCP.",
+)
 REJECTED: Final = _error(
     "MZ0501",
     "Envoy rejected what was made from the object",
@@ -257,6 +262,7 @@ CATALOGUE: Final = (
     LOST_ON_TCP,
     SHADOWED_ADDRESS,
     OUTSIDE_OF_ROOT,
+    CONTENDED_PORT,
     REJECTED,
     NO_SIDECAR,
     SILENT_REPLICA,

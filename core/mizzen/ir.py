@@ -385,11 +385,19 @@ class InboundPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayListener:
-    """A port on which a gateway accepts plain HTTP."""
+    """A port on which a gateway accepts plain HTTP, or bytes.
+
+    Attributes:
+        routes: Name of the route configuration; empty where bytes are passed on.
+        chains: Connections that are told from the others by server name.
+        tcp: Where all other bytes go; without it they go nowhere.
+    """
 
     bind: str
     port: int
-    routes: str
+    routes: str = ""
+    chains: tuple[TcpChain, ...] = ()
+    tcp: TcpProxy | None = None
     origins: Origins = ()
     authorization: Authorization
     tokens: TokenIssuers = field(default_factory=TokenIssuers)

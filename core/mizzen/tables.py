@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from mizzen.bundle import EMPTY_TABLE, Entry, Table
 from mizzen.engine import Fold, query
-from mizzen.ir import OutboundListener, RouteTable, TcpChain
+from mizzen.ir import OutboundListener, RouteTable, TcpChain, TcpProxy
 from mizzen.model.proxy import Scope
 from mizzen.render.cluster import render_upstream
 from mizzen.render.endpoint import render_endpoints
@@ -282,10 +282,15 @@ def _spot(chain: TcpChain) -> tuple[str, str, bool]:
 
 
 def _listener_entry(listener: OutboundListener) -> Entry:
-    proxies = (listener.tcp, *(chain.tcp for chain in listener.chains))
-    clusters = (name for proxy in proxies for name in proxy.clusters)
-    requires = frozenset(name for name in clusters if name.startswith("outbound|"))
+    requires = required_by_connections(listener.chains, listener.tcp)
     return Entry(render_outbound(listener), origins=listener.origins, requires=requires)
+
+
+def required_by_connections(chains: tuple[TcpChain, ...], rest: TcpProxy | None) -> frozenset[str]:
+    """Return the clusters of services that a listener's bytes go to."""
+    proxies = (*((rest,) if rest else ()), *(chain.tcp for chain in chains))
+    clusters = (name for proxy in proxies for name in proxy.clusters)
+    return frozenset(name for name in clusters if name.startswith("outbound|"))
 
 
 SCOPE_TABLES: Fold[Scope, str, HostResources, ScopeTables] = Fold(

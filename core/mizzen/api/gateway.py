@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mizzen.names import ObjectKey
 
 _TLS: Final = NotTranslated("terminating TLS comes with a later version; the server is left out")
-_TRANSLATED: Final = (Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC)
+_ENDING_TLS: Final = NotTranslated(_TLS.reason, unless=("PASSTHROUGH",))
 _ENCRYPTED: Final = (Protocol.HTTPS, Protocol.TLS)
 _WITHOUT_CERTIFICATE: Final = ("PASSTHROUGH", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL")
 _WITH_CA: Final = ("MUTUAL", "OPTIONAL_MUTUAL")
@@ -47,7 +47,7 @@ class ServerTlsSettings(ApiModel):
             "PASSTHROUGH", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"
         ]
         | None,
-        _TLS,
+        _ENDING_TLS,
     ] = Field(default=None, description="Whether and how TLS ends here.")
     server_certificate: Annotated[str, _TLS] = Field(default="", description="A file.")
     private_key: Annotated[str, _TLS] = Field(default="", description="A file.")
@@ -158,7 +158,7 @@ def _server(server: ServerSpec) -> Iterator[Finding]:
     if not is_protocol(word):
         names = ", ".join(PROTOCOL_NAMES)
         yield invalid(("port", "protocol"), f"{word!r} is not a protocol", f"Use one of {names}.")
-    elif parse_protocol(word) not in _TRANSLATED:
+    elif not _is_translated(server):
         message = f"protocol {word} on a gateway comes with a later version; the server is left out"
         yield untranslated(("port", "protocol"), message)
     yield from _tls(server)
@@ -202,12 +202,19 @@ def _convert(manifest: GatewayManifest, meta: Meta) -> Gateway:
     return Gateway(
         meta=meta,
         selector=labels(manifest.spec.selector),
-        servers=tuple(_value(server) for server in manifest.spec.servers if _is_plain(server)),
+        servers=tuple(_value(server) for server in manifest.spec.servers if _is_translated(server)),
     )
 
 
-def _is_plain(server: ServerSpec) -> bool:
-    return parse_protocol(server.port.protocol) in _TRANSLATED
+def _is_translated(server: ServerSpec) -> bool:
+    protocol = parse_protocol(server.port.protocol)
+    if protocol in _ENCRYPTED:
+        return _passes_through(server)
+    return protocol.is_http or protocol.is_tcp
+
+
+def _passes_through(server: ServerSpec) -> bool:
+    return server.tls is not None and server.tls.mode == "PASSTHROUGH"
 
 
 def _value(server: ServerSpec) -> Server:
@@ -220,4 +227,5 @@ def _value(server: ServerSpec) -> Server:
         bind=server.bind,
         name=server.name,
         https_redirect=server.tls is not None and server.tls.https_redirect,
+        passthrough=_passes_through(server),
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mizzen import diagnostics as codes
 from mizzen.checks.findings import Found, finding, listed, why_unknown
 from mizzen.model.kube import Protocol
 from mizzen.model.proxy import Scope
 from mizzen.model.routing import ConnectionMatch, Destination, HttpMatch, Part, VirtualService
-from mizzen.model.traffic import Gateway
+from mizzen.model.traffic import Gateway, ServerKind
 from mizzen.names import MESH_GATEWAY, ObjectKey, is_wildcard, resolve_host
 from mizzen.resolve.domains import BARE_PORT, hosts_under
 from mizzen.resolve.gateways import shared_hosts
@@ -85,7 +85,7 @@ def _listening(db: Database, item: VirtualService, asked: Asked) -> Iterator[int
 def _ports_at(db: Database, item: VirtualService, name: str, part: Part) -> set[int]:
     if name != MESH_GATEWAY:
         gateway = gateway_of(db, item, name)
-        return served_by(db, item, gateway) if gateway else set()
+        return served_by(db, item, gateway, part) if gateway else set()
     scope = Scope(namespace=item.meta.namespace)
     return {port for host in hosts_of(db, item) for port in _mesh_ports(db, scope, host, part)}
 
@@ -133,11 +133,19 @@ def gateway_of(db: Database, item: VirtualService, name: str) -> Gateway | None:
     return found if isinstance(found, Gateway) else None
 
 
-def served_by(db: Database, item: VirtualService, gateway: Gateway) -> set[int]:
-    """Return the ports of the servers that take some host of a VirtualService."""
+_PART_OF: Final = {
+    ServerKind.HTTP: Part.HTTP,
+    ServerKind.PASSTHROUGH: Part.TLS,
+    ServerKind.TCP: Part.TCP,
+}
+
+
+def served_by(db: Database, item: VirtualService, gateway: Gateway, part: Part) -> set[int]:
+    """Return the ports of the servers that take a part of the rules for some host of a VirtualService."""
     return {
         server.port.number
         for server in gateway.servers
+        if _PART_OF[server.kind] is part
         if any(shared_hosts(gateway, server, item, host) for host in hosts_of(db, item))
     }
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mizzen.engine import Database
+    from mizzen.model.traffic import Gateway
 
 
 def check(db: Database, item: VirtualService) -> Found:
@@ -59,10 +60,14 @@ def _gateways(db: Database, item: VirtualService) -> Found:
         if gateway is None:
             message = f"there is no Gateway {full}"
             yield finding(codes.UNKNOWN_GATEWAY, item.meta, path, message)
-        elif gateway.servers and not served_by(db, item, gateway):
+        elif gateway.servers and not _is_served(db, item, gateway):
             namespace = item.meta.namespace
             message = f"no server of Gateway {full} takes {listed(item.hosts)} from {namespace}"
             yield finding(codes.SERVED_BY_NO_ROUTE, item.meta, path, message)
+
+
+def _is_served(db: Database, item: VirtualService, gateway: Gateway) -> bool:
+    return any(item.has(part) and served_by(db, item, gateway, part) for part in Part)
 
 
 def _unreachable(item: VirtualService) -> Found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mizzen import diagnostics as codes
+from mizzen.checks import gateway_ports
 from mizzen.checks.findings import Found, finding, listed, pairs
 from mizzen.engine import query
 from mizzen.model.meta import NO_LABELS, Labels, selects
@@ -14,8 +15,8 @@ from mizzen.resolve.inbound import served_ports
 from mizzen.resolve.world import LABELS_IN, settings
 
 if TYPE_CHECKING:
-    from mizzen.engine import Database
     from mizzen.diagnostics import Diagnostic
+    from mizzen.engine import Database
     from mizzen.model.security import (
         AuthorizationPolicy,
         PeerAuthentication,
@@ -46,9 +47,15 @@ def _selected(db: Database, namespace: str, selector: Labels) -> list[Labels]:
 
 def check_gateway(db: Database, item: Gateway) -> Found:
     """Yield what a Gateway gets wrong: it may select routers of every namespace."""
-    if not any(_selected(db, namespace, item.selector) for namespace in namespaces(db, "")):
+    routers = [
+        (namespace, labels)
+        for namespace in namespaces(db, "")
+        for labels in _selected(db, namespace, item.selector)
+    ]
+    if not routers:
         message = f"no workload has {pairs(item.selector)}"
         yield finding(codes.SELECTS_NOTHING, item.meta, "spec.selector", message)
+    yield from gateway_ports.check(db, item, routers)
 
 
 def check_peer_authentication(db: Database, item: PeerAuthentication) -> Found:

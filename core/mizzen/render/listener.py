@@ -20,6 +20,7 @@ from mizzen.ir import GatewayListener, OutboundListener, TcpChain, TcpProxy
 from mizzen.render.alpn import PLAIN_HTTP
 from mizzen.render.chain import Chain, Side
 from mizzen.render.filters.inspectors import http_inspector, tls_inspector
+from mizzen.render.filters.order import network_filters
 from mizzen.render.filters.tcp_proxy import tcp_proxy
 from mizzen.render.http import http_base, http_by_rds
 from mizzen.render.proto import fill_address, zero
@@ -87,13 +88,20 @@ def render_virtual_outbound(*, registry_only: bool) -> Resource:
 
 
 def render_gateway(listener: GatewayListener) -> Resource:
-    """Return a gateway's listener for plain HTTP."""
+    """Return a gateway's listener, for plain HTTP or for bytes."""
     message = _listener(listener.name, listener.bind, listener.port)
-    base = http_base(
-        Chain(side=Side.GATEWAY, authorization=listener.authorization, tokens=listener.tokens)
-    )
-    chain = message.filter_chains.add()
-    chain.filters.append(http_by_rds(base, f"outbound_{listener.name};", listener.routes))
+    place = Chain(side=Side.GATEWAY, authorization=listener.authorization, tokens=listener.tokens)
+    if listener.routes:
+        http = http_by_rds(http_base(place), f"outbound_{listener.name};", listener.routes)
+        message.filter_chains.add(filters=[http])
+        return encode(TypeUrl.LISTENER, listener.name, message)
+    guards = network_filters(place)
+    if listener.chains:
+        message.listener_filters.append(tls_inspector())
+    for chain in listener.chains:
+        _fill_tcp_chain(message.filter_chains.add(filters=guards), chain)
+    if listener.tcp is not None:
+        message.filter_chains.add(filters=[*guards, tcp_proxy(listener.tcp)])
     return encode(TypeUrl.LISTENER, listener.name, message)
 
 

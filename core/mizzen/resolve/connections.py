@@ -84,13 +84,18 @@ def _spots(match: ConnectionMatch, ranges: tuple[str, ...]) -> Iterator[tuple[st
             yield "" if name == "*" else name, cidr
 
 
-def _applies(place: Place, owner: VirtualService, match: ConnectionMatch) -> bool:
-    """Tell whether what is known in advance lets an alternative match here (Istio: ``matchTCP``)."""
+def applies_at_gateway(place: Place, owner: VirtualService, match: ConnectionMatch) -> bool:
+    """Tell whether an alternative may match at a port of a gateway, or of the mesh."""
     if match.port is not None and match.port != place.port:
         return False
     namespace = owner.meta.namespace
     names = {g if g == MESH_GATEWAY else gateway_name(g, namespace) for g in match.gateways}
-    if names and place.gateway not in names:
+    return not names or place.gateway in names
+
+
+def _applies(place: Place, owner: VirtualService, match: ConnectionMatch) -> bool:
+    """Tell whether what is known in advance lets an alternative match here (Istio: ``matchTCP``)."""
+    if not applies_at_gateway(place, owner, match):
         return False
     if match.source_namespace not in ("", place.scope.namespace):
         return False

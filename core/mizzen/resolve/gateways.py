@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from mizzen.engine import query
 from mizzen.ir import (
     CatchAll,
-    GatewayListener,
     Origins,
     Route,
     RouteTable,
@@ -22,10 +21,8 @@ from mizzen.ir import (
 from mizzen.model.meta import selects, visible_from
 from mizzen.model.proxy import Scope, Workload
 from mizzen.model.routing import VirtualService
-from mizzen.model.traffic import Gateway, Server
+from mizzen.model.traffic import Gateway, Server, ServerKind
 from mizzen.names import covering_hosts, host_matches
-from mizzen.resolve.authentication import tokens_for
-from mizzen.resolve.authorization import authorization_for
 from mizzen.resolve.delegates import keys_of
 from mizzen.resolve.inbound import served_ports
 from mizzen.resolve.listeners import ANY_ADDRESS
@@ -49,11 +46,12 @@ def gateways_of(db: Database, workload: Workload) -> tuple[Gateway, ...]:
     return tuple(sorted(chosen, key=lambda item: item.meta.age_rank))
 
 
+Servers = tuple[tuple[Gateway, Server], ...]
+
+
 @query
-def servers_of(
-    db: Database, workload: Workload
-) -> tuple[tuple[tuple[str, int], tuple[tuple[Gateway, Server], ...]], ...]:
-    """Return the servers of a router by (bind, its own port), sorted."""
+def offered(db: Database, workload: Workload) -> tuple[tuple[tuple[str, int], Servers], ...]:
+    """Return what Gateways ask of a router by (bind, its own port), sorted; the oldest first."""
     own_ports = {p.service_port.number: p.port for p in served_ports(db, workload)}
     found: dict[tuple[str, int], list[tuple[Gateway, Server]]] = {}
     for gateway in gateways_of(db, workload):
@@ -64,27 +62,31 @@ def servers_of(
     return tuple((place, tuple(found[place])) for place in sorted(found))
 
 
+@query
+def servers_of(db: Database, workload: Workload) -> tuple[tuple[tuple[str, int], Servers], ...]:
+    """Return the servers of a router that are in force, by (bind, its own port), sorted."""
+    return tuple((place, tuple(in_force(servers))) for place, servers in offered(db, workload))
+
+
+def in_force(servers: Servers) -> Iterator[tuple[Gateway, Server]]:
+    """Return the servers of one port that go together: those of the first one's kind; of TCP that alone."""
+    kind = servers[0][1].kind
+    if kind is ServerKind.TCP:
+        yield servers[0]
+        return
+    yield from (entry for entry in servers if entry[1].kind is kind)
+
+
+def http_servers_of(db: Database, workload: Workload) -> Iterator[tuple[tuple[str, int], Servers]]:
+    """Yield the servers of HTTP of a router by (bind, its own port), sorted."""
+    for place, servers in servers_of(db, workload):
+        if servers[0][1].kind is ServerKind.HTTP:
+            yield place, servers
+
+
 def route_name(bind: str, port: int) -> str:
     """Return Istio's name of a gateway's route configuration."""
     return f"http.{port}" if bind == ANY_ADDRESS else f"http.{port}.{bind}"
-
-
-@query
-def gateway_listeners(db: Database, workload: Workload) -> tuple[GatewayListener, ...]:
-    """Return the listeners of a router."""
-    authorization = authorization_for(db, workload)
-    tokens = tokens_for(db, workload)
-    return tuple(
-        GatewayListener(
-            bind=bind,
-            port=port,
-            routes=route_name(bind, port),
-            authorization=authorization,
-            tokens=tokens,
-            origins=_gateway_keys(servers),
-        )
-        for (bind, port), servers in servers_of(db, workload)
-    )
 
 
 @query
@@ -94,13 +96,14 @@ def gateway_tables(db: Database, workload: Workload) -> tuple[RouteTable, ...]:
         RouteTable(
             name=route_name(bind, port),
             catch_all=CatchAll.NOT_FOUND,
-            origins=_gateway_keys(servers),
+            origins=gateway_keys(servers),
         )
-        for (bind, port), servers in servers_of(db, workload)
+        for (bind, port), servers in http_servers_of(db, workload)
     )
 
 
-def _gateway_keys(servers: tuple[tuple[Gateway, Server], ...]) -> Origins:
+def gateway_keys(servers: Servers) -> Origins:
+    """Return the keys of the Gateways that servers are of."""
     return tuple(dict.fromkeys(gateway.meta.key for gateway, _ in servers))
 
 
@@ -115,7 +118,7 @@ def gateway_hosts(db: Database, workload: Workload) -> frozenset[tuple[str, int,
     for name, host in ROUTES_AT_GATEWAY.all_keys(db):
         bound.setdefault(name, []).append(host)
     found = set()
-    for (bind, port), servers in servers_of(db, workload):
+    for (bind, port), servers in http_servers_of(db, workload):
         for gateway, server in servers:
             hosts = {c for h in bound.get(_name(gateway), ()) for c in _overlaps(server, h)}
             if server.https_redirect:
@@ -171,7 +174,7 @@ def gateway_virtual_host(
     routes = [
         route
         for item, gateway, server in routed
-        for route in routes_of(db, _place(workload, gateway, server), item)
+        for route in routes_of(db, place_of(workload, gateway, server), item)
     ]
     redirected = [g for g, s in servers if s.https_redirect and _has_host(s, host)]
     if not routes and not redirected:
@@ -187,7 +190,8 @@ def gateway_virtual_host(
     )
 
 
-def _place(workload: Workload, gateway: Gateway, server: Server) -> Place:
+def place_of(workload: Workload, gateway: Gateway, server: Server) -> Place:
+    """Return where the rules for a server of a router are made for."""
     return Place(
         scope=Scope(namespace=workload.namespace, gateway=True),
         port=server.port.number,
@@ -197,7 +201,7 @@ def _place(workload: Workload, gateway: Gateway, server: Server) -> Place:
 
 
 def _routed(
-    db: Database, seen_from: str, servers: tuple[tuple[Gateway, Server], ...], host: str
+    db: Database, seen_from: str, servers: Servers, host: str
 ) -> list[tuple[VirtualService, Gateway, Server]]:
     """Return the VirtualServices of a host that a router's namespace sees, the oldest first, each once."""
     found: dict[ObjectKey, tuple[VirtualService, Gateway, Server]] = {}
@@ -216,6 +220,23 @@ def _routed(
 
 def _is_visible(item: VirtualService, namespace: str) -> bool:
     return visible_from(namespace, owner=item.meta.namespace, export_to=item.export_to)
+
+
+def bound_to(
+    db: Database, seen_from: str, gateway: Gateway, server: Server
+) -> list[VirtualService]:
+    """Return the VirtualServices that a server takes for some host, the oldest first, each once."""
+    found: dict[ObjectKey, VirtualService] = {}
+    for name, pattern in ROUTES_AT_GATEWAY.all_keys(db):
+        if name != _name(gateway):
+            continue
+        for key in ROUTES_AT_GATEWAY(db, (name, pattern)):
+            item = OBJECT(db, key)
+            if not isinstance(item, VirtualService) or not _is_visible(item, seen_from):
+                continue
+            if shared_hosts(gateway, server, item, pattern):
+                found[key] = item
+    return sorted(found.values(), key=lambda item: item.meta.age_rank)
 
 
 def _has_host(server: Server, host: str) -> bool:

@@ -6,13 +6,13 @@ import pytest
 
 from mizzen.model.kube import Protocol, ServicePort
 from mizzen.model.meta import Labels
-from mizzen.model.traffic import Gateway, Server
+from mizzen.model.traffic import Gateway, Server, ServerKind
 from tests.unit.api.reading import errors, read_manifest, read_spec, told, value
 
 pytestmark = pytest.mark.unit
 
 
-def test_servers_of_http_are_translated() -> None:
+def test_servers_of_http_and_of_bytes_are_translated() -> None:
     """The protocol in any case of letters, hosts in lower case with their namespaces."""
     found = value(read_manifest("gateway.yaml")["Gateway public"])
     assert isinstance(found, Gateway)
@@ -30,7 +30,20 @@ def test_servers_of_http_are_translated() -> None:
             port=ServicePort(name="grpc", number=9000, protocol=Protocol.GRPC),
             hosts=("./grpc.example.com",),
         ),
+        Server(port=ServicePort(name="mysql", number=3306, protocol=Protocol.TCP), hosts=("*",)),
+        Server(
+            port=ServicePort(name="tls", number=447, protocol=Protocol.TLS),
+            hosts=("e.example.com",),
+            passthrough=True,
+        ),
+        Server(
+            port=ServicePort(name="https", number=448, protocol=Protocol.HTTPS),
+            hosts=("f.example.com",),
+            passthrough=True,
+        ),
     )
+    kinds = [server.kind for server in found.servers]
+    assert kinds == [*[ServerKind.HTTP] * 3, ServerKind.TCP, *[ServerKind.PASSTHROUGH] * 2]
 
 
 def test_a_server_that_is_not_translated_is_left_out_and_told_of() -> None:
@@ -40,7 +53,7 @@ def test_a_server_that_is_not_translated_is_left_out_and_told_of() -> None:
     assert [server.hosts for server in parsed.object.servers] == [("plain.example.com",)]
     assert {code for code, _, _ in told(parsed)} == {"MZ0201"}
     paths = {path.removeprefix("spec.") for _, path, _ in told(parsed)}
-    assert {f"servers[{index}].port.protocol" for index in range(6)} <= paths
+    assert {f"servers[{index}].port.protocol" for index in range(4)} <= paths
     assert {
         "servers[0].port.targetPort",
         "servers[0].defaultEndpoint",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mizzen.ir import TokenIssuers
 from mizzen.model.proxy import Workload
 from mizzen.resolve.authentication import tokens_for
-from mizzen.resolve.gateways import gateway_listeners
+from mizzen.resolve.gateway_listeners import gateway_listeners
 from mizzen.resolve.inbound import inbound_policy
 from tests.support.small_mesh import SmallMesh, istio, key, pod, workload
 from tests.support.tokens import key_set

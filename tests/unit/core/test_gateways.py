@@ -8,9 +8,9 @@ from mizzen.ir import CatchAll, VirtualHost
 from mizzen.model.meta import labels
 from mizzen.model.proxy import Workload
 from mizzen.model.routing import Redirect
+from mizzen.resolve.gateway_listeners import gateway_listeners
 from mizzen.resolve.gateways import (
     gateway_hosts,
-    gateway_listeners,
     gateway_tables,
     gateway_virtual_host,
     gateways_of,
