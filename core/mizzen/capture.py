@@ -91,7 +91,7 @@ class CaptureConfig:
             machine, and is captured as outbound (``kubevirtInterfaces``).
         include_owner_groups: ``*`` or the only groups whose processes are captured; names or numbers.
         exclude_owner_groups: Groups whose processes are never captured.
-        dns: Whether questions to name servers go to Envoy (15053).
+        dns: Whether questions to name servers, over UDP and IPv4, go to Envoy (15053).
     """
 
     proxy: Owner | Mark = Owner()
@@ -144,7 +144,7 @@ def restore_text(config: CaptureConfig, family: Family) -> str:
     tables = {"nat": (*_targets(config), *_inbound(config), *_outbound(config, family))}
     if config.transparent:
         tables["mangle"] = tuple(_transparent(config, family))
-    if config.dns:
+    if _asks_envoy(config, family):
         tables["raw"] = tuple(_zones(config))
     lines = [line for table, rules in tables.items() for line in _table(table, rules)]
     return "\n".join(lines) + "\n"
@@ -254,8 +254,9 @@ def _outbound(config: CaptureConfig, family: Family) -> Iterator[str]:
     """Yield what happens to connections that leave; the first rule that matches decides."""
     local = _LOOPBACK[family]
     yield "OUTPUT -p tcp -j ISTIO_OUTPUT"
-    if config.dns:
+    if _asks_envoy(config, family):
         yield "OUTPUT -p udp -j ISTIO_OUTPUT_DNS"
+        yield from _questions(config)
     for interface in config.exclude_interfaces:
         yield f"ISTIO_OUTPUT -o {interface} -j RETURN"
     for port in config.exclude_outbound_ports:
@@ -266,16 +267,12 @@ def _outbound(config: CaptureConfig, family: Family) -> Iterator[str]:
     yield f"ISTIO_OUTPUT -o lo -s {local.inbound_source} -j RETURN"
     yield from _own_service(config, local)
     yield from _groups(config)
-    if config.dns:
-        yield "ISTIO_OUTPUT -j ISTIO_OUTPUT_DNS"
-        yield from _questions(config)
     yield f"ISTIO_OUTPUT -d {local.host} -j RETURN"
     yield from _destinations(config, family)
 
 
 def _own_service(config: CaptureConfig, local: _Loopback) -> Iterator[str]:
     """Yield what happens to what Envoy itself sends, and to what stays within the pod."""
-    others = "-p tcp ! --dport 53 " if config.dns else ""
     for is_proxy, is_not_proxy in _proxy_matches(config):
         # A pod that calls its own service's address goes out of its Envoy and in again through it.
         if not config.transparent:
@@ -283,7 +280,7 @@ def _own_service(config: CaptureConfig, local: _Loopback) -> Iterator[str]:
                 f"ISTIO_OUTPUT -o lo ! -d {local.host} -p tcp ! --dport {HBONE_PORT} "
                 f"{is_proxy} -j ISTIO_IN_REDIRECT"
             )
-        yield f"ISTIO_OUTPUT -o lo {others}{is_not_proxy} -j RETURN"
+        yield f"ISTIO_OUTPUT -o lo {is_not_proxy} -j RETURN"
         yield f"ISTIO_OUTPUT {is_proxy} -j RETURN"
 
 
@@ -312,13 +309,19 @@ def _groups(config: CaptureConfig) -> Iterator[str]:
         yield f"ISTIO_OUTPUT -m owner --gid-owner {group} -j RETURN"
 
 
+def _asks_envoy(config: CaptureConfig, family: Family) -> bool:
+    """Tell whether DNS is captured; Envoy answers on IPv4's loopback alone."""
+    return config.dns and family is Family.V4
+
+
 def _questions(config: CaptureConfig) -> Iterator[str]:
-    """Yield where questions to name servers go: to Envoy, but for its own."""
+    """Yield where questions to name servers go: to Envoy, but for its own.
+
+    Only by UDP, which is what its filter answers; by TCP they are captured as all else is, and pass through.
+    """
     for is_proxy, _is_not_proxy in _proxy_matches(config):
-        for transport in ("udp", "tcp"):
-            yield f"ISTIO_OUTPUT_DNS -p {transport} --dport 53 {is_proxy} -j RETURN"
-    for transport in ("udp", "tcp"):
-        yield f"ISTIO_OUTPUT_DNS -p {transport} --dport 53 -j REDIRECT --to-ports {DNS_PORT}"
+        yield f"ISTIO_OUTPUT_DNS -p udp --dport 53 {is_proxy} -j RETURN"
+    yield f"ISTIO_OUTPUT_DNS -p udp --dport 53 -j REDIRECT --to-ports {DNS_PORT}"
 
 
 def _zones(config: CaptureConfig) -> Iterator[str]:

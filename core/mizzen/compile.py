@@ -17,9 +17,11 @@ from mizzen.model.mesh import MeshSettings
 from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
 from mizzen.model.world import Batch
 from mizzen.render.cluster import gateway_clusters, render_inbound_cluster, static_clusters
+from mizzen.render.dns import render_dns
 from mizzen.render.inbound import render_inbound
 from mizzen.render.listener import render_gateway, render_virtual_outbound
 from mizzen.render.route import render_route_table, render_virtual_host
+from mizzen.resolve.dns import NAMES
 from mizzen.resolve.gateway_listeners import gateway_listeners
 from mizzen.resolve.gateways import gateway_hosts, gateway_tables, gateway_virtual_host
 from mizzen.resolve.inbound import inbound_policy
@@ -81,6 +83,12 @@ def sidecar_inbound(db: Database, workload: Workload) -> tuple[Table, Table]:
 
 
 @query
+def names_table(db: Database, scope: Scope) -> Table:
+    """Return the listener that answers the DNS of a scope's proxies."""
+    return _table([render_dns(NAMES(db, scope))])
+
+
+@query
 def gateway_listener_tables(db: Database, workload: Workload) -> tuple[Table, Table]:
     """Return the listeners and the route configurations' heads of a router."""
     listeners = {
@@ -138,10 +146,11 @@ def layers_of(db: Database, proxies: ProxyClass) -> Layers:
     shared = SCOPE_TABLES(db, proxies.scope)
     static_cds, static_lds = sidecar_statics(db, "")
     inbound_cds, inbound_lds = sidecar_inbound(db, proxies.workload)
+    names_lds = names_table(db, proxies.scope) if proxies.workload.dns else EMPTY_TABLE
     return (
         (TypeUrl.CLUSTER, (static_cds, inbound_cds, shared.clusters)),
         (TypeUrl.ENDPOINT, (shared.endpoints,)),
-        (TypeUrl.LISTENER, (static_lds, inbound_lds, shared.listeners)),
+        (TypeUrl.LISTENER, (static_lds, inbound_lds, names_lds, shared.listeners)),
         (TypeUrl.ROUTE, (shared.routes,)),
         (TypeUrl.VIRTUAL_HOST, (shared.virtual_hosts,)),
     )

@@ -40,12 +40,14 @@ class Workload:
         ports: The declared container ports as (name, number), to which target ports may refer.
         transparent: Whether connections are handed to the proxy as they are (TPROXY), and the application
             is to see its callers' addresses.
+        dns: Whether its questions to name servers come to the proxy.
     """
 
     namespace: str
     labels: Labels = NO_LABELS
     ports: tuple[tuple[str, int], ...] = ()
     transparent: bool = False
+    dns: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

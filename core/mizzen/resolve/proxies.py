@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mizzen.engine import Database
 
 _INTERCEPTION: Final = "sidecar.istio.io/interceptionMode"
+_DNS: Final = "sidecar.mizzen.dev/dnsCapture"
 
 
 @query
@@ -60,4 +61,5 @@ def _of_pod(pod: Pod) -> Workload:
         labels=pod.meta.labels,
         ports=ports,
         transparent=mode == "TPROXY",
+        dns=label(pod.meta.annotations, _DNS) == "true",
     )

@@ -16,7 +16,7 @@ from mizzen_operator.inject.probes import rewrite_probes
 from mizzen_operator.inject.proxy import Opened, proxy_arguments
 from mizzen_operator.inject.script import capture_script
 from mizzen_operator.inject.template import Rendering, render
-from mizzen_operator.inject.wishes import INTERCEPTION, read_wishes
+from mizzen_operator.inject.wishes import DNS_CAPTURE, INTERCEPTION, read_wishes
 from mizzen_operator.inject.workload import canonical_labels
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _order(pod: Json) -> None:
 def _mark(pod: Json, before: dict[str, set[str]], wishes: Wishes, settings: InjectSettings) -> None:
     """Write down, as Istio does, what was added, and the names that telemetry uses.
 
-    The mode of capture is written too: by it the control plane knows how connections come to the proxy.
+    What capture does is written too: by it the control plane knows what comes to the proxy, and how.
     """
     metadata = pod.setdefault("metadata", {})
     metadata["labels"] = raw.labels_of(pod) | canonical_labels(pod)
@@ -139,9 +139,11 @@ def _mark(pod: Json, before: dict[str, set[str]], wishes: Wishes, settings: Inje
     status = {field: names or None for field, names in added.items()}
     capture = wishes.capture
     mode = {INTERCEPTION: capture.interception.value} if capture and capture.transparent else {}
+    dns = {DNS_CAPTURE: "true"} if capture and capture.dns else {}
     metadata["annotations"] = (
         raw.annotations_of(pod)
         | mode
+        | dns
         | {
             REVISION: settings.revision,
             STATUS: json.dumps(status | {"revision": settings.revision}, sort_keys=True),

@@ -44,6 +44,7 @@ _NOT_DONE: Final = (
 )
 INTERCEPTION: Final = "sidecar.istio.io/interceptionMode"
 NO_INTERCEPTION: Final = "NONE"
+DNS_CAPTURE: Final = "sidecar.mizzen.dev/dnsCapture"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +163,7 @@ def _capture(notes: _Notes, default: CaptureConfig, config: Json) -> CaptureConf
         or notes.some("kubevirtInterfaces", default.reroute_interfaces),
         include_owner_groups=_groups(metadata, "ISTIO_OUTBOUND_OWNER_GROUPS") or "*",
         exclude_owner_groups=_groups(metadata, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"),
-        dns=default.dns,
+        dns=str(metadata.get("ISTIO_META_DNS_CAPTURE", default.dns)).lower() == "true",
     )
     return _checked(notes, wanted)
 
