@@ -118,7 +118,8 @@ def operator(**options: Unpack[_Options]) -> None:
 
     Exit codes: 0 stopped as asked; 1 it could not start or go on; 2 the command line is wrong.
     """
-    from mizzen_operator.kube_app import KubeSettings, run  # noqa: PLC0415  # heavy
+    from mizzen_operator.kube_app import run  # noqa: PLC0415  # heavy
+    from mizzen_operator.kube_settings import KubeSettings  # noqa: PLC0415
     from mizzen_operator.plane import StartError  # noqa: PLC0415
 
     try:

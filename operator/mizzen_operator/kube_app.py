@@ -8,18 +8,14 @@ roots in every namespace, the webhooks' configurations, the next key of the auth
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from mizzen.identity import TrustDomain
 from mizzen.model.kube import ConfigMap, Pod
 from mizzen.model.mesh import MeshSettings
-from mizzen_certs import CaPolicy, CertsError, StoreCorrupt, StoreError, SystemClock
-from mizzen_operator.address import Address
+from mizzen_certs import CertsError, StoreCorrupt, StoreError, SystemClock
 from mizzen_operator.admission.webhook import validation_handler
 from mizzen_operator.inject.settings import InjectSettings
 from mizzen_operator.inject.webhook import injection_handler
@@ -37,6 +33,7 @@ from mizzen_operator.kube.webhooks import (
     WebhookConfigurations,
     WebhookServer,
 )
+from mizzen_operator.kube_settings import KubeSettings
 from mizzen_operator.kube_status.home import KubeStatus, KubeStatusParts
 from mizzen_operator.logs import Log
 from mizzen_operator.plane import (
@@ -51,14 +48,13 @@ from mizzen_operator.plane import (
 from mizzen_operator.settings import injection_settings
 from mizzen_operator.sources.kube import KubeSource
 from mizzen_operator.svids import NoSvids
-from mizzen_operator.trust import ACCOUNT, NAMESPACE, Trust
+from mizzen_operator.trust import ACCOUNT, Trust
 from mizzen_xds.authn import Authenticator, PodIdentity
 from mizzen_xds.errors import UnauthenticatedError
 from mizzen_xds.metrics import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from mizzen.clock import Clock
     from mizzen.diagnostics import Diagnostic
@@ -67,58 +63,8 @@ if TYPE_CHECKING:
     from mizzen_certs import Issuing, RotationEvents
     from mizzen_operator.kube.connection import Connection
     from mizzen_operator.kube.webhooks import Handler
-    from mizzen_operator.logs import Level
 
 _RETRY_SECONDS: Final = 1.0
-# An issuing key signs for so many lives of a certificate: 30 days of them, as SPIRE's cap.
-_ISSUER_LIVES: Final = 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KubeSettings:
-    """What the command line says.
-
-    Attributes:
-        xds, webhooks, replicas: Where proxies, API servers and other replicas come, with TLS.
-        kubeconfig: How the API server is reached; ``None`` as from a pod.
-        injection: A file that says how pods are injected; ``None`` for the defaults.
-        webhook_url: Where API servers reach the webhooks when it is not by the Service.
-        drain_seconds: How long everything is served after this replica has said that it ends: until
-            the Service sends nobody here any more.
-        certificate_hours: How long a certificate of a workload is good for, and how long a root is shown
-            before it signs.
-        root_days: How long a root is good for; half of it later its successor is made.
-        identity: The name of this replica, its pod's.
-    """
-
-    http: Address
-    xds: Address
-    webhooks: Address
-    replicas: Address
-    namespace: str = NAMESPACE
-    trust_domain: str = "cluster.local"
-    log_level: Level = "info"
-    kubeconfig: Path | None = None
-    sidecar_image: str = ""
-    init_image: str = ""
-    injection: Path | None = None
-    webhook_url: str = ""
-    drain_seconds: float = 3.0
-    certificate_hours: float = 24.0
-    root_days: float = 3650.0
-    identity: str = field(default_factory=lambda: os.environ.get("POD_NAME") or _own_name())
-
-    @property
-    def lifetimes(self) -> CaPolicy:
-        """The lifetimes of what the authority makes; ``ValueError`` where they cannot all be kept."""
-        certificate = timedelta(hours=self.certificate_hours)
-        root = timedelta(days=self.root_days)
-        return CaPolicy(
-            root_ttl=root,
-            issuer_ttl=min(_ISSUER_LIVES * certificate, root),
-            svid_ttl=certificate,
-            overlap=certificate,
-        )
 
 
 def run(settings: KubeSettings) -> None:
@@ -238,7 +184,7 @@ class _Replica:
             api,
             log,
             self.lease.is_held,
-            service=_service(settings),
+            service=settings.webhook_service,
             injection=lambda config: injection_webhooks(config, base.injection),
             owners=base.owners,
         )
@@ -398,16 +344,6 @@ class _Replica:
         yield from self._status.samples()
 
 
-def _service(settings: KubeSettings) -> dict[str, object]:
-    if settings.webhook_url:
-        return {"url": settings.webhook_url}
-    return {"namespace": settings.namespace, "name": "mizzen"}
-
-
 def _number(text: str) -> int:
     """Return the number of a part of a version; some clouds write ``31+``."""
     return int("".join(filter(str.isdigit, text)) or 0)
-
-
-def _own_name() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}"

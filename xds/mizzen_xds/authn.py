@@ -65,6 +65,12 @@ class Credentials:
         return f"Credentials(token={token!r}, uris={self.uris!r}, is_local={self.is_local!r})"
 
 
+def bearer_token(header: str) -> str:
+    """Return the token of an ``authorization`` header, empty where it holds none."""
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 class Authenticator:
     """Turns credentials into the identity of a node.
 

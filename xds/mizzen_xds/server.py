@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self, assert_never
 
 from mizzen.render.discovery import BadRequestError, parse_node
 from mizzen_xds.address import refuse_public, split_address
-from mizzen_xds.authn import Credentials
+from mizzen_xds.authn import Credentials, bearer_token
 from mizzen_xds.dialect import DELTA, STATE_OF_THE_WORLD
 from mizzen_xds.errors import ForbiddenError, ListenError, RefusedError
 from mizzen_xds.frames import Http2Error
@@ -389,14 +389,8 @@ class _Wire(asyncio.BufferedProtocol):
             self.http2.finish(number, Status.UNIMPLEMENTED, "only aggregated discovery is served")
             return
         credentials = Credentials(
-            token=_bearer(headers.get("authorization", "")),
+            token=bearer_token(headers.get("authorization", "")),
             uris=self._uris,
             is_local=self._is_local,
         )
         self._carriers[number] = _Carrier(self, number, dialect, credentials)
-
-
-def _bearer(header: str) -> str:
-    """Return the token of an ``authorization`` header, empty where it holds none."""
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
