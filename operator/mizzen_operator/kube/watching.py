@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 from urllib.parse import parse_qs, urlsplit
@@ -67,26 +68,32 @@ async def watch(
     """Watch until told to stop. Raises whatever ends a watch that cannot go on."""
     _route_logs(watcher.on_trouble)
     kinds = tuple(resources)
-    await kopf.operator(
-        registry=_registry(connection, kinds, watcher),
-        settings=_settings(kinds),
-        memories=_NoMemories(),
-        # Else kopf asks for the user's name, and a container's user may have none.
-        identity=Identity("mizzen"),
-        clusterwide=True,
-        standalone=True,
-        stop_flag=stop,
-    )
+    async with AsyncExitStack() as sessions:
+        await kopf.operator(
+            registry=_registry(connection, kinds, watcher, sessions),
+            settings=_settings(kinds),
+            memories=_NoMemories(),
+            # Else kopf asks for the user's name, and a container's user may have none.
+            identity=Identity("mizzen"),
+            clusterwide=True,
+            standalone=True,
+            stop_flag=stop,
+        )
 
 
 def _registry(
-    connection: Connection, kinds: tuple[Resource, ...], watcher: Watcher
+    connection: Connection,
+    kinds: tuple[Resource, ...],
+    watcher: Watcher,
+    sessions: AsyncExitStack,
 ) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     plurals = frozenset(kind.plural for kind in kinds)
 
     async def login(**_: object) -> kopf.AiohttpSession:
         session = _Session(open_session(connection), plurals, watcher.relist)
+        # kopf closes it only where it ends by itself.
+        sessions.push_async_callback(session.close)
         return kopf.AiohttpSession(
             server=connection.server, aiohttp_session=cast("aiohttp.ClientSession", session)
         )

@@ -43,6 +43,7 @@ _COMPILE_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 5.0
 # Secrets are not watched, since that would show us all of them: this is how soon a new key is used.
 _SECRETS_SECONDS: Final = 30.0
+_CLOSING_SECONDS: Final = 0.05
 # Troubles that follow each other more closely are one.
 _SILENCE_SECONDS: Final = 30.0
 
@@ -135,11 +136,15 @@ class _Thread:
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
         if self._is_stopping:
             return
-        async with ApiClient(self._connection) as client, asyncio.TaskGroup() as group:
-            await self._load(client)
-            group.create_task(self._keep_watching(client))
-            group.create_task(self._keep_sweeping(client, sweep_seconds))
-            group.create_task(self._keep_secrets(client))
+        try:
+            async with ApiClient(self._connection) as client, asyncio.TaskGroup() as group:
+                await self._load(client)
+                group.create_task(self._keep_watching(client))
+                group.create_task(self._keep_sweeping(client, sweep_seconds))
+                group.create_task(self._keep_secrets(client))
+        finally:
+            # Connections that were closed are gone only some turns of the loop later, which ends here.
+            await asyncio.sleep(_CLOSING_SECONDS)
 
     # The list of everything
 
@@ -262,18 +267,20 @@ class _Thread:
         return True
 
     def _take(self, raw: Raw) -> None:
+        self._change(lambda: self._objects.take(raw))
+
+    def _remove(self, raw: Raw) -> None:
+        key = key_of(raw)
+        if key is not None:
+            self._change(lambda: self._objects.remove(key))
+
+    def _change(self, change: Callable[[], Batch | None]) -> None:
         referred = self._objects.references
-        batch = self._objects.take(raw)
+        batch = change()
         if batch is not None:
             self._deliver(batch)
         if self._objects.references != referred:
             self._referred.set()
-
-    def _remove(self, raw: Raw) -> None:
-        key = key_of(raw)
-        batch = None if key is None else self._objects.remove(key)
-        if batch is not None:
-            self._deliver(batch)
 
     def _hand_over(self, batches: Iterable[Batch]) -> None:
         whole = together(batches, complete=True)
