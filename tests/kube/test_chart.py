@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from e2e.cluster.programs import ProgramMissing
-from tests.support.helm import CHART, NAMESPACE, helm
+from tests.support.helm import CHART, NAMESPACE, HelmMissing, helm, helm_program
 from tests.support.kube_api import ApiServer
 from tests.support.operated import eventually, operated, until_ready
 
@@ -57,8 +57,9 @@ class Release:
 def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     """The chart, installed in a cluster of its own."""
     try:
+        helm_program()
         server = ApiServer(tmp_path_factory.mktemp("chart"))
-    except ProgramMissing as missing:
+    except (HelmMissing, ProgramMissing) as missing:
         pytest.skip(str(missing))
     with server:
         found = Release(server)
