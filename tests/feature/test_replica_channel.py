@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from contextlib import asynccontextmanager
@@ -101,7 +102,7 @@ async def test_a_workload_cannot_pass_for_a_replica(authority: Authority) -> Non
     own, cart = Identities(identity_of(authority)), Identities(identity_of(authority, CART))
     async with _listening(cart) as address, _asking(own, address) as asker:
         assert await asker.ask((KEY,)) == (None,)
-        assert "Certificate" in asker.failures[address]
+        assert "Hostname mismatch" in asker.failures[address]
 
 
 async def test_renewed_certificates_and_new_roots_are_taken_up(authority: Authority) -> None:
@@ -117,14 +118,39 @@ async def test_renewed_certificates_and_new_roots_are_taken_up(authority: Author
         assert await asker.ask(()) == (None,)
 
 
-async def test_one_that_is_not_there_holds_up_nobody(authority: Authority) -> None:
+@asynccontextmanager
+async def _mute() -> AsyncIterator[str]:
+    """An address at which somebody takes connections and says nothing sensible."""
+
+    def close(_: object, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_one_that_does_not_answer_holds_up_nobody(authority: Authority) -> None:
     """The others' answers come with it."""
     mine = Identities(identity_of(authority))
-    async with _listening(mine) as address, _asking(mine, "127.0.0.1:1", address) as asker:
+    async with (
+        _mute() as silent,
+        _listening(mine) as address,
+        _asking(mine, silent, address) as asker,
+    ):
         nobody, said = await asker.ask(())
     assert nobody is None
     assert said is not None
-    assert set(asker.failures) == {"127.0.0.1:1"}
+    assert set(asker.failures) == {silent}
+
+
+async def test_where_nothing_runs_nobody_is_missed(authority: Authority) -> None:
+    """A replica that was killed has no proxies any more, whatever its Service says."""
+    mine = Identities(identity_of(authority))
+    async with _listening(mine) as address, _asking(mine, "127.0.0.1:1", address) as asker:
+        (said,) = await asker.ask(())
+    assert said is not None
+    assert asker.failures == {}
 
 
 @pytest.mark.parametrize("sent", [b"no", b"[]", b'{"objects": [["a"]]}'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -125,14 +126,26 @@ async def test_a_refusal_at_another_replica_stands_on_the_object(
         assert "live on 1 of 2 proxies; Envoy rejected it: no such thing" in live["message"]
 
 
+@asynccontextmanager
+async def _mute() -> AsyncIterator[str]:
+    """An address at which somebody takes connections and says nothing sensible."""
+
+    def close(_: object, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
 async def test_a_replica_that_does_not_answer_is_told_of(
     shop: Shop, authority: Authority, clock: ManualClock
 ) -> None:
     """A change waits for it; what was live before is not said to be otherwise at once."""
     await shop.virtual_service()
     await shop.virtual_service("still")
-    async with _two(shop, authority, clock) as (holder, _):
-        holder.peers = ("127.0.0.1:1",)
+    async with _two(shop, authority, clock) as (holder, _), _mute() as silent:
+        holder.peers = (silent,)
         holder.is_leader = False
         await holder.read()
         holder.is_leader = True

@@ -126,11 +126,13 @@ class Asker:
     async def ask(self, keys: tuple[ObjectKey, ...]) -> tuple[Report | None, ...]:
         """Return what each of the others says, None for one that does not answer.
 
-        Why one does not is in ``failures``.
+        Why one does not is in ``failures``. A place where nothing runs any more has no proxies either,
+        and is left out.
         """
         peers = tuple(self._peers())
         self.failures = {}
-        return tuple(await asyncio.gather(*(self._ask(peer, keys) for peer in peers)))
+        said = await asyncio.gather(*(self._ask(peer, keys) for peer in peers))
+        return tuple(one for one in said if not isinstance(one, _Gone))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -138,9 +140,14 @@ class Asker:
         if session is not None:
             await session.close()
 
-    async def _ask(self, peer: str, keys: tuple[ObjectKey, ...]) -> Report | None:
+    async def _ask(self, peer: str, keys: tuple[ObjectKey, ...]) -> Report | _Gone | None:
         try:
             return words.reported(await self._post(peer, keys))
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, ConnectionRefusedError):
+                return _Gone()
+            self.failures[peer] = str(error)
+            return None
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             self.failures[peer] = f"{type(error).__name__}: {error}"
             return None
@@ -164,6 +171,10 @@ class Asker:
         if self._session is None:
             self._session = aiohttp.ClientSession(headers={"User-Agent": "mizzen"})
         return self._session
+
+
+class _Gone:
+    """Nothing listens there: a replica listens to the others for as long as it serves proxies."""
 
 
 def _context(protocol: ssl._SSLMethod, identity: ServerIdentity) -> ssl.SSLContext:
