@@ -1,7 +1,7 @@
 """Reads encoded resources back into plain values, as Envoy's own config dump shows them.
 
-Every ``Any`` in them is of a type that rendering made, so its class is loaded wherever there is
-something to read. Private keys never pass.
+Every ``Any`` in them is of a type that rendering makes, so its class is loaded with the renderers, which
+are imported for that alone. Private keys never pass.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from google.protobuf import json_format, symbol_database
 
+import mizzen.compile  # noqa: F401  for the classes of what is read
 from mizzen.render.secrets import tls_certificate, validation_context
 from mizzen.render.tls import ROOTS_SECRET, WORKLOAD_SECRET
 from mizzen.wire import TypeUrl

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,8 +20,6 @@ from tests.support.served import Served, served
 from tests.unit.operator.manifests import documents, service
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from click.testing import Result
 
 pytestmark = pytest.mark.feature
@@ -128,3 +128,22 @@ async def test_a_proxy_that_is_not_connected_is_an_error_that_says_what_to_do(
     gone = await run(plane, "proxies")
     assert gone.exit_code == 1
     assert "cannot be asked" in gone.stderr
+
+
+async def test_what_is_shown_does_not_rest_on_what_this_process_has_rendered(
+    folder: Path, tmp_path: Path
+) -> None:
+    """The command alone, in a process of its own, knows every type of message that there is to read."""
+    async with (
+        served(folder, tmp_path / "state") as plane,
+        stream(plane.insecure, AdsClient(node_id())) as app,
+    ):
+        await until_timeout(app, 5)
+        command = await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("mizzen"),
+            *("config", "app.shop", "routes", "-o", "json"),
+            *("--address", f"127.0.0.1:{plane.ports.http}"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        shown, _ = await command.communicate()
+        assert HOST in [one["name"] for one in json.loads(shown)["routes"]]
