@@ -29,11 +29,18 @@ def run(scene: Scene) -> None:
 
 def _ask(scene: Scene) -> None:
     scene.apply("workloads.yaml")
-    scene.await_rollout("deploy/client")
+    scene.await_rollout("deploy/client", "deploy/asker")
     (before,) = scene.ask("http://outside.example/")
     see(bool(before.failure), "nothing answers there without the entry")
     scene.apply("entry.yaml")
-    scene.await_live("serviceentry/outside", "virtualservice/outside")
+    scene.await_live("serviceentry/outside", "serviceentry/hidden", "virtualservice/outside")
     (answer,) = scene.ask("http://outside.example/")
     see(not answer.failure, f"the outside answers: {answer.failure}")
     see(answer.said["headers"].get("x-mesh") == "e2e", "the route's header arrives")
+    (hidden,) = scene.ask("http://hidden.example/", of="deploy/asker")
+    see(not hidden.failure, f"the mesh knows the name: {hidden.failure}")
+    (unknown,) = scene.ask("http://hidden.example/")
+    see(bool(unknown.failure), "who asks the cluster's name server does not know the name")
+    lookup = "import socket; print(socket.gethostbyname('kubernetes.default'))"
+    found = scene.run_in("deploy/asker", "python3", "-c", lookup).strip()
+    see(found == "10.96.0.1", "names of the cluster are known as ever")

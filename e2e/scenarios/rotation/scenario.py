@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # The image has no `kill`.
 _REPLACE: Final = "import os, signal; os.kill(1, signal.SIGUSR1)"
 # A minute or so instead of a day, a quarter of an hour instead of ten years: the root that is there is due at once.
-_LIFETIMES: Final = {"MIZZEN_CERTIFICATE_HOURS": "0.02", "MIZZEN_ROOT_DAYS": "0.01"}
+_LIFETIMES: Final = "--set=certificates.workloadHours=0.02,certificates.rootDays=0.01"
 # Shown for a certificate's life, signing for one more, and trusted for another.
 _ROTATION_S: Final = 420.0
 
@@ -45,12 +45,8 @@ def _replace_certificates(scene: Scene, load: Load) -> None:
 
 def _replace_root(scene: Scene, load: Load) -> None:
     (old,) = _roots(scene)
-    settings = [
-        f"--set-string=extraEnv[{place}].{field}={text}"
-        for place, pair in enumerate(_LIFETIMES.items())
-        for field, text in zip(("name", "value"), pair, strict=True)
-    ]
-    helm(scene, "upgrade", "mizzen", str(scene.chart), "--reuse-values", *settings)
+    chart = str(scene.chart)
+    helm(scene, "upgrade", "mizzen", chart, "--reset-then-reuse-values", _LIFETIMES)
     scene.eventually(lambda: len(_roots(scene)) > 1, "a second root is shown")
     scene.say("the new root is shown to everybody")
     scene.eventually(lambda: old not in _roots(scene), "the old root goes", within_s=_ROTATION_S)

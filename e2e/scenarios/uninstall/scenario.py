@@ -14,7 +14,6 @@ _LEFT: Final = (
     "mutatingwebhookconfigurations,validatingwebhookconfigurations",
     "clusterroles,clusterrolebindings",
     "leases.coordination.k8s.io,roles,rolebindings,deployments,services,secrets,configmaps",
-    "meshstatuses",
 )
 
 
@@ -30,10 +29,9 @@ def run(scene: Scene) -> None:
 
 
 def _leftovers(scene: Scene) -> list[str]:
-    found = [
+    return [
         name
         for kinds in _LEFT
         for name in scene.cluster.kubectl("get", kinds, "-A", "-o", "name").split()
         if "mizzen" in name and SYSTEM not in name.partition("/")[2]
     ]
-    return [name for name in found if not name.startswith("customresourcedefinition")]

@@ -15,7 +15,14 @@ def run(scene: Scene) -> None:
     scene.apply("workloads.yaml")
     scene.await_rollout("deploy/web")
     with scene.load("http://web/"):
-        helm(scene, "upgrade", "mizzen", str(scene.chart), "--reuse-values", "--set=logLevel=debug")
+        helm(
+            scene,
+            "upgrade",
+            "mizzen",
+            str(scene.chart),
+            "--reset-then-reuse-values",
+            "--set=logLevel=debug",
+        )
         scene.say("upgraded")
         scene.mark("upgraded")
         helm(scene, "rollback", "mizzen")
