@@ -34,7 +34,7 @@ _BEHIND_S: Final = 30.0
 _PROBLEMS_SHOWN: Final = 50
 _PODS_SHOWN: Final = 50
 # What changes with every change of anything is no reason to write at once.
-VOLATILE: Final = ("convergenceP99", "slowestProxy", "snapshotSize", "replicas")
+VOLATILE: Final = ("convergenceP99", "slowestProxy", "snapshotSize", "replicas", "objects")
 _RANKS: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 

@@ -25,17 +25,14 @@ NAME: Final = "mizzen"
 _PATH: Final = path(API_VERSION, "meshstatuses")
 _OBJECT: Final = f"{_PATH}/{NAME}"
 # How long what matters waits for more of it, and how long the rest does.
-_SETTLE_S: Final = 3.0
+_SETTLE_S: Final = 5.0
 _LULL_S: Final = 30.0
 
 
-class Row:
-    """The object; ``uid`` is empty until it was read or made."""
+class Pace:
+    """When a document is to be written, by what was written last."""
 
-    def __init__(self, api: ApiClient, owners: tuple[dict[str, object], ...] = ()) -> None:
-        self.uid = ""
-        self._api = api
-        self._owners = owners
+    def __init__(self) -> None:
         self._written: Json | None = None
         self._at_s = float("-inf")
 
@@ -48,6 +45,24 @@ class Row:
         age_s = now_s - self._at_s
         return age_s >= (_LULL_S if _lasting(document) == _lasting(self._written) else _SETTLE_S)
 
+    def wrote(self, document: Json, now_s: float) -> None:
+        """Take note of what stands there."""
+        self._written, self._at_s = document, now_s
+
+    def forget(self) -> None:
+        """Forget what stands there: another replica may write from now on."""
+        self._written = None
+
+
+class Row:
+    """The object; ``uid`` is empty until it was read or made, ``owners`` are its ownerReferences."""
+
+    def __init__(self, api: ApiClient, owners: tuple[dict[str, object], ...] = ()) -> None:
+        self.uid = ""
+        self.pace = Pace()
+        self._api = api
+        self._owners = owners
+
     async def write(self, document: Json, at: datetime) -> bool:
         """Have the object say what the document says; tell whether that took a write.
 
@@ -57,7 +72,7 @@ class Row:
             raw = await self._read()
         except NotFoundError:
             # The cluster does not have the kind (yet); another look is taken when there is more to say.
-            self._written, self._at_s = document, at.timestamp()
+            self.pace.wrote(document, at.timestamp())
             return False
         self.uid = raw["metadata"]["uid"]
         before = raw.get("status") or {}
@@ -65,12 +80,8 @@ class Row:
         is_new = any(before.get(name) != value for name, value in wanted.items())
         if is_new:
             await self._api.patch(f"{_OBJECT}/status", {"status": wanted})
-        self._written, self._at_s = document, at.timestamp()
+        self.pace.wrote(document, at.timestamp())
         return is_new
-
-    def forget(self) -> None:
-        """Forget what stands there: another replica may write from now on."""
-        self._written = None
 
     async def _read(self) -> Json:
         with suppress(NotFoundError):

@@ -206,7 +206,7 @@ class StatusSink:
     async def _take_over(self) -> None:
         """Learn what stands on objects, so that what is true already is not written again."""
         self._agenda.forget_all()
-        self._row.forget()
+        self._row.pace.forget()
         async for key, standing in self._writer.standing():
             self._agenda.remember(key, standing)
         self._is_leading = True
@@ -280,7 +280,7 @@ class StatusSink:
     async def _write_row(self, mesh: Mesh) -> None:
         wanted = document(mesh)
         now_s = self._now_s()
-        if self._row.is_due(wanted, now_s) and self._budget.take(now_s, urgent=True):
+        if self._row.pace.is_due(wanted, now_s) and self._budget.take(now_s, urgent=True):
             is_new = await self._row.write(wanted, mesh.now)
             self._count(Outcome.WRITTEN if is_new else Outcome.EQUAL)
 
