@@ -19,6 +19,7 @@ ORDER: Final = (
     "rollout",
     "replicas",
     "absence",
+    "absence",
     "outage",
     "upgrade",
     "rotation",
