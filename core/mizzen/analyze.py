@@ -19,6 +19,7 @@ from mizzen.model.security import (
     PeerAuthentication,
     RequestAuthentication,
 )
+from mizzen.model.sidecar import Sidecar
 from mizzen.model.traffic import DestinationRule, Gateway, ServiceEntry
 from mizzen.names import ObjectKey
 from mizzen.resolve.world import ANALYSED, OBJECT
@@ -37,6 +38,7 @@ _CHECKS: Final[tuple[tuple[type[Any], Callable[[Database, Any], Found]], ...]] =
     (PeerAuthentication, workloads.check_peer_authentication),
     (AuthorizationPolicy, workloads.check_authorization_policy),
     (RequestAuthentication, workloads.check_request_authentication),
+    (Sidecar, workloads.check_sidecar),
 )
 
 

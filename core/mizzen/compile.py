@@ -14,7 +14,8 @@ from mizzen.analyze import analysis, findings
 from mizzen.bundle import EMPTY_TABLE, Bundle, Entry, Table
 from mizzen.engine import Database, Fold, query
 from mizzen.model.mesh import MeshSettings
-from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
+from mizzen.model.meta import NO_LABELS
+from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Workload
 from mizzen.model.world import Batch
 from mizzen.render.cluster import gateway_clusters, render_inbound_cluster, static_clusters
 from mizzen.render.dns import render_dns
@@ -27,6 +28,7 @@ from mizzen.resolve.gateways import gateway_hosts, gateway_tables, gateway_virtu
 from mizzen.resolve.inbound import inbound_policy
 from mizzen.resolve.proxies import proxy_class
 from mizzen.resolve.routes import required_clusters
+from mizzen.resolve.sidecars import scope_of
 from mizzen.resolve.world import PODS_IN, World, settings
 from mizzen.tables import SCOPE_TABLES, required_by_connections
 from mizzen.wire import Resource, TypeUrl
@@ -50,9 +52,10 @@ def _table(resources: Iterable[Resource]) -> Table:
 
 
 @query
-def sidecar_statics(db: Database, _key: str) -> tuple[Table, Table]:
-    """Return the clusters and listeners that every sidecar has."""
-    outbound = render_virtual_outbound(registry_only=settings(db).registry_only)
+def sidecar_statics(db: Database, unknown: str) -> tuple[Table, Table]:
+    """Return the clusters and listeners that every sidecar has, by where unknown destinations go."""
+    registry_only = settings(db).registry_only
+    outbound = render_virtual_outbound(registry_only=registry_only, unknown=unknown)
     return _table(static_clusters()), _table([outbound])
 
 
@@ -144,7 +147,7 @@ def layers_of(db: Database, proxies: ProxyClass) -> Layers:
     if proxies.kind is ProxyKind.ROUTER:
         return _gateway_layers(db, proxies)
     shared = SCOPE_TABLES(db, proxies.scope)
-    static_cds, static_lds = sidecar_statics(db, "")
+    static_cds, static_lds = sidecar_statics(db, proxies.scope.unknown)
     inbound_cds, inbound_lds = sidecar_inbound(db, proxies.workload)
     names_lds = names_table(db, proxies.scope) if proxies.workload.dns else EMPTY_TABLE
     return (
@@ -208,7 +211,7 @@ class Compiler:
         """
         budget = _WARM_ENTRIES
         for namespace in busiest_namespaces(self._db, ""):
-            tables = SCOPE_TABLES(self._db, Scope(namespace=namespace))
+            tables = SCOPE_TABLES(self._db, scope_of(self._db, (namespace, NO_LABELS)))
             budget -= len(tables.clusters)
             if budget <= 0:
                 return

@@ -22,7 +22,7 @@ from mizzen.model.traffic import (
     OutlierDetection,
     RetryBudget,
 )
-from mizzen.names import ObjectKey
+from mizzen.names import PASSTHROUGH_CLUSTER, ObjectKey
 
 Origins = tuple[ObjectKey, ...]
 
@@ -259,10 +259,14 @@ class CatchAll(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteTable:
-    """The head of a route configuration; its virtual hosts travel on their own."""
+    """The head of a route configuration; its virtual hosts travel on their own.
+
+    ``passthrough`` is the cluster of CatchAll.PASSTHROUGH.
+    """
 
     name: str
     catch_all: CatchAll
+    passthrough: str = PASSTHROUGH_CLUSTER
     origins: Origins = ()
 
 
@@ -342,6 +346,9 @@ class InboundPort:
         service_port: The Service's port number, for names.
         mode: Effective mutual TLS mode, never UNSET.
         host: The Service's host, for names and metadata.
+        endpoint: Where connections go instead of the address that they were made to: ``127.0.0.1:8080``,
+            ``[::1]:8080`` or ``unix:///path``.
+        own_port: The port that they go to on that address, where it is another one.
     """
 
     port: int
@@ -350,6 +357,8 @@ class InboundPort:
     mode: MtlsMode
     host: str
     connection_pool: ConnectionPool | None = None
+    endpoint: str = ""
+    own_port: int | None = None
     origins: Origins = ()
 
 

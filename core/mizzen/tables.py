@@ -30,12 +30,14 @@ from mizzen.resolve.listeners import (
 )
 from mizzen.resolve.routes import (
     listener_viewer,
+    reach,
     required_clusters,
     route_viewer,
     viewer,
     virtual_hosts,
 )
 from mizzen.resolve.services import service_at
+from mizzen.resolve.sidecars import Reach
 from mizzen.resolve.upstreams import eds_clusters, upstreams
 from mizzen.resolve.world import ROUTES_AT_HOST, SERVICES_AT_HOST
 
@@ -128,7 +130,11 @@ def host_claims(db: Database, key: tuple[Scope, str]) -> tuple[Claim, ...]:
         return ()
     rank = service.meta.age_rank
     shared = (
-        Claim(rank=rank, listener=shared_listener(db, port), shared=shared_table(db, port))
+        Claim(
+            rank=rank,
+            listener=shared_listener(db, port, key[0].unknown),
+            shared=shared_table(db, port, key[0].unknown),
+        )
         for port in http_ports(db, key)
     )
     own = (Claim(rank=rank, listener=listener) for listener in own_listeners(db, key))
@@ -139,18 +145,24 @@ def host_claims(db: Database, key: tuple[Scope, str]) -> tuple[Claim, ...]:
 def host_resources(db: Database, key: tuple[Scope, str]) -> HostResources:
     """Return all that a host adds to a scope, made for the widest scope that sees the same."""
     scope, host = key
-    seen_by = viewer(db, key)
-    if scope.gateway:
+    there = reach(db, key)
+    if there is Reach.NOTHING:
+        return NOTHING
+    # Only listeners know of unknown destinations.
+    known = (replace(scope, unknown=""), host) if scope.unknown else key
+    seen_by = viewer(db, known)
+    if scope.gateway or there is Reach.CLUSTERS:
         return HostResources(
             clusters=host_clusters(db, (seen_by, host)),
             endpoints=host_endpoints(db, (seen_by, host)),
         )
+    listening = listener_viewer(db, known)
     return HostResources(
         clusters=host_clusters(db, (seen_by, host)),
         endpoints=host_endpoints(db, (seen_by, host)),
-        routes=host_route_tables(db, (seen_by, host)),
-        virtual_hosts=host_virtual_hosts(db, (route_viewer(db, key), host)),
-        claims=host_claims(db, (listener_viewer(db, key), host)),
+        routes=host_route_tables(db, (listening, host)),
+        virtual_hosts=host_virtual_hosts(db, (route_viewer(db, known), host)),
+        claims=host_claims(db, (replace(listening, unknown=scope.unknown), host)),
     )
 
 

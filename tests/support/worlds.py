@@ -30,6 +30,14 @@ from mizzen.model.security import (
     Rule,
     Source,
 )
+from mizzen.model.sidecar import (
+    Egress,
+    EgressProxy,
+    Import,
+    Ingress,
+    OutboundPolicy,
+    Sidecar,
+)
 from mizzen.model.traffic import (
     ClientTls,
     ConnectionPool,
@@ -316,6 +324,45 @@ _request_authentications = st.builds(
         st.builds(JwtRule, issuer=st.sampled_from(("a.example", "b.example"))), max_size=2
     ).map(tuple),
 )
+_imports = st.builds(
+    Import,
+    namespace=st.sampled_from(("*", *NAMESPACES)),
+    host=st.sampled_from(("*", "*.shop.svc.cluster.local", *HOSTS[2:5])),
+    excluded=st.sampled_from((False, False, True)),
+)
+_sidecars = st.builds(
+    Sidecar,
+    meta=_metas("Sidecar"),
+    selector=st.just(NO_LABELS) | _selectors,
+    egress=st.lists(
+        st.builds(
+            Egress,
+            port=st.sampled_from((None, None, 80)),
+            hosts=st.lists(_imports, max_size=2).map(tuple),
+        ),
+        max_size=2,
+    ).map(tuple),
+    ingress=st.sampled_from(
+        (
+            (),
+            (),
+            (Ingress(port=8080, protocol=Protocol.HTTP, endpoint="127.0.0.1:80"),),
+            (Ingress(port=9000, protocol=Protocol.TCP, own_port=9001),),
+        )
+    ),
+    inbound_pool=st.sampled_from((None, ConnectionPool(max_connections=7))),
+    outbound=st.sampled_from(
+        (
+            None,
+            OutboundPolicy(registry_only=True),
+            OutboundPolicy(registry_only=False),
+            OutboundPolicy(
+                registry_only=False,
+                egress_proxy=EgressProxy(host="cart.shop.svc.cluster.local", port=80),
+            ),
+        )
+    ),
+)
 
 objects: Final[st.SearchStrategy[Object]] = st.one_of(
     _services,
@@ -330,6 +377,7 @@ objects: Final[st.SearchStrategy[Object]] = st.one_of(
     _peer_authentications,
     _authorization_policies,
     _request_authentications,
+    _sidecars,
 )
 # An edit: an object to set, or the place among the known keys (by remainder) of one to delete.
 edits: Final[st.SearchStrategy[Object | int]] = objects | st.integers(0, 99)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         RequestAuthentication,
         Rule,
     )
+    from mizzen.model.sidecar import Sidecar
     from mizzen.model.traffic import Gateway
 
 _SELECTOR = "spec.selector.matchLabels"
@@ -82,6 +83,14 @@ def check_peer_authentication(db: Database, item: PeerAuthentication) -> Found:
 
 def _reach(item: PeerAuthentication) -> Labels:
     return item.selector or NO_LABELS
+
+
+def check_sidecar(db: Database, item: Sidecar) -> Found:
+    """Yield what a Sidecar gets wrong."""
+    namespace = item.meta.namespace
+    if item.selector and not _selected(db, namespace, item.selector):
+        message = f"no workload of {namespace} has {pairs(item.selector)}"
+        yield finding(codes.SELECTS_NOTHING, item.meta, "spec.workloadSelector.labels", message)
 
 
 def check_request_authentication(db: Database, item: RequestAuthentication) -> Found:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mizzen.model.meta import NO_LABELS, Labels
+from mizzen.names import ObjectKey
 
 
 class ProxyKind(StrEnum):
@@ -25,11 +26,15 @@ class Scope:
         labels: Only pairs that some VirtualService names in ``sourceLabels``, so that pods that no rule
             tells apart have one scope.
         gateway: True for routers, which balance over the endpoints of headless services themselves.
+        sidecar: The Sidecar that says how much of the mesh is seen; None sees everything.
+        unknown: The cluster of unknown destinations, where it is not the mesh's own.
     """
 
     namespace: str
     labels: Labels = NO_LABELS
     gateway: bool = False
+    sidecar: ObjectKey | None = None
+    unknown: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

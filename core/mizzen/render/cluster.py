@@ -20,7 +20,7 @@ from mizzen.model.kube import Protocol
 from mizzen.model.traffic import ConnectionPool, SimpleLb
 from mizzen.render import alpn
 from mizzen.render.balancing import apply_load_balancer, apply_outlier_detection
-from mizzen.render.proto import ads, duration, fill_socket
+from mizzen.render.proto import ads, duration, fill_address, fill_socket
 from mizzen.render.tls import mesh_client, simple_client
 from mizzen.render.upstream_http import HTTP_OPTIONS, http_options, needs_http_options
 from mizzen.wire import Resource, TypeUrl, encode
@@ -30,6 +30,7 @@ INBOUND_SOURCE: Final = "127.0.0.6"
 
 _CONNECT_TIMEOUT: Final = timedelta(seconds=10)
 _UNLIMITED: Final = 2**32 - 1
+_UNIX: Final = "unix://"
 _NO_POOL: Final = ConnectionPool()
 # What Linux takes of TCP_KEEPCNT, and of TCP_KEEPIDLE and TCP_KEEPINTVL (net/ipv4/tcp.c).
 _MOST_PROBES: Final = 127
@@ -57,18 +58,43 @@ def render_upstream(upstream: Upstream) -> Resource:
 
 
 def render_inbound_cluster(port: InboundPort) -> Resource:
-    """Return the cluster behind one of the workload's own ports: wherever the client was going."""
+    """Return the cluster behind one of the workload's own ports.
+
+    It is wherever the client was going, or what a Sidecar says instead.
+    """
     name = names.inbound_cluster(port.port)
     pool = port.connection_pool or _NO_POOL
-    cluster = _to_original_destination(name)
+    cluster = _to_endpoint(name, port.endpoint) if port.endpoint else _to_workload(name, port)
     if pool.connect_timeout is not None:
         cluster.connect_timeout.CopyFrom(duration(pool.connect_timeout))
     _apply_pool(cluster, pool)
-    fill_socket(cluster.upstream_bind_config.source_address, INBOUND_SOURCE, 0)
     if not port.protocol.is_tcp:
         http = _inbound_http(port.protocol)
         cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(http_options(http, pool))
     return encode(TypeUrl.CLUSTER, name, cluster)
+
+
+def _to_workload(name: str, port: InboundPort) -> Cluster:
+    cluster = _to_original_destination(name)
+    fill_socket(cluster.upstream_bind_config.source_address, INBOUND_SOURCE, 0)
+    if port.own_port is not None:
+        cluster.original_dst_lb_config.upstream_port_override.value = port.own_port
+    return cluster
+
+
+def _to_endpoint(name: str, endpoint: str) -> Cluster:
+    """Return a cluster of one endpoint of the workload itself: ``host:port`` or ``unix:///path``."""
+    cluster = _named(name, _CONNECT_TIMEOUT)
+    cluster.type = Cluster.STATIC
+    cluster.load_assignment.cluster_name = name
+    found = cluster.load_assignment.endpoints.add().lb_endpoints.add()
+    address = found.endpoint.address
+    if endpoint.startswith(_UNIX):
+        address.pipe.path = endpoint.removeprefix(_UNIX)
+    else:
+        host, _, port = endpoint.rpartition(":")
+        fill_address(address, host.strip("[]"), int(port))
+    return cluster
 
 
 def static_clusters() -> tuple[Resource, ...]:

@@ -69,10 +69,11 @@ def _fill_inspectors(message: Listener, listener: OutboundListener) -> None:
         message.continue_on_listener_filters_timeout = True
 
 
-def render_virtual_outbound(*, registry_only: bool) -> Resource:
+def render_virtual_outbound(*, registry_only: bool, unknown: str = "") -> Resource:
     """Return the listener that takes every redirected connection.
 
-    Destinations that no other listener has pass through, or, ``registry_only``, end here. The first
+    Destinations that no other listener has pass through, or, ``registry_only``, end here; a Sidecar may
+    name a cluster for them, ``unknown``. The first
     chain ends what is addressed to the listener's own port, which would come back for ever.
     """
     message = _listener(names.VIRTUAL_OUTBOUND, _ANYWHERE, OUTBOUND_PORT)
@@ -80,9 +81,10 @@ def render_virtual_outbound(*, registry_only: bool) -> Resource:
     loop = message.filter_chains.add(name="virtualOutbound-blackhole")
     loop.filter_chain_match.destination_port.value = OUTBOUND_PORT
     loop.filters.append(tcp_proxy(TcpProxy(cluster=names.BLACK_HOLE_CLUSTER)))
-    unknown = names.BLACK_HOLE_CLUSTER if registry_only else names.PASSTHROUGH_CLUSTER
+    of_mesh = names.BLACK_HOLE_CLUSTER if registry_only else names.PASSTHROUGH_CLUSTER
     message.filter_chains.add(
-        name="virtualOutbound-catchall-tcp", filters=[tcp_proxy(TcpProxy(cluster=unknown))]
+        name="virtualOutbound-catchall-tcp",
+        filters=[tcp_proxy(TcpProxy(cluster=unknown or of_mesh))],
     )
     return encode(TypeUrl.LISTENER, message.name, message)
 

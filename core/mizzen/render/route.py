@@ -45,7 +45,7 @@ def render_route_table(table: RouteTable) -> Resource:
     head.vhds.config_source.CopyFrom(ads())
     if table.catch_all is CatchAll.PASSTHROUGH:
         route = _catch_all(head, "allow_any")
-        route.route.cluster = names.PASSTHROUGH_CLUSTER
+        route.route.cluster = table.passthrough
         route.route.MergeFrom(no_timeout())
     elif table.catch_all is CatchAll.BLOCK:
         _catch_all(head, "block_all").direct_response.status = 502

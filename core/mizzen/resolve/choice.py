@@ -13,6 +13,7 @@ from mizzen.model.meta import visible_from
 from mizzen.model.routing import ConnectionMatch, HttpMatch, Part, VirtualService
 from mizzen.names import covering_hosts, resolve_host
 from mizzen.resolve.delegates import http_rules
+from mizzen.resolve.sidecars import imports_route
 from mizzen.resolve.world import OBJECT, ROUTES_AT_HOST, settings
 
 if TYPE_CHECKING:
@@ -48,14 +49,17 @@ def virtual_service_for(
 ) -> VirtualService | None:
     """Return the one VirtualService whose rules of a part route a mesh host, when seen from a scope."""
     for level in contenders_by_pattern(db, host):
-        visible = [item for item in level if item.has(part) and _is_visible(item, scope)]
+        visible = [i for i in level if i.has(part) and is_visible(db, i, scope)]
         if visible:
             return min(visible, key=lambda item: _publicity(item, scope))
     return None
 
 
-def _is_visible(item: VirtualService, scope: Scope) -> bool:
-    return visible_from(scope.namespace, owner=item.meta.namespace, export_to=item.export_to)
+def is_visible(db: Database, item: VirtualService, scope: Scope) -> bool:
+    """Tell whether a VirtualService is there for the proxies of a scope."""
+    owner = item.meta.namespace
+    exported = visible_from(scope.namespace, owner=owner, export_to=item.export_to)
+    return exported and imports_route(db, scope, item)
 
 
 def _publicity(item: VirtualService, scope: Scope) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeGuard
 
 from mizzen.engine import query
@@ -11,11 +11,13 @@ from mizzen.model.kube import Protocol, Service, ServicePort
 from mizzen.model.meta import selects
 from mizzen.model.proxy import Scope, Workload
 from mizzen.model.security import MtlsMode
+from mizzen.model.sidecar import Ingress, Sidecar
 from mizzen.model.traffic import ConnectionPool, ServiceEntry
 from mizzen.resolve.authentication import tokens_for
 from mizzen.resolve.authorization import authorization_for
 from mizzen.resolve.peers import namespace_policy, workload_modes, workload_policy
 from mizzen.resolve.rules import policy_for, rule_for
+from mizzen.resolve.sidecars import sidecar_for
 from mizzen.resolve.world import OBJECT, SERVICES_SELECTING, hosts_of, settings
 
 if TYPE_CHECKING:
@@ -81,10 +83,12 @@ def inbound_policy(db: Database, workload: Workload) -> InboundPolicy:
     mesh = settings(db)
     base, port_modes = workload_modes(db, (workload.namespace, workload.labels))
     modes = dict(port_modes)
-    served = served_ports(db, workload)
-    declared = {port.port for port in served}
+    ports = tuple(
+        replace(port, mode=modes.get(port.port, base)) for port in _inbound_ports(db, workload)
+    )
+    declared = {port.port for port in ports}
     return InboundPolicy(
-        ports=tuple(_inbound_port(db, port, modes.get(port.port, base)) for port in served),
+        ports=ports,
         default_mode=base,
         port_modes=tuple((port, mode) for port, mode in port_modes if port not in declared),
         trust_domains=(mesh.trust_domain, *mesh.trust_domain_aliases),
@@ -94,15 +98,51 @@ def inbound_policy(db: Database, workload: Workload) -> InboundPolicy:
     )
 
 
-def _inbound_port(db: Database, served: ServedPort, mode: MtlsMode) -> InboundPort:
+def _inbound_ports(db: Database, workload: Workload) -> tuple[InboundPort, ...]:
+    """Return the ports of a workload: those that its Sidecar says, else those that services say.
+
+    Modes are left UNSET. A Sidecar's limits go before those of a service's rule, a port's before all.
+    """
+    sidecar = sidecar_for(db, workload.namespace, workload.labels)
+    served = served_ports(db, workload)
+    if sidecar is None:
+        return tuple(_inbound_port(db, port) for port in served)
+    if not sidecar.ingress:
+        ports = (_inbound_port(db, port) for port in served)
+        pool = sidecar.inbound_pool
+        return tuple(replace(port, connection_pool=pool) if pool else port for port in ports)
+    by_number = {port.port: _inbound_port(db, port) for port in served}
+    return tuple(
+        _ingress(sidecar, entry, by_number.get(entry.port))
+        for entry in sorted(sidecar.ingress, key=lambda entry: entry.port)
+    )
+
+
+def _inbound_port(db: Database, served: ServedPort) -> InboundPort:
     return InboundPort(
         port=served.port,
         service_port=served.service_port.number,
         protocol=served.service_port.protocol,
-        mode=mode,
+        mode=MtlsMode.UNSET,
         host=served.host,
         connection_pool=_pool(db, served),
         origins=(served.service.meta.key,),
+    )
+
+
+def _ingress(sidecar: Sidecar, entry: Ingress, served: InboundPort | None) -> InboundPort:
+    """Return a port as a Sidecar says it; what it does not say is as a service says it."""
+    pool = entry.connection_pool or sidecar.inbound_pool
+    return InboundPort(
+        port=entry.port,
+        service_port=served.service_port if served else entry.port,
+        protocol=entry.protocol,
+        mode=MtlsMode.UNSET,
+        host=served.host if served else "",
+        connection_pool=pool or (served.connection_pool if served else None),
+        endpoint=entry.endpoint,
+        own_port=entry.own_port,
+        origins=(sidecar.meta.key, *(served.origins if served else ())),
     )
 
 

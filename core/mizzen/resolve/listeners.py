@@ -31,6 +31,7 @@ from mizzen.resolve.endpoints import instances
 from mizzen.resolve.matching import Place
 from mizzen.resolve.rules import rule_for
 from mizzen.resolve.services import MeshService, service_at
+from mizzen.resolve.sidecars import imports_port
 from mizzen.resolve.world import settings
 
 if TYPE_CHECKING:
@@ -46,7 +47,16 @@ def http_ports(db: Database, key: tuple[Scope, str]) -> tuple[int, ...]:
     service = service_at(db, scope, host)
     if service is None:
         return ()
-    return tuple(port.number for port in service.ports if is_shared(service, port))
+    return tuple(
+        port.number
+        for port in service.ports
+        if is_shared(service, port) and is_seen(db, scope, service, port)
+    )
+
+
+def is_seen(db: Database, scope: Scope, service: MeshService, port: ServicePort) -> bool:
+    """Tell whether the proxies of a scope have a service on one of its ports."""
+    return imports_port(db, scope, service.namespace, service.host, port.number)
 
 
 def is_shared(service: MeshService, port: ServicePort) -> bool:
@@ -64,26 +74,28 @@ def own_table(service: MeshService, port: ServicePort) -> str:
     return f"{service.host}:{port.number}"
 
 
-def shared_listener(db: Database, port: int) -> OutboundListener:
+def shared_listener(db: Database, port: int, unknown: str = "") -> OutboundListener:
     """Return the listener of all HTTP services of a port."""
     return OutboundListener(
         bind=ANY_ADDRESS,
         port=port,
         routes=str(port),
-        tcp=TcpProxy(cluster=unknown_cluster(db)),
+        tcp=TcpProxy(cluster=unknown_cluster(db, unknown)),
         takes_rest=False,
     )
 
 
-def unknown_cluster(db: Database) -> str:
-    """Return where traffic to hosts that the mesh does not know goes."""
-    return BLACK_HOLE_CLUSTER if settings(db).registry_only else PASSTHROUGH_CLUSTER
+def unknown_cluster(db: Database, unknown: str = "") -> str:
+    """Return where traffic to hosts that the mesh does not know goes; ``unknown`` is a Sidecar's word."""
+    return unknown or (BLACK_HOLE_CLUSTER if settings(db).registry_only else PASSTHROUGH_CLUSTER)
 
 
-def shared_table(db: Database, port: int) -> RouteTable:
+def shared_table(db: Database, port: int, unknown: str = "") -> RouteTable:
     """Return the head of the route configuration of all HTTP services of a port."""
-    catch_all = CatchAll.BLOCK if settings(db).registry_only else CatchAll.PASSTHROUGH
-    return RouteTable(name=str(port), catch_all=catch_all)
+    cluster = unknown_cluster(db, unknown)
+    if cluster == BLACK_HOLE_CLUSTER:
+        return RouteTable(name=str(port), catch_all=CatchAll.BLOCK)
+    return RouteTable(name=str(port), catch_all=CatchAll.PASSTHROUGH, passthrough=cluster)
 
 
 @query
@@ -95,16 +107,18 @@ def own_listeners(db: Database, key: tuple[Scope, str]) -> tuple[OutboundListene
         return ()
     return tuple(
         listener
-        for port in _own_ports(service)
+        for port in _own_ports(db, scope, service)
         for listener in _listeners(db, scope, service, port)
     )
 
 
-def _own_ports(service: MeshService) -> list[ServicePort]:
+def _own_ports(db: Database, scope: Scope, service: MeshService) -> list[ServicePort]:
     return [
         port
         for port in service.ports
-        if not is_shared(service, port) and port.protocol is not Protocol.UDP
+        if not is_shared(service, port)
+        and port.protocol is not Protocol.UDP
+        and is_seen(db, scope, service, port)
     ]
 
 
@@ -129,7 +143,8 @@ def _listeners(
             origins=origins,
         )
     if not service.virtual_addresses and not service.headless:
-        yield _anywhere(db, service, port, replace(routed, rest=tcp), origins)
+        unknown = unknown_cluster(db, scope.unknown)
+        yield _anywhere(service, port, replace(routed, rest=tcp), unknown, origins)
 
 
 def _routed(
@@ -155,10 +170,10 @@ def _binds(db: Database, service: MeshService) -> tuple[str, ...]:
 
 
 def _anywhere(
-    db: Database, service: MeshService, port: ServicePort, routed: Connections, origins: Origins
+    service: MeshService, port: ServicePort, routed: Connections, rest: str, origins: Origins
 ) -> OutboundListener:
     """Return the listener on every address of the port, for a service that has none of its own."""
-    unknown = TcpProxy(cluster=unknown_cluster(db))
+    unknown = TcpProxy(cluster=rest)
     chains = routed.chains
     is_tls = port.protocol in (Protocol.TLS, Protocol.HTTPS)
     if routed.rest and not (is_tls and chains):
@@ -195,6 +210,6 @@ def own_tables(db: Database, key: tuple[Scope, str]) -> tuple[RouteTable, ...]:
             catch_all=CatchAll.NONE,
             origins=(service.key, *rules),
         )
-        for port in _own_ports(service)
+        for port in _own_ports(db, scope, service)
         if port.protocol is Protocol.UNSET
     )

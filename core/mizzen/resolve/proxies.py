@@ -6,14 +6,16 @@ the proxy says of itself. When the pod appears, the class is found anew.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
 from mizzen.model.kube import Pod
-from mizzen.model.meta import NO_LABELS, Labels, label
+from mizzen.model.meta import Labels, label
 from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
 from mizzen.model.traffic import WorkloadEntry
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
+from mizzen.resolve.sidecars import scope_of
 from mizzen.resolve.world import OBJECT, PODS_AT, SOURCE_LABELS
 
 if TYPE_CHECKING:
@@ -30,12 +32,11 @@ def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
     gateway = node.kind is ProxyKind.ROUTER
     asked_for = SOURCE_LABELS.all_keys(db)
     told_apart = Labels(tuple(pair for pair in workload.labels if pair in asked_for))
-    scope = Scope(
-        namespace=node.namespace,
-        # A gateway's routes are made for its whole workload anyway.
-        labels=NO_LABELS if gateway else told_apart,
-        gateway=gateway,
-    )
+    if gateway:
+        # Its routes are made for its whole workload anyway, and no Sidecar is for it.
+        scope = Scope(namespace=node.namespace, gateway=True)
+    else:
+        scope = replace(scope_of(db, (node.namespace, workload.labels)), labels=told_apart)
     return ProxyClass(kind=node.kind, scope=scope, workload=workload)
 
 

@@ -13,13 +13,27 @@ from mizzen.ir import Forward, Route, VirtualHost
 from mizzen.model.kube import Protocol
 from mizzen.model.meta import NO_LABELS
 from mizzen.model.proxy import Scope
-from mizzen.resolve.choice import contenders, destinations, tells_apart, virtual_service_for
+from mizzen.resolve.choice import (
+    contenders,
+    destinations,
+    is_visible,
+    tells_apart,
+    virtual_service_for,
+)
 from mizzen.resolve.delegates import keys_of
 from mizzen.resolve.domains import BARE_PORT, bare_routes, domains, neighbours
-from mizzen.resolve.listeners import is_shared, own_table
+from mizzen.resolve.listeners import is_seen, is_shared, own_table
 from mizzen.resolve.matching import Place, default_route, routes_of
 from mizzen.resolve.rules import has_own_rules, rule_for
-from mizzen.resolve.services import MeshService, candidates, is_public, service_at
+from mizzen.resolve.services import (
+    MeshService,
+    candidates,
+    imported,
+    is_public,
+    seen_from,
+    service_at,
+)
+from mizzen.resolve.sidecars import Reach, is_sent_to, without_limits
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -34,6 +48,10 @@ def viewer(db: Database, key: tuple[Scope, str]) -> Scope:
     namespace; so namespaces that see the same share every byte of it.
     """
     scope, host = key
+    if scope.sidecar is not None:
+        if _sees_clusters_as_others(db, scope, host):
+            return viewer(db, (without_limits(scope), host))
+        return replace(scope, labels=NO_LABELS)
     public = Scope(namespace="", gateway=scope.gateway)
     owners = {service.namespace for service in candidates(db, host)}
     if not is_public(db, host) or has_own_rules(db, (scope.namespace, host)):
@@ -50,18 +68,57 @@ def route_viewer(db: Database, key: tuple[Scope, str]) -> Scope:
     """
     scope, host = key
     near = neighbours(db, host)
-    if any(tells_apart(db, one) for one in (host, *near)):
-        return scope
     ahead = {d for item in contenders(db, host) for d in destinations(db, item)}
+    told_apart = any(tells_apart(db, one) for one in (host, *near))
+    if scope.sidecar is not None:
+        whole = all(sees_as_others(db, (scope, one)) for one in (host, *sorted(near)))
+        if whole and all(_sees_clusters_as_others(db, scope, one) for one in sorted(ahead)):
+            return route_viewer(db, (replace(scope, sidecar=None), host))
+        return scope if told_apart else replace(scope, labels=NO_LABELS)
+    if told_apart:
+        return scope
     viewers = {viewer(db, (scope, one)) for one in sorted({host, *near, *ahead})}
     own = replace(scope, labels=NO_LABELS)
     return own if own in viewers else viewer(db, key)
 
 
+def _sees_clusters_as_others(db: Database, scope: Scope, host: str) -> bool:
+    """Tell whether a Sidecar leaves a host what it is for those who see everything."""
+    seen = imported(db, scope, host)
+    return not seen or seen == seen_from(scope, candidates(db, host))
+
+
+@query
+def sees_as_others(db: Database, key: tuple[Scope, str]) -> bool:
+    """Tell whether a Sidecar takes nothing from a host: no service, no port, no VirtualService."""
+    scope, host = key
+    services = seen_from(scope, candidates(db, host))
+    ports = all(is_seen(db, scope, one, port) for one in services for port in one.ports)
+    open_to_all = replace(scope, sidecar=None)
+    routes = (item for item in contenders(db, host) if is_visible(db, item, open_to_all))
+    return ports and all(is_visible(db, item, scope) for item in routes)
+
+
+@query
+def reach(db: Database, key: tuple[Scope, str]) -> Reach:
+    """Tell how much of a host is there for the proxies of a scope."""
+    scope, host = key
+    if scope.sidecar is None or imported(db, scope, host):
+        return Reach.EVERYTHING
+    if not seen_from(scope, candidates(db, host)) and any(
+        is_visible(db, item, scope) for item in contenders(db, host)
+    ):
+        return Reach.EVERYTHING
+    return Reach.CLUSTERS if is_sent_to(db, scope, host) else Reach.NOTHING
+
+
 @query
 def listener_viewer(db: Database, key: tuple[Scope, str]) -> Scope:
     """Return the scope that stands for all those who see a host's listeners alike."""
-    rules = any(item.tls or item.tcp for item in contenders(db, key[1]))
+    scope, host = key
+    if scope.sidecar is not None and not sees_as_others(db, key):
+        return scope
+    rules = any(item.tls or item.tcp for item in contenders(db, host))
     return route_viewer(db, key) if rules else viewer(db, key)
 
 
@@ -78,7 +135,8 @@ def virtual_hosts(db: Database, key: tuple[Scope, str]) -> tuple[VirtualHost, ..
     return tuple(
         _virtual_host(db, scope, service, port)
         for port in service.ports
-        if port.protocol.is_http or port.protocol is Protocol.UNSET
+        if (port.protocol.is_http or port.protocol is Protocol.UNSET)
+        and is_seen(db, scope, service, port)
     )
 
 

@@ -15,6 +15,7 @@ from mizzen.model.kube import Service, ServicePort
 from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, visible_from
 from mizzen.model.proxy import Scope
 from mizzen.model.traffic import Resolution, ServiceEntry
+from mizzen.resolve.sidecars import imports
 from mizzen.resolve.world import OBJECT, SERVICES_AT_HOST
 
 if TYPE_CHECKING:
@@ -134,8 +135,14 @@ def seen_from(scope: Scope, services: Iterable[MeshService]) -> list[MeshService
     ]
 
 
+def imported(db: Database, scope: Scope, host: str) -> list[MeshService]:
+    """Return the services of a host that a scope may see and does see; without a Sidecar all of them."""
+    visible = seen_from(scope, candidates(db, host))
+    return [one for one in visible if imports(db, scope, one.namespace, host)]
+
+
 def service_at(db: Database, scope: Scope, host: str) -> MeshService | None:
     """Return the service that a host is when seen from a scope, or None."""
-    visible = seen_from(scope, candidates(db, host))
+    visible = imported(db, scope, host) or seen_from(scope, candidates(db, host))
     own = (service for service in visible if service.namespace == scope.namespace)
     return next(own, visible[0] if visible else None)

@@ -23,6 +23,7 @@ from mizzen.model.security import (
     PeerAuthentication,
     RequestAuthentication,
 )
+from mizzen.model.sidecar import Sidecar
 from mizzen.model.traffic import DestinationRule, Gateway, ServiceEntry, WorkloadEntry
 from mizzen.model.world import Batch, Object
 from mizzen.names import MESH_GATEWAY, ObjectKey, resolve_host, service_host
@@ -173,6 +174,14 @@ def _delegates(item: VirtualService, _mesh: MeshSettings) -> tuple[ObjectKey, ..
     )
 
 
+def _destinations(item: VirtualService, mesh: MeshSettings) -> tuple[str, ...]:
+    ahead = [share.destination for rule in item.http for share in rule.route]
+    ahead += [share.destination for rule in (*item.tls, *item.tcp) for share in rule.route]
+    ahead += [copy.destination for rule in item.http for copy in rule.mirrors]
+    namespace, domain = item.meta.namespace, mesh.domain
+    return tuple(dict.fromkeys(resolve_host(one.host, namespace, domain) for one in ahead))
+
+
 def _named_hosts(
     item: Service | ServiceEntry | VirtualService, mesh: MeshSettings
 ) -> tuple[str, ...]:
@@ -217,6 +226,9 @@ SOURCE_LABELS: Final[Index[tuple[str, str]]] = Index(
 )
 ROOTS_OF: Final[Index[ObjectKey]] = Index("roots of delegate", (VirtualService,), _delegates)
 """By delegate, the VirtualServices that delegate to it."""
+ROUTES_TO: Final[Index[str]] = Index("routes to", (VirtualService,), _destinations)
+"""By host, the VirtualServices that send to it."""
+SIDECARS_IN: Final[Index[str]] = Index("sidecars in", (Sidecar,), _own_namespace)
 RULES_AT_HOST: Final[Index[tuple[str, str]]] = Index(
     "destination rules at host", (DestinationRule,), _rule_host
 )
@@ -242,6 +254,7 @@ ANALYSED: Final[Index[ObjectKey]] = Index(
         PeerAuthentication,
         AuthorizationPolicy,
         RequestAuthentication,
+        Sidecar,
     ),
     _itself,
 )
@@ -261,6 +274,8 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     ROUTES_AT_GATEWAY,
     SOURCE_LABELS,
     ROOTS_OF,
+    ROUTES_TO,
+    SIDECARS_IN,
     RULES_AT_HOST,
     GATEWAYS,
     PEER_POLICIES_IN,

@@ -1,0 +1,158 @@
+"""Sidecars as clients and callers meet them: what is seen, what is unknown, and what is served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.support.live_mesh import (
+    HTTP_PORT,
+    TCP_PORT,
+    LiveMesh,
+    eventually,
+    pod,
+    pod_ip,
+    service,
+    service_ip,
+)
+from tests.support.small_mesh import istio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ADDRESSES: Final = {"web": service_ip(11), "api": service_ip(12), "outside": pod_ip(9)}
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
+    """Two clients, a service of their namespace and one of another, and a pod outside of the mesh."""
+    files = {
+        "web.yaml": pod("web", 11) + service("web", 11, ("web", 11)),
+        "api.yaml": pod("api", 12, namespace="other")
+        + service("api", 12, ("api", 12), namespace="other"),
+        "clients.yaml": pod("ann", 2) + pod("bob", 3) + pod("outside", 9, sidecar=False),
+    }
+    with LiveMesh(tmp_path_factory.mktemp("mesh"), files) as made:
+        yield made
+
+
+def _sidecar(spec: str, of: str = "ann") -> str:
+    return istio(
+        "Sidecar", of, f"workloadSelector: {{labels: {{app: {of}}}}}\n{spec}", namespace="test"
+    )
+
+
+def _get(mesh: LiveMesh, host: str, who: str = "ann", port: int = 80) -> int:
+    """Return the status of a request by the full name of a host."""
+    at = _ADDRESSES[host]
+    name = {"web": "web.test", "api": "api.other"}.get(host, at)
+    return mesh.call(who, f"http://{name}:{port}/", at=at).status
+
+
+def _all(mesh: LiveMesh, who: str = "ann") -> list[int]:
+    return [_get(mesh, "web", who), _get(mesh, "api", who), _get(mesh, "outside", who, HTTP_PORT)]
+
+
+_CLOSED: Final = "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"
+
+
+def test_without_a_sidecar_everything_is_there(mesh: LiveMesh) -> None:
+    """Services of all namespaces, and what nobody knows."""
+    assert _all(mesh) == [200, 200, 200]
+
+
+def test_registry_only_is_of_the_workload_that_it_selects(mesh: LiveMesh) -> None:
+    """Unknown destinations end at the client; for others nothing changes."""
+    with mesh.having(_sidecar(_CLOSED)):
+        eventually(lambda: _get(mesh, "outside", port=HTTP_PORT) in (0, 502), "ann is shut in")
+        assert _all(mesh)[:2] == [200, 200]
+        assert not mesh.tcp("ann", pod_ip(9), TCP_PORT)
+        assert _all(mesh, "bob") == [200, 200, 200]
+    eventually(lambda: _all(mesh) == [200] * 3, "everything is there again")
+
+
+def test_what_is_not_imported_is_unknown(mesh: LiveMesh) -> None:
+    """With REGISTRY_ONLY it is refused, by HTTP with 502 and by TCP without an answer."""
+    with mesh.having(_sidecar(f"egress: [{{hosts: ['./*']}}]\n{_CLOSED}")):
+        eventually(lambda: _get(mesh, "api") == 502, "api is not there")
+        assert _get(mesh, "web") == 200
+        assert mesh.tcp("ann", service_ip(11), TCP_PORT)
+        assert not mesh.tcp("ann", service_ip(12), TCP_PORT)
+        assert "web.test.svc" in mesh.admin("ann", "/clusters")
+        eventually(lambda: "api.other.svc" not in mesh.admin("ann", "/clusters"), "it is forgotten")
+    eventually(lambda: _all(mesh) == [200] * 3, "everything is there again")
+
+
+def test_what_is_not_imported_passes_through_where_all_may(mesh: LiveMesh) -> None:
+    """A pod's own address is reached, as plain text."""
+    with mesh.having(_sidecar("egress: [{hosts: ['~/*']}]")):
+        eventually(lambda: "web.test.svc" not in mesh.admin("ann", "/clusters"), "nothing is there")
+        reply = mesh.call("ann", f"http://web.test:{HTTP_PORT}/", at=pod_ip(11))
+        assert (reply.status, reply.caller) == (200, "")
+    eventually(lambda: _all(mesh) == [200] * 3, "everything is there again")
+
+
+def test_a_port_may_have_imports_of_its_own(mesh: LiveMesh) -> None:
+    """On HTTP's port the other namespace alone, on all others one's own."""
+    spec = f"""
+egress:
+  - port: {{number: 80, protocol: HTTP}}
+    hosts: ["other/*"]
+  - hosts: ["./*"]
+{_CLOSED}
+"""
+    with mesh.having(_sidecar(spec)):
+        eventually(lambda: _get(mesh, "web") == 502, "web is not there by HTTP")
+        assert _get(mesh, "api") == 200
+        assert mesh.tcp("ann", service_ip(11), TCP_PORT)
+        assert not mesh.tcp("ann", service_ip(12), TCP_PORT)
+
+
+def test_an_imported_route_brings_its_destination(mesh: LiveMesh) -> None:
+    """The host itself is not there; requests that the route sends to it arrive."""
+    destination = "{destination: {host: api.other.svc.cluster.local, port: {number: 80}}}"
+    route = istio(
+        "VirtualService",
+        "web",
+        f"hosts: [web]\nhttp: [{{route: [{destination}]}}]",
+        namespace="test",
+    )
+    with mesh.having(route, _sidecar(f"egress: [{{hosts: ['./*']}}]\n{_CLOSED}")):
+        eventually(lambda: _get(mesh, "api") == 502, "api is not there")
+        reply = mesh.call("ann", "http://web.test/")
+        assert (reply.status, reply.pod) == (200, "api")
+
+
+def test_an_egress_proxy_gets_what_is_unknown(mesh: LiveMesh) -> None:
+    """By HTTP and by TCP; it is imported by being named."""
+    proxy = "egressProxy: {host: web.test.svc.cluster.local, port: {number: 80}}"
+    spec = f"egress: [{{hosts: ['~/*']}}]\noutboundTrafficPolicy: {{mode: ALLOW_ANY, {proxy}}}"
+    with mesh.having(_sidecar(spec)):
+        url = f"http://nobody.example:{HTTP_PORT}/"
+        eventually(
+            lambda: mesh.call("ann", url, at=pod_ip(9)).pod == "web", "web gets what is unknown"
+        )
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"),
+    [
+        (f"127.0.0.1:{TCP_PORT}", TCP_PORT),
+        (f"0.0.0.0:{TCP_PORT}", TCP_PORT),
+        ("", HTTP_PORT),
+    ],
+)
+def test_ingress_says_where_requests_arrive(mesh: LiveMesh, endpoint: str, port: int) -> None:
+    """On a port of loopback, on another port of the workload, or where they were going."""
+    spec = f"""
+ingress:
+  - port: {{number: {HTTP_PORT}, protocol: HTTP}}
+    defaultEndpoint: "{endpoint}"
+"""
+    with mesh.having(_sidecar(spec, of="web")):
+        eventually(
+            lambda: mesh.call("ann", "http://web.test/").seen.get("port") == port,
+            f"requests arrive on port {port}",
+        )
+        assert mesh.call("ann", "http://web.test/").caller.endswith("/sa/ann")
