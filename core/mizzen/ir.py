@@ -156,7 +156,10 @@ class EndpointGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestMatch:
-    """When a route applies; all that is set must hold. An empty one matches every request."""
+    """When a route applies; all that is set must hold. An empty one matches every request.
+
+    ``claims`` are of a validated token, by path.
+    """
 
     uri: StringMatch | None = None
     ignore_uri_case: bool = False
@@ -166,6 +169,8 @@ class RequestMatch:
     headers: tuple[tuple[str, StringMatch], ...] = ()
     without_headers: tuple[tuple[str, StringMatch], ...] = ()
     query_params: tuple[tuple[str, StringMatch], ...] = ()
+    claims: tuple[tuple[tuple[str, ...], StringMatch], ...] = ()
+    without_claims: tuple[tuple[tuple[str, ...], StringMatch], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

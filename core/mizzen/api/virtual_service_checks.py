@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from mizzen.api.claims import claim_path
 from mizzen.api.expressions import expression_error
 from mizzen.api.findings import (
     Finding,
@@ -13,7 +14,6 @@ from mizzen.api.findings import (
     duplicates,
     invalid,
     missing,
-    untranslated,
 )
 from mizzen.api.hosts import (
     check_export_to,
@@ -43,30 +43,6 @@ if TYPE_CHECKING:
         VirtualServiceSpec,
     )
 
-# Matching on a token's claims needs RequestAuthentication, which puts them within reach.
-_CLAIMS: Final = "@request.auth.claims"
-
-
-def has_effect(rule: HttpRule) -> bool:
-    """Tell whether a rule is translated: a match can hold if it has any."""
-    return not rule.match or bool(live_matches(rule))
-
-
-def live_matches(rule: HttpRule) -> tuple[HttpMatchRequest, ...]:
-    """Return the alternatives that can hold; one on a token's claims cannot, as nothing reads tokens."""
-    return tuple(match for match in rule.match if not _claims(match))
-
-
-def _claims(match: HttpMatchRequest) -> tuple[Path, ...]:
-    """Return the paths of the conditions on a token's claims, which are written as headers."""
-    written = (("headers", match.headers), ("withoutHeaders", match.without_headers))
-    return tuple(
-        (field, name)
-        for field, headers in written
-        for name in headers
-        if name.lower().startswith(_CLAIMS)
-    )
-
 
 def check(manifest: VirtualServiceManifest) -> Iterator[Finding]:
     """Yield all that is wrong with a VirtualService whose shape is right."""
@@ -79,8 +55,10 @@ def _spec(spec: VirtualServiceSpec) -> Iterator[Finding]:
     yield from check_export_to(("exportTo",), spec.export_to)
     if not (spec.http or spec.tls or spec.tcp):
         yield missing(("http",), "a VirtualService needs rules in http, tls or tcp")
+    # Only a gateway knows a token's claims when it chooses a route.
+    in_mesh_alone = bool(spec.hosts) and set(spec.gateways) <= {MESH_GATEWAY}
     for index, rule in enumerate(spec.http):
-        yield from at(("http", index), _rule(rule))
+        yield from at(("http", index), _rule(rule, in_mesh_alone=in_mesh_alone))
     for index, tls in enumerate(spec.tls):
         yield from at(("tls", index), _tls(tls, spec.hosts))
     for index, tcp in enumerate(spec.tcp):
@@ -125,9 +103,10 @@ def check_gateways(path: Path, gateways: Sequence[str]) -> Iterator[Finding]:
             yield invalid((*path, index), f"{gateway!r} is not a gateway's name or namespace/name")
 
 
-def _rule(rule: HttpRule) -> Iterator[Finding]:
+def _rule(rule: HttpRule, *, in_mesh_alone: bool) -> Iterator[Finding]:
     for index, match in enumerate(rule.match):
         yield from at(("match", index), _match(match))
+        yield from at(("match", index), _claims(match, in_mesh_alone=in_mesh_alone))
     yield from check_action(rule)
 
 
@@ -151,9 +130,20 @@ def _match(match: HttpMatchRequest) -> Iterator[Finding]:
                 yield from check_header_name((field, name), name)
     yield from check_gateways(("gateways",), match.gateways)
     yield from check_labels(("sourceLabels",), match.source_labels)
-    for path in _claims(match):
-        message = f"{path[-1]} comes with RequestAuthentication; the alternative never holds"
-        yield untranslated(path, message)
+
+
+def _claims(match: HttpMatchRequest, *, in_mesh_alone: bool) -> Iterator[Finding]:
+    """Check the conditions on a token's claims, which are written as headers."""
+    written = (("headers", match.headers), ("withoutHeaders", match.without_headers))
+    for field, name in ((field, name) for field, headers in written for name in headers):
+        if not name.startswith("@"):
+            continue
+        if claim_path(name) is None:
+            remedy = "Write @request.auth.claims.name, or @request.auth.claims[name][of][more]."
+            yield invalid((field, name), f"{name!r} is neither a header nor a claim", remedy)
+        elif in_mesh_alone:
+            message = "claims are known on gateways only, and none is among the gateways"
+            yield invalid((field, name), message, "Name the gateways that the rule is for.")
 
 
 def check_string(path: Path, match: StringMatch) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Final
 
 from mizzen.api import http_action, http_match, virtual_service_checks
+from mizzen.api.claims import claim_path
 from mizzen.api.hosts import block
 from mizzen.api.http_checks import GRPC_STATUSES
 from mizzen.api.reading import Reading, read
@@ -58,7 +59,7 @@ def _convert(manifest: VirtualServiceManifest, meta: Meta) -> VirtualService:
         hosts=tuple(host.lower() for host in spec.hosts),
         gateways=tuple(spec.gateways) or (MESH_GATEWAY,),
         export_to=ExportTo(tuple(spec.export_to)) if spec.export_to else EXPORT_ALL,
-        http=tuple(_rule(rule) for rule in spec.http if virtual_service_checks.has_effect(rule)),
+        http=tuple(_rule(rule) for rule in spec.http),
         tls=tuple(_connections(rule) for rule in spec.tls),
         tcp=tuple(_connections(rule) for rule in spec.tcp),
     )
@@ -92,7 +93,7 @@ def _rule(rule: HttpRule) -> HttpRoute:
     response = rule.direct_response
     return HttpRoute(
         name=rule.name,
-        match=tuple(_match(match) for match in virtual_service_checks.live_matches(rule)),
+        match=tuple(_match(match) for match in rule.match),
         route=tuple(_share(share) for share in rule.route),
         redirect=_redirect(rule.redirect) if rule.redirect else None,
         direct_response=_direct_response(response) if response else None,
@@ -118,6 +119,8 @@ def _match(match: http_match.HttpMatchRequest) -> HttpMatch:
         headers=_strings(match.headers),
         without_headers=_strings(match.without_headers),
         query_params=tuple((name, _present(m)) for name, m in sorted(match.query_params.items())),
+        claims=_claims(match.headers),
+        without_claims=_claims(match.without_headers),
         port=match.port,
         gateways=tuple(match.gateways),
         source_labels=labels(match.source_labels),
@@ -146,8 +149,18 @@ def _present(match: http_match.StringMatch) -> StringMatch:
 
 def _strings(matches: Mapping[str, http_match.StringMatch]) -> tuple[tuple[str, StringMatch], ...]:
     # Header names are compared without case, and HTTP/2 has them in lower case only.
-    lowered = {name.lower(): _present(match) for name, match in matches.items()}
+    lowered = {
+        name.lower(): _present(match) for name, match in matches.items() if claim_path(name) is None
+    }
     return tuple((name, lowered[name]) for name in sorted(lowered))
+
+
+def _claims(
+    matches: Mapping[str, http_match.StringMatch],
+) -> tuple[tuple[tuple[str, ...], StringMatch], ...]:
+    """Return the conditions on claims among those on headers; claims are told apart by case."""
+    found = {path: _present(m) for name, m in matches.items() if (path := claim_path(name))}
+    return tuple(sorted(found.items()))
 
 
 def _share(share: http_action.HttpRouteDestination) -> RouteDestination:

@@ -40,7 +40,10 @@ class StringMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpMatch:
-    """One alternative of ``http[].match`` (HTTPMatchRequest); all set fields must hold."""
+    """One alternative of ``http[].match`` (HTTPMatchRequest); all set fields must hold.
+
+    ``claims`` are the headers named ``@request.auth.claims…``: claims of a token, by path.
+    """
 
     name: str = ""
     uri: StringMatch | None = None
@@ -51,6 +54,8 @@ class HttpMatch:
     headers: tuple[tuple[str, StringMatch], ...] = ()
     without_headers: tuple[tuple[str, StringMatch], ...] = ()
     query_params: tuple[tuple[str, StringMatch], ...] = ()
+    claims: tuple[tuple[tuple[str, ...], StringMatch], ...] = ()
+    without_claims: tuple[tuple[tuple[str, ...], StringMatch], ...] = ()
     port: int | None = None
     gateways: tuple[str, ...] = ()
     source_labels: Labels = NO_LABELS

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from mizzen.ir import RequestMatch
 from mizzen.model.routing import MatchKind, StringMatch
+from mizzen.render.filters import jwt_authn
 
 if TYPE_CHECKING:
     from envoy.config.route.v3.route_components_pb2 import RouteMatch
+    from envoy.type.matcher.v3.metadata_pb2 import MetadataMatcher
     from envoy.type.matcher.v3.string_pb2 import StringMatcher
 
 
@@ -26,6 +28,10 @@ def fill_match(message: RouteMatch, wanted: RequestMatch) -> None:
         _fill_header(message, name, value)
     for name, value in wanted.without_headers:
         _fill_absence(message, name, value)
+    for path, value in wanted.claims:
+        _fill_claim(message.dynamic_metadata.add(), path, value)
+    for path, value in wanted.without_claims:
+        _fill_claim(message.dynamic_metadata.add(invert=True), path, value)
     for name, value in wanted.query_params:
         parameter = message.query_parameters.add(name=name)
         if value.kind is MatchKind.PRESENT:
@@ -65,6 +71,19 @@ def _fill_absence(message: RouteMatch, name: str, value: StringMatch) -> None:
     header.invert_match = True
     if value.kind is not MatchKind.PRESENT:
         header.treat_missing_header_as_empty = True
+
+
+def _fill_claim(message: MetadataMatcher, path: tuple[str, ...], value: StringMatch) -> None:
+    """Write a comparison of a claim that is a text, or a list of them."""
+    message.filter = jwt_authn.FILTER
+    for key in (jwt_authn.PAYLOAD, *path):
+        message.path.add().key = key
+    if value.kind is MatchKind.PRESENT:
+        message.value.present_match = True
+        return
+    alternatives = message.value.or_match.value_matchers
+    fill_string(alternatives.add().string_match, value)
+    fill_string(alternatives.add().list_match.one_of.string_match, value)
 
 
 def fill_string(message: StringMatcher, value: StringMatch) -> None:

@@ -8,7 +8,7 @@ force, and so are delegates that are missing, hidden or no delegates at all (Ist
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mizzen.engine import query
 from mizzen.model.meta import labels, visible_from
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mizzen.engine import Database
 
-Matches = tuple[tuple[str, StringMatch], ...]
+Key = TypeVar("Key", str, tuple[str, ...])
 
 
 def http_rules(db: Database, item: VirtualService) -> tuple[HttpRoute, ...]:
@@ -154,6 +154,8 @@ def _narrowed(wide: HttpMatch, one: HttpMatch) -> HttpMatch:
         headers=_joined(wide.headers, one.headers),
         without_headers=_joined(wide.without_headers, one.without_headers),
         query_params=_joined(wide.query_params, one.query_params),
+        claims=_joined(wide.claims, one.claims),
+        without_claims=_joined(wide.without_claims, one.without_claims),
         port=one.port or wide.port,
         gateways=one.gateways or wide.gateways,
         source_labels=labels(dict(wide.source_labels) | dict(one.source_labels)),
@@ -162,7 +164,9 @@ def _narrowed(wide: HttpMatch, one: HttpMatch) -> HttpMatch:
     )
 
 
-def _joined(wide: Matches, one: Matches) -> Matches:
+def _joined(
+    wide: tuple[tuple[Key, StringMatch], ...], one: tuple[tuple[Key, StringMatch], ...]
+) -> tuple[tuple[Key, StringMatch], ...]:
     return tuple(sorted((dict(wide) | dict(one)).items()))
 
 
@@ -179,9 +183,11 @@ def _within(one: HttpMatch, wide: HttpMatch) -> bool:
         (one.without_headers, wide.without_headers),
         (one.query_params, wide.query_params),
     )
+    claims = ((one.claims, wide.claims), (one.without_claims, wide.without_claims))
     return (
         all(_narrows(inner, outer) for inner, outer in singles)
         and all(_narrow(inner, outer) for inner, outer in several)
+        and all(_narrow(inner, outer) for inner, outer in claims)
         and one.ignore_uri_case == wide.ignore_uri_case
         and _is_same_source(one, wide)
     )
@@ -198,7 +204,9 @@ def _is_same_source(one: HttpMatch, wide: HttpMatch) -> bool:
     )
 
 
-def _narrow(inner: Matches, outer: Matches) -> bool:
+def _narrow(
+    inner: tuple[tuple[Key, StringMatch], ...], outer: tuple[tuple[Key, StringMatch], ...]
+) -> bool:
     wide = dict(outer)
     return all(_narrows(match, wide.get(name)) for name, match in inner)
 

@@ -113,6 +113,8 @@ def _applies(place: Place, owner: VirtualService, match: HttpMatch) -> bool:
     """Tell whether what is known in advance lets an alternative match here."""
     if match.port is not None and match.port != place.port:
         return False
+    if match.claims and place.gateway == MESH_GATEWAY:
+        return False  # no sidecar has validated a token when it chooses a route
     if match.gateways:
         # With gateways written, the source has no say (Istio: ``sourceMatchHTTP``).
         names = (g if g == MESH_GATEWAY else _full(g, owner) for g in match.gateways)
@@ -137,6 +139,8 @@ def request_match(match: HttpMatch) -> RequestMatch:
         headers=match.headers,
         without_headers=match.without_headers,
         query_params=match.query_params,
+        claims=match.claims,
+        without_claims=match.without_claims,
     )
 
 

@@ -146,15 +146,13 @@ def test_a_timeout_of_zero_is_no_timeout() -> None:
 
 
 def test_what_is_not_translated_is_told_of_and_never_widens_a_rule() -> None:
-    """Conditions on claims leave their rules out; what Istio only reserves has no effect."""
+    """What Istio only reserves has no effect."""
     parsed = read_manifest("virtual_service_later.yaml")["VirtualService later"]
     assert isinstance(parsed.object, VirtualService)
     assert [code for code, _, _ in told(parsed)] == ["MZ0201"] * len(parsed.diagnostics)
     assert [path.removeprefix("spec.") for _, path, _ in told(parsed)] == [
-        "http[0].match[0].headers[@request.auth.claims.group]",
-        "http[1].match[0].withoutHeaders[@request.auth.claims.group]",
-        "http[2].fault.delay.exponentialDelay",
-        "http[2].fault.abort.http2Error",
+        "http[0].fault.delay.exponentialDelay",
+        "http[0].fault.abort.http2Error",
         "tcp[0].match[0].sourceSubnet",
     ]
     assert [rule.fault for rule in parsed.object.http] == [None]
@@ -216,6 +214,41 @@ def test_origins_are_allowed_as_written() -> None:
         forward_unmatched=False,
     )
     assert old.cors == Cors(allow_origins=(StringMatch(MatchKind.EXACT, "*"),))
+
+
+def test_conditions_on_claims_stand_among_the_headers() -> None:
+    """With dots or in brackets, and with the case of letters that the token has."""
+    match = """{headers: {"@request.auth.claims.realm.Group": {exact: admin}, X-A: {}},
+                withoutHeaders: {"@Request.Auth.Claims[my.claim][b]": {prefix: c}}}"""
+    spec = f"hosts: [a]\ngateways: [door]\nhttp:\n- match: [{match}]\n  {_ROUTE}"
+    found = value(read_spec("VirtualService", spec))
+    assert isinstance(found, VirtualService)
+    (asked,) = found.http[0].match
+    assert asked.claims == ((("realm", "Group"), StringMatch(MatchKind.EXACT, "admin")),)
+    assert asked.without_claims == ((("my.claim", "b"), StringMatch(MatchKind.PREFIX, "c")),)
+    assert asked.headers == (("x-a", StringMatch(MatchKind.PRESENT)),)
+    assert asked.without_headers == ()
+
+
+@pytest.mark.parametrize(
+    ("gateways", "name", "wrong"),
+    [
+        ("[door, mesh]", "@request.auth.claims.a", False),
+        ("[mesh]", "@request.auth.claims.a", True),
+        ("[door]", "@request.auth.claims", True),
+        ("[door]", "@request.auth.claims.", True),
+        ("[door]", "@request.auth.claims[a", True),
+        ("[door]", "@request.auth.claims[a].b", True),
+        ("[door]", "@request.auth.principal", True),
+    ],
+)  # fmt: skip
+def test_claims_are_known_on_gateways_alone(gateways: str, name: str, wrong: bool) -> None:
+    """And have a name."""
+    match = f"{{headers: {{'{name}': {{exact: a}}}}}}"
+    spec = f"hosts: [a]\ngateways: {gateways}\nhttp:\n- match: [{match}]\n  {_ROUTE}"
+    found = errors(read_spec("VirtualService", spec))
+    path = f"spec.http[0].match[0].headers[{name}]"
+    assert [(code, path) for code, path, _ in found] == ([("MZ0103", path)] if wrong else [])
 
 
 def test_rules_for_connections_are_read() -> None:

@@ -21,9 +21,9 @@ FILTER: Final = "envoy.filters.http.cors"
 
 def answer(chain: Chain) -> tuple[HttpFilter, ...]:
     """Return the filter where routes are chosen."""
-    return () if chain.side is Side.INBOUND else (_filter(),)
+    return () if chain.side is Side.INBOUND else (_filter(disabled=not chain.tokens.rules),)
 
 
 @cache
-def _filter() -> HttpFilter:
-    return HttpFilter(name=FILTER, typed_config=pack(Cors()), disabled=True)
+def _filter(*, disabled: bool) -> HttpFilter:
+    return HttpFilter(name=FILTER, typed_config=pack(Cors()), disabled=disabled)
