@@ -15,7 +15,7 @@ from mizzen.bundle import EMPTY_TABLE, Bundle, Entry, Table
 from mizzen.engine import Database, Fold, query
 from mizzen.model.mesh import MeshSettings
 from mizzen.model.meta import NO_LABELS
-from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Workload
+from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
 from mizzen.model.world import Batch
 from mizzen.render.cluster import gateway_clusters, render_inbound_cluster, static_clusters
 from mizzen.render.dns import render_dns
