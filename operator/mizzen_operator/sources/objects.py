@@ -13,7 +13,7 @@ began, is not in it and was not told of since, is gone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.api.parse import parse_object
 from mizzen.diagnostics import Diagnostic
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from mizzen.model.world import Object
 
 Raw = dict[str, Any]
+
+# What of a pod's status is read.
+_POD_STATUS: Final = frozenset(("phase", "podIP", "podIPs"))
 # A reference to a Secret: its namespace and its name.
 SecretName = tuple[str, str]
 
@@ -101,7 +104,7 @@ class Objects:
         return frozenset().union(*self._secrets.values())
 
     def _read(self, key: ObjectKey, raw: Raw, before: _Known | None) -> Batch | None:
-        parsed = parse_object(raw)
+        parsed = parse_object(_slim(raw))
         if isinstance(parsed, Diagnostic):
             return None
         self._refer(key, raw)
@@ -126,6 +129,16 @@ class Objects:
         if found != self._secrets.get(key, frozenset()):
             self._secrets[key] = found
             self.references += 1
+
+
+def _slim(raw: Raw) -> Raw:
+    """Return an object without its largest parts that mean nothing to a mesh, which is most of a pod."""
+    metadata = {name: value for name, value in raw["metadata"].items() if name != "managedFields"}
+    if raw.get("kind") != "Pod":
+        return {**raw, "metadata": metadata}
+    status = raw.get("status") or {}
+    kept = {name: status[name] for name in _POD_STATUS & status.keys()}
+    return {**raw, "metadata": metadata, "status": kept}
 
 
 def together(batches: Iterable[Batch], *, complete: bool) -> Batch:

@@ -1,0 +1,176 @@
+"""From what an API server tells to batches: what is told, what is not, and what is taken out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mizzen.model.kube import Pod, Service
+from mizzen.names import DEFAULT_REGISTRY, ObjectKey
+from mizzen_operator.sources.objects import Objects, key_of, secret_key, secrets_of, together
+
+Json = dict[str, Any]
+
+
+def _service(name: str = "web", version: str = "1", port: int = 80) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "shop", "resourceVersion": version},
+        "spec": {"ports": [{"name": "http", "port": port}]},
+    }
+
+
+def _virtual_service(version: str, generation: int, host: object = "web") -> Json:
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {
+            "name": "web",
+            "namespace": "shop",
+            "resourceVersion": version,
+            "uid": "u",
+            "generation": generation,
+        },
+        "spec": {"hosts": [host], "http": [{"route": [{"destination": {"host": "web"}}]}]},
+    }
+
+
+def _key(kind: str, name: str = "web") -> ObjectKey:
+    return ObjectKey(DEFAULT_REGISTRY, kind, "shop", name)
+
+
+def test_what_comes_again_unchanged_is_not_told() -> None:
+    """A watch that begins anew tells everything once more."""
+    objects = Objects()
+    assert objects.take(_service()) is not None
+    assert objects.take(_service()) is None
+    assert objects.take(_service(version="2")) is None, "nor what means the same"
+    batch = objects.take(_service(version="3", port=81))
+    assert batch is not None
+    assert isinstance(batch.changes[_key("Service")], Service)
+
+
+def test_an_object_with_errors_keeps_its_last_good_version() -> None:
+    """What is told of it then is what is wrong, and of which version."""
+    objects = Objects()
+    first = objects.take(_virtual_service("1", 1))
+    assert first is not None
+    assert first.versions == {_key("VirtualService"): "u/1"}
+    batch = objects.take(_virtual_service("2", 2, host=7))
+    assert batch is not None
+    assert batch.changes == {}
+    assert batch.diagnostics[_key("VirtualService")]
+    assert batch.versions == {_key("VirtualService"): "u/2"}
+    mended = objects.take(_virtual_service("3", 3))
+    assert mended is not None
+    assert mended.changes == {}
+    assert mended.diagnostics == {_key("VirtualService"): ()}
+
+
+def test_a_sweep_takes_out_what_a_list_lacks_and_nothing_newer() -> None:
+    """What was told of while the list was made may well be there."""
+    objects = Objects()
+    for name in ("stays", "goes"):
+        objects.take(_service(name))
+    since = objects.told
+    objects.take(_service("comes"))
+    (batch,) = objects.sweep("Service", [_key("Service", "stays")], since)
+    assert batch.changes == {_key("Service", "goes"): None}
+    assert len(objects) == 2
+    assert not list(objects.sweep("Pod", (), objects.told))
+
+
+def test_what_was_told_again_during_a_list_is_not_swept() -> None:
+    """Even where nothing in it was new."""
+    objects = Objects()
+    objects.take(_service())
+    since = objects.told
+    objects.take(_service())
+    assert not list(objects.sweep("Service", (), since))
+
+
+def test_a_removal_is_told_once() -> None:
+    objects = Objects()
+    objects.take(_service())
+    batch = objects.remove(_key("Service"))
+    assert batch is not None
+    assert batch.changes == {_key("Service"): None}
+    assert objects.remove(_key("Service")) is None
+
+
+def test_what_is_of_no_use_is_not_even_parsed_but_addresses_are() -> None:
+    """Most of a pod as an API server shows it is who wrote which field and how its containers are."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "web", "namespace": "shop", "managedFields": [{"manager": "x"}]},
+        "spec": {"containers": [{"name": "app", "image": "app"}]},
+        "status": {"podIP": "10.0.0.1", "containerStatuses": [{"name": "app"}]},
+    }
+    batch = Objects().take(pod)
+    assert batch is not None
+    found = batch.changes[_key("Pod")]
+    assert isinstance(found, Pod)
+    assert found.ips == ("10.0.0.1",)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}},
+        {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "web"}},
+    ],
+    ids=["another kind", "another group"],
+)
+def test_a_kind_that_is_not_handled_is_none(raw: Json) -> None:
+    assert key_of(raw) is None
+    assert Objects().take(raw) is None
+
+
+def test_secrets_are_those_that_something_names() -> None:
+    """Gateways and DestinationRules, in their own namespace only."""
+    tls = {"credentialName": "edge", "caCertCredentialName": "clients", "credentialNames": ["more"]}
+    gateway = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "edge", "namespace": "shop"},
+        "spec": {"servers": [{"tls": tls}, {"tls": {"credentialName": "kubernetes://bank/key"}}]},
+    }
+    rule = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {
+            "trafficPolicy": {"portLevelSettings": [{"tls": {"credentialName": "port"}}]},
+            "subsets": [{"trafficPolicy": {"tls": {"credentialName": "subset"}}}],
+        },
+    }
+    assert set(secrets_of(gateway)) == {("shop", "edge"), ("shop", "clients"), ("shop", "more")}
+    assert set(secrets_of(rule)) == {("shop", "port"), ("shop", "subset")}
+    assert secret_key(("shop", "edge")) == _key("Secret", "edge")
+    objects = Objects()
+    objects.take(gateway)
+    assert objects.references == 1
+    assert objects.secrets() == set(secrets_of(gateway))
+    objects.remove(_key("Gateway", "edge"))
+    assert objects.secrets() == frozenset()
+    assert objects.references == 2
+
+
+def test_many_batches_are_one() -> None:
+    """The last word on each object counts."""
+    objects = Objects()
+    batches = [
+        batch
+        for batch in (
+            objects.take(_service()),
+            objects.take(_service(version="2", port=81)),
+            objects.remove(_key("Service")),
+        )
+        if batch is not None
+    ]
+    whole = together(batches, complete=True)
+    assert whole.changes == {_key("Service"): None}
+    assert whole.complete
