@@ -97,6 +97,33 @@ async def test_what_people_write_is_taken(file: Path, client: ApiClient) -> None
         assert stored["spec"] == _without_nulls(manifest.get("spec", {})), metadata["name"]
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "samples").rglob("*.yaml")), ids=relative)
+async def test_a_sample_is_taken_whole(file: Path, client: ApiClient) -> None:
+    """A newcomer applies every object of a sample, whatever its kind, and reads no error."""
+    for manifest in manifests_of(file):
+        metadata = manifest["metadata"]
+        await ensure_namespace(client, metadata.get("namespace", "default"))
+        await apply(client, manifest)
+
+
+async def test_a_thousand_rules_are_taken(client: ApiClient) -> None:
+    """The rules in CEL cost little enough for the largest objects that people write."""
+    destination = {"host": "reviews", "subset": "v1", "port": {"number": 80}}
+    manifest = deepcopy(_reviews("v1"))
+    manifest["metadata"]["name"] = "thousand"
+    manifest["spec"]["http"] = [
+        {
+            "match": [{"uri": {"prefix": f"/{number}/"}, "headers": {"user": {"exact": "a"}}}],
+            "rewrite": {"uri": "/"},
+            "timeout": "5s",
+            "retries": {"attempts": 2, "perTryTimeout": "1s"},
+            "route": [{"destination": destination, "weight": 90}, {"destination": destination}],
+        }
+        for number in range(1_000)
+    ]
+    await apply(client, manifest)
+
+
 def _is_sound(manifest: Manifest) -> bool:
     """Tell whether the reader takes it; an unknown field is a warning to it and an error to apply."""
     parsed = parse_object(manifest)
