@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
 from typing import TYPE_CHECKING, Final, cast
 
 import pytest
+from rich.console import Console
 
 from mizzen_cli.checks.catalogue import AFTER, BEFORE
 from mizzen_cli.checks.run import Check, ClusterView, Result, run_checks
+from mizzen_cli.checks.show import show_json, show_text
 from mizzen_cli.wait import Verdict, verdict_of
 from mizzen_operator.kube.client import ApiError
 from tests.support.repository import ROOT
@@ -78,6 +82,44 @@ def test_what_to_do_is_said_where_there_is_something_to_do() -> None:
     failed = Result(check=check("a"), state="failed", message="wrong").document()
     assert failed["remedy"] == "Do something."
     assert set(Result(check=check("a"), state="passed").document()) == {"id", "state", "proves"}
+
+
+_SHOWN: Final = """\
+✓ a holds
+✗ b holds
+    wrong
+    ➜ Do something.
+    see docs/kubernetes.md
+! c holds
+    odd
+    ➜ Do something.
+    see docs/kubernetes.md
+- d holds
+    needs b
+1 passed, 1 warning, 1 failed, 1 skipped
+"""
+
+
+async def test_people_and_scripts_are_shown_the_same() -> None:
+    """A line for each check; below it what is wrong, what to do, and where that is explained."""
+    results = await run_checks(
+        (
+            check("a"),
+            check("b", "wrong"),
+            check("c", "odd", warns=True),
+            check("d", requires=("b",)),
+        ),
+        _NOWHERE,
+    )
+    printed = io.StringIO()
+    show_text(results, Console(file=printed, width=200))
+    assert printed.getvalue() == _SHOWN
+    assert [(one["id"], one["state"]) for one in json.loads(show_json(results))] == [
+        ("a", "passed"),
+        ("b", "failed"),
+        ("c", "warning"),
+        ("d", "skipped"),
+    ]
 
 
 def test_the_catalogue_is_sound() -> None:
