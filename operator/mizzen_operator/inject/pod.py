@@ -45,7 +45,7 @@ def inject_pod(pod: Json, settings: InjectSettings) -> Injected:
     own = _take_own(made)
     before = _names(made)
     kind = ProxyKind.ROUTER if _GATEWAY in wishes.templates else ProxyKind.SIDECAR
-    opened = _open(made, wishes) if kind is ProxyKind.SIDECAR else Opened()
+    opened = _open(made, wishes)
     if kind is ProxyKind.SIDECAR:
         _hold(made, wishes, settings)
     script = capture_script(wishes.capture) if wishes.capture is not None else ""
@@ -152,7 +152,18 @@ def _mark(pod: Json, before: dict[str, set[str]], wishes: Wishes, settings: Inje
 
 
 def _warnings(pod: Json, wishes: Wishes) -> tuple[str, ...]:
-    """Return what a pod does that lets it bypass its proxy."""
+    """Return what a pod does that stands between it and its proxy."""
+    return (*_outsiders(pod, wishes), *_resolution(pod))
+
+
+def _resolution(pod: Json) -> tuple[str, ...]:
+    policy = raw.spec(pod).get("dnsPolicy", "ClusterFirst")
+    if policy not in ("Default", "None"):
+        return ()
+    return (f"with dnsPolicy {policy} the proxy may not find the control plane by its name",)
+
+
+def _outsiders(pod: Json, wishes: Wishes) -> tuple[str, ...]:
     if wishes.capture is None:
         return ()
     contexts = [raw.spec(pod), *(one for one in raw.containers(pod) if one.get("name") != PROXY)]

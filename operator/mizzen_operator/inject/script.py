@@ -16,6 +16,7 @@ from mizzen.capture import (
 )
 
 _SCRIPT: Final = """set -eu
+export XTABLES_LOCKFILE=/dev/shm/xtables.lock
 load() {{
   for way in "$1" "$1-legacy"; do
     "$way" -t nat -S >/dev/null 2>&1 || continue

@@ -42,6 +42,16 @@ _NOT_DONE: Final = (
     f"{_READINESS}applicationPorts",
     "proxy.istio.io/overrides",
 )
+_CONFIG_READ: Final = frozenset(
+    {
+        "concurrency",
+        "drainDuration",
+        "holdApplicationUntilProxyStarts",  # a native sidecar always does
+        "interceptionMode",
+        "proxyMetadata",
+        "terminationDrainDuration",
+    }
+)
 INTERCEPTION: Final = "sidecar.istio.io/interceptionMode"
 NO_INTERCEPTION: Final = "NONE"
 DNS_CAPTURE: Final = "sidecar.mizzen.dev/dnsCapture"
@@ -127,9 +137,15 @@ def _wishes(notes: _Notes, settings: InjectSettings) -> Wishes:
         volumes=notes.named(f"{_SIDECAR}userVolume", "name"),
         volume_mounts=notes.named(f"{_SIDECAR}userVolumeMount", "name"),
         warnings=tuple(
-            f"{name} is not supported; it is ignored" for name in notes.present(_NOT_DONE)
+            f"{name} is not supported; it is ignored"
+            for name in (*notes.present(_NOT_DONE), *_not_done_of(config))
         ),
     )
+
+
+def _not_done_of(config: Json) -> list[str]:
+    """Return what of Istio's ProxyConfig a pod asks for and is not done."""
+    return [f"{_CONFIG}: {name}" for name in config if name not in _CONFIG_READ]
 
 
 def _capture(notes: _Notes, default: CaptureConfig, config: Json) -> CaptureConfig | None:
@@ -140,7 +156,7 @@ def _capture(notes: _Notes, default: CaptureConfig, config: Json) -> CaptureConf
         known = ", ".join((*Interception, NO_INTERCEPTION))
         notes.problems.append(f"{INTERCEPTION}: {mode!r} is not one of {known}")
         mode = default.interception
-    metadata = config.get("proxyMetadata") or {}
+    metadata = _metadata(notes, config)
     wanted = CaptureConfig(
         proxy=default.proxy,
         interception=Interception(mode),
@@ -166,6 +182,14 @@ def _capture(notes: _Notes, default: CaptureConfig, config: Json) -> CaptureConf
         dns=str(metadata.get("ISTIO_META_DNS_CAPTURE", default.dns)).lower() == "true",
     )
     return _checked(notes, wanted)
+
+
+def _metadata(notes: _Notes, config: Json) -> Json:
+    found = config.get("proxyMetadata") or {}
+    if isinstance(found, dict):
+        return found
+    notes.problems.append(f"{_CONFIG}: proxyMetadata: it is not a mapping")
+    return {}
 
 
 def _checked(notes: _Notes, wanted: CaptureConfig) -> CaptureConfig:
@@ -296,6 +320,7 @@ class _Notes:
         except ValueError as wrong:
             self.problems.append(f"{name}: {wrong}")
             return ()
-        if isinstance(found, dict):
+        if isinstance(found, dict) and all(isinstance(rest, dict) for rest in found.values()):
             return tuple({key: entry, **rest} for entry, rest in sorted(found.items()))
-        return tuple(found)
+        self.problems.append(f"{name}: it is not a mapping from names to objects")
+        return ()

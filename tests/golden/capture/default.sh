@@ -1,4 +1,5 @@
 set -eu
+export XTABLES_LOCKFILE=/dev/shm/xtables.lock
 load() {
   for way in "$1" "$1-legacy"; do
     "$way" -t nat -S >/dev/null 2>&1 || continue
