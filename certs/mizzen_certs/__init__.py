@@ -14,6 +14,7 @@ from mizzen_certs.errors import (
 )
 from mizzen_certs.issuing import Issuing, RotationEvents
 from mizzen_certs.peer import identity_of
+from mizzen_certs.plugged import PluggedAuthority, PluggedKeys
 from mizzen_certs.policy import CaPolicy
 from mizzen_certs.secret import PrivateKeyPem, SecretBytes
 from mizzen_certs.store import FileStore, KeyStore, MemoryStore
@@ -30,6 +31,8 @@ __all__ = [
     "KeyStore",
     "MemoryStore",
     "PeerRefused",
+    "PluggedAuthority",
+    "PluggedKeys",
     "PrivateKeyPem",
     "Renewer",
     "RotationEvents",

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, SignatureAlgorithmOID
 
 from mizzen_certs.errors import CertificateRefused
@@ -169,14 +169,20 @@ def _is_address(name: str) -> bool:
 
 def _signature(case: Case) -> str | None:
     signed, key = case.certificate, case.signer.public_key()
-    if signed.signature_algorithm_oid != SignatureAlgorithmOID.ECDSA_WITH_SHA256:
-        return f"signed with {signed.signature_algorithm_oid.dotted_string}, not ECDSA with SHA-256"
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        return "the signer's key is not an elliptic curve key"
     try:
-        key.verify(signed.signature, signed.tbs_certificate_bytes, ec.ECDSA(hashes.SHA256()))
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            algorithm = SignatureAlgorithmOID.ECDSA_WITH_SHA256
+            key.verify(signed.signature, signed.tbs_certificate_bytes, ec.ECDSA(hashes.SHA256()))
+        elif isinstance(key, rsa.RSAPublicKey):
+            algorithm = SignatureAlgorithmOID.RSA_WITH_SHA256
+            scheme = padding.PKCS1v15()
+            key.verify(signed.signature, signed.tbs_certificate_bytes, scheme, hashes.SHA256())
+        else:
+            return "the signer's key is neither an elliptic curve key nor RSA"
     except InvalidSignature:
         return "the signature is not the signer's"
+    if signed.signature_algorithm_oid != algorithm:
+        return f"says it is signed with {signed.signature_algorithm_oid.dotted_string}"
     return None
 
 

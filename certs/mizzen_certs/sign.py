@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mizzen_certs.secret import PrivateKeyPem
@@ -16,6 +16,9 @@ from mizzen_certs.template import Validity
 
 if TYPE_CHECKING:
     from mizzen_certs.template import Template
+
+SigningKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+"""Our own keys are ECDSA P-256; an authority that is plugged in may have another."""
 
 _SIGNS_NOTHING: Final = x509.BasicConstraints(ca=False, path_length=None)
 
@@ -25,12 +28,12 @@ class Signer:
     """A certificate that may sign others, with its key; the key shows in no printed form."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey = field(repr=False)
+    key: SigningKey = field(repr=False)
 
     @property
     def key_id(self) -> str:
         """The subject key identifier in hex: the name of this key in the rotation's slots."""
-        return key_id_of(self.key.public_key())
+        return x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()).digest.hex()
 
     @property
     def validity(self) -> Validity:
@@ -43,7 +46,8 @@ class Signer:
     @classmethod
     def self_signed(cls, template: Template, key: ec.EllipticCurvePrivateKey) -> Self:
         """Return a root: a certificate signed by its own key."""
-        certificate = _build(template, key.public_key(), template.subject, key)
+        signs = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+        certificate = _build(template, key.public_key(), template.subject, key, signs)
         return cls(certificate=certificate, key=key)
 
     def subordinate(self, template: Template, key: ec.EllipticCurvePrivateKey) -> Signer:
@@ -52,7 +56,13 @@ class Signer:
 
     def sign(self, template: Template, subject_key: ec.EllipticCurvePublicKey) -> x509.Certificate:
         """Return a certificate that says what the template says; nothing has checked it yet."""
-        return _build(template, subject_key, self.certificate.subject, self.key)
+        return _build(template, subject_key, self.certificate.subject, self.key, self._signs)
+
+    @property
+    def _signs(self) -> x509.AuthorityKeyIdentifier:
+        """How what is signed names this key: as its own certificate does, however that made the name."""
+        named = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(named.value)
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -65,7 +75,7 @@ def key_id_of(key: ec.EllipticCurvePublicKey) -> str:
     return x509.SubjectKeyIdentifier.from_public_key(key).digest.hex()
 
 
-def private_pem(key: ec.EllipticCurvePrivateKey) -> PrivateKeyPem:
+def private_pem(key: SigningKey) -> PrivateKeyPem:
     """Return the key as PKCS #8 PEM, not encrypted."""
     encoded = key.private_bytes(
         serialization.Encoding.PEM,
@@ -84,7 +94,8 @@ def _build(
     template: Template,
     subject_key: ec.EllipticCurvePublicKey,
     issuer: x509.Name,
-    signing_key: ec.EllipticCurvePrivateKey,
+    signing_key: SigningKey,
+    signs: x509.AuthorityKeyIdentifier,
 ) -> x509.Certificate:
     builder = (
         x509.CertificateBuilder()
@@ -99,7 +110,7 @@ def _build(
         *_purpose(template),
         (_alternative_names(template), not template.subject),
         (x509.SubjectKeyIdentifier.from_public_key(subject_key), False),
-        (x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()), False),
+        (signs, False),
     ):
         builder = builder.add_extension(extension, critical=critical)
     return builder.sign(signing_key, hashes.SHA256())
