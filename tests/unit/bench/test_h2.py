@@ -88,3 +88,14 @@ def test_the_end_of_the_stream_is_an_error(wire: bytes) -> None:
     """Whatever the status: a stream of configuration is not to end."""
     with pytest.raises(StreamEndedError):
         _stream().receive(wire)
+
+
+def test_a_token_of_any_length_is_shown_whole() -> None:
+    """Tokens of service accounts are longer than a length that stands in one octet (RFC 7541, 5.1)."""
+    hpack = pytest.importorskip("hpack")
+    token = "t" * 1337
+    opening = bytes(GrpcStream("/a.B/C", "mesh", token).outgoing)
+    start = opening.index(b"\x83\x87")  # POST, https
+    headers = dict(hpack.Decoder().decode(opening[start:]))
+    assert headers["authorization"] == f"Bearer {token}"
+    assert headers[":scheme"] == "https"
