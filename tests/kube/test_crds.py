@@ -34,9 +34,10 @@ Manifest = dict[str, Any]
 
 pytestmark = pytest.mark.kube
 
+_DEFINITIONS: Final = definitions()
 _OURS: Final = tuple(
     document["spec"]["names"]["kind"]
-    for document in definitions().values()
+    for document in _DEFINITIONS.values()
     if document["spec"]["group"] != "mizzen.dev"
 )
 _REFUSED: Final = list(
@@ -73,7 +74,7 @@ async def client(kinds: ApiServer) -> AsyncIterator[ApiClient]:
 async def test_a_definition_is_taken_as_it_is(client: ApiClient) -> None:
     """Nothing in a schema is against the rules for schemas, and nothing of it is dropped."""
     stored = {item["metadata"]["name"]: item for item in await client.list(_collection())}
-    for name, document in definitions().items():
+    for name, document in _DEFINITIONS.items():
         conditions = {one["type"]: one for one in stored[name]["status"]["conditions"]}
         assert conditions["Established"]["status"] == "True"
         assert "NonStructuralSchema" not in conditions
@@ -155,7 +156,7 @@ async def test_what_is_wrong_is_refused_with_its_path(
 
 async def test_every_version_serves_the_same_object(client: ApiClient) -> None:
     """A client of an older version reads and writes what another one wrote with the newest."""
-    document = definitions()["virtualservices.networking.istio.io"]
+    document = _DEFINITIONS["virtualservices.networking.istio.io"]
     for version in document["spec"]["versions"]:
         manifest = _reviews(version["name"])
         await apply(client, manifest)

@@ -89,7 +89,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def definition(kind: CustomKind) -> Schema:
-    """Return the CustomResourceDefinition of a kind."""
+    """Return the CustomResourceDefinition of a kind; its versions share one schema."""
+    root = _root(kind)
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -108,12 +109,12 @@ def definition(kind: CustomKind) -> Schema:
                 "categories": list(kind.categories),
             },
             "scope": "Namespaced" if kind.namespaced else "Cluster",
-            "versions": [_version(kind, version) for version in kind.versions],
+            "versions": [_version(kind, version, root) for version in kind.versions],
         },
     }
 
 
-def _version(kind: CustomKind, version: str) -> Schema:
+def _version(kind: CustomKind, version: str, root: Schema) -> Schema:
     live = (_LIVE,) if kind.spec is not None else ()
     return {
         "name": version,
@@ -121,7 +122,7 @@ def _version(kind: CustomKind, version: str) -> Schema:
         "storage": version == kind.versions[0],
         "subresources": {"status": {}},
         "additionalPrinterColumns": [column.as_schema() for column in (*kind.columns, *live, _AGE)],
-        "schema": {"openAPIV3Schema": _root(kind)},
+        "schema": {"openAPIV3Schema": root},
     }
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.unit
 
+_DEFINITIONS: Final = definitions()
 _REFUSED: Final = list(
     yaml.safe_load_all((ROOT / "tests" / "support" / "refused.yaml").read_text())
 )
@@ -72,23 +73,23 @@ def test_every_kind_that_is_no_kubernetes_kind_has_a_definition() -> None:
         (document["spec"]["group"], document["spec"]["names"]["kind"]): tuple(
             version["name"] for version in document["spec"]["versions"]
         )
-        for document in definitions().values()
+        for document in _DEFINITIONS.values()
         if "istio.io" in document["spec"]["group"]
     }
     assert defined == read
 
 
-@pytest.mark.parametrize("name", definitions())
+@pytest.mark.parametrize("name", _DEFINITIONS)
 def test_a_definition_fits_into_an_annotation(name: str) -> None:
     """Client-side ``kubectl apply`` works too."""
-    assert len(json.dumps(definitions()[name])) < _ANNOTATION_BYTES
+    assert len(json.dumps(_DEFINITIONS[name])) < _ANNOTATION_BYTES
 
 
-@pytest.mark.parametrize("name", definitions())
+@pytest.mark.parametrize("name", _DEFINITIONS)
 def test_a_schema_is_structural_and_described(name: str) -> None:
     """Every field says what it is; nothing is in a schema that an API server does not know."""
     (schema, *others) = (
-        version["schema"]["openAPIV3Schema"] for version in definitions()[name]["spec"]["versions"]
+        version["schema"]["openAPIV3Schema"] for version in _DEFINITIONS[name]["spec"]["versions"]
     )
     assert all(other == schema for other in others)
     strange = [path for path, part in _parts(schema, "") if set(part) - _WORDS]
