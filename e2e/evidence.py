@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any, Final
 
-from e2e.cluster.node import CommandFailed
+from e2e.cluster.kubectl import CommandFailed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from e2e.cluster.node import Cluster
+    from e2e.cluster.kubectl import KubectlCluster
 
 _PAGES: Final = ("config_dump?include_eds", "clusters", "stats", "server_info")
 # Envoy's image has no shell: the admin page is fetched by the application beside it.
@@ -25,7 +25,7 @@ _KINDS: Final = (
 )
 
 
-def collect(cluster: Cluster, folder: Path) -> None:
+def collect(cluster: KubectlCluster, folder: Path) -> None:
     """Write into a folder what there is to know about a cluster; what cannot be had says why."""
     folder.mkdir(parents=True, exist_ok=True)
     for log in cluster.logs:
@@ -43,7 +43,7 @@ def collect(cluster: Cluster, folder: Path) -> None:
         _pod(cluster, folder, pod)
 
 
-def _pod(cluster: Cluster, folder: Path, pod: dict[str, Any]) -> None:
+def _pod(cluster: KubectlCluster, folder: Path, pod: dict[str, Any]) -> None:
     name, where = pod["metadata"]["name"], pod["metadata"]["namespace"]
     place = folder / where / name
     place.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def _pod(cluster: Cluster, folder: Path, pod: dict[str, Any]) -> None:
         _envoy(cluster, place, name, where)
 
 
-def _envoy(cluster: Cluster, place: Path, name: str, where: str) -> None:
+def _envoy(cluster: KubectlCluster, place: Path, name: str, where: str) -> None:
     for page in _PAGES:
         url = f"http://127.0.0.1:15000/{page}"
         run = (
@@ -76,7 +76,7 @@ def _envoy(cluster: Cluster, place: Path, name: str, where: str) -> None:
         _keep(cluster, place / f"{page.partition('?')[0]}.txt", *run)
 
 
-def _keep(cluster: Cluster, file: Path, *arguments: str) -> None:
+def _keep(cluster: KubectlCluster, file: Path, *arguments: str) -> None:
     try:
         said = cluster.kubectl(*arguments, timeout_s=30)
     except CommandFailed as failed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from e2e.cluster.node import run
+from e2e.cluster.kubectl import run
 from e2e.scene import SYSTEM
 from tests.support.helm import helm_program
 

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from e2e.cluster.node import CommandFailed
+from e2e.cluster.kubectl import CommandFailed
 from e2e.images import APPLICATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from e2e.cluster.node import Cluster
+    from e2e.cluster.kubectl import KubectlCluster
 
 SYSTEM: Final = "mizzen-system"
 _LOOK_S: Final = 0.5
@@ -54,7 +54,7 @@ class Answer:
 class Scene:
     """A scenario's view of the cluster."""
 
-    cluster: Cluster
+    cluster: KubectlCluster
     folder: Path
     namespace: str
     chart: Path

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
+from typing_extensions import override
 
 from e2e.cluster.api import ControlApi, Listens
+from e2e.cluster.kubectl import KubectlCluster, run
 from e2e.cluster.process import Daemon, DaemonFailed
 from e2e.cluster.programs import program
 
@@ -33,7 +35,7 @@ _READY_S: Final = 90.0
 PAUSE_IMAGE: Final = "mizzen.test/base:1"
 
 
-class Cluster:
+class Cluster(KubectlCluster):
     """One node; inside a room (:mod:`e2e.cluster.room`) only."""
 
     def __init__(self, folder: Path, groups: str) -> None:
@@ -42,7 +44,7 @@ class Cluster:
         self._groups = groups
         self._socket = self._folder / "containerd.sock"
         self.api = self._control_api()
-        self.kubeconfig = self.api.kubeconfig
+        super().__init__(self.api.kubeconfig)
         self._daemons: list[Daemon] = []
 
     def start(self, images: Iterable[Path]) -> None:
@@ -61,22 +63,9 @@ class Cluster:
             daemon.stop()
         self.api.stop()
 
-    def kubectl(self, *arguments: str, given: str | None = None, timeout_s: float = 300) -> str:
-        """Run kubectl as the administrator and return what it prints.
-
-        Raises CommandFailed with all it said.
-        """
-        command = [str(program("kubectl")), f"--kubeconfig={self.kubeconfig}", *arguments]
-        return run(command, given=given, timeout_s=timeout_s)
-
-    def get(self, *what: str) -> dict[str, Any]:
-        """Return an object, or a list of objects, as data."""
-        found: dict[str, Any] = json.loads(self.kubectl("get", *what, "-o", "json"))
-        return found
-
     @property
+    @override
     def logs(self) -> list[Path]:
-        """The logs of the daemons."""
         return sorted(self._folder.glob("*.log"))
 
     def _say(self, what: str, do: Callable[[], None]) -> None:
@@ -182,26 +171,6 @@ class Cluster:
         file = self._folder / name
         file.write_text(text, encoding="utf-8")
         return file
-
-
-class CommandFailed(Exception):
-    """A command failed; the message holds what it said."""
-
-
-def run(command: list[str], *, given: str | None = None, timeout_s: float = 300) -> str:
-    """Run a command and return what it prints.
-
-    Raises CommandFailed.
-    """
-    try:
-        done = subprocess.run(
-            command, input=given, capture_output=True, text=True, check=False, timeout=timeout_s
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CommandFailed(f"{' '.join(command)}: no end after {timeout_s:.0f} s") from error
-    if done.returncode:
-        raise CommandFailed(f"{' '.join(command)}:\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 def _make_node_address() -> None:

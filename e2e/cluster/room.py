@@ -45,7 +45,7 @@ def enter(arguments: list[str]) -> int:
 
     Raises NoRoom.
     """
-    _look_around()
+    look_around()
     with _state() as folder, _control_groups(folder.name), _kernel_settings():
         inside = [sys.executable, "-m", *arguments, "--folder", str(folder)]
         return subprocess.run([*_unshare(), *inside], check=False).returncode
@@ -64,7 +64,8 @@ def furnish(folder: Path) -> None:
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1", encoding="ascii")
 
 
-def _look_around() -> None:
+def look_around() -> None:
+    """Raise NoRoom where this machine cannot hold a cluster."""
     if sys.platform != "linux" or os.geteuid() != 0:
         raise NoRoom("a cluster needs root on Linux: its pods are real")
     missing = [one for one in ("unshare", "setpriv", "ip", "mount") if not shutil.which(one)]
@@ -97,7 +98,7 @@ def _state() -> Iterator[Path]:
 def _sweep() -> None:
     """Remove what runs left that were killed: their locks are free."""
     for folder in _STATE.glob(f"{_PREFIX}*"):
-        with (folder / "lock").open("a") as lock, suppress(BlockingIOError):
+        with suppress(BlockingIOError, FileNotFoundError), (folder / "lock").open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for top in _tops(folder.name):
                 _remove_groups(top)

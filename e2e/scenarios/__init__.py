@@ -19,9 +19,11 @@ ORDER: Final = (
     "rollout",
     "replicas",
     "absence",
-    "absence",
     "outage",
     "upgrade",
     "rotation",
     "uninstall",
 )
+
+# They stop the API server, or ask the node.
+NEED_OUR_NODE: Final = frozenset({"egress", "outage"})

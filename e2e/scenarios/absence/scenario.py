@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from e2e.cluster.node import CommandFailed
+from e2e.cluster.kubectl import CommandFailed
 from e2e.images import APPLICATION
 from e2e.scene import SYSTEM, see
 

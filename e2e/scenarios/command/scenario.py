@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2e.cluster.node import CommandFailed
-from e2e.cluster.node import run as run_command
+from e2e.cluster.kubectl import CommandFailed
+from e2e.cluster.kubectl import run as run_command
 from e2e.scene import see
 
 if TYPE_CHECKING:

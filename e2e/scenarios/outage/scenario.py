@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from e2e.cluster.node import Cluster
 from e2e.scene import SYSTEM, see
 
 if TYPE_CHECKING:
@@ -15,19 +16,21 @@ _OUTAGE_S: Final = 120.0
 
 def run(scene: Scene) -> None:
     """Stop and start the one, restart the other, and change something after each."""
+    cluster = scene.cluster
+    assert isinstance(cluster, Cluster), "an API server that is ours to stop"
     scene.apply("workloads.yaml")
     scene.await_rollout("deploy/web")
     before = _restarts(scene)
     with scene.load("http://web/"):
-        scene.cluster.api.server.stop()
+        cluster.api.server.stop()
         scene.say(f"the API server is stopped for {_OUTAGE_S:.0f} s")
         time.sleep(_OUTAGE_S)  # the length of the outage is what is tested
-        scene.cluster.api.start_server()
+        cluster.api.start_server()
         scene.mark("after-the-outage")
-        scene.cluster.api.etcd.stop()
-        scene.cluster.api.start_etcd()
+        cluster.api.etcd.stop()
+        cluster.api.start_etcd()
         scene.say("etcd was restarted")
-        scene.cluster.api.server.wait_until(scene.cluster.api.ready, within_s=60)
+        cluster.api.server.wait_until(cluster.api.ready, within_s=60)
         scene.mark("after-the-restart")
     see(_restarts(scene) == before, "no replica of the operator was restarted")
 
