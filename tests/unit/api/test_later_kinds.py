@@ -1,0 +1,479 @@
+"""Kinds of which nothing is made yet are read whole, checked as Istio checks them, and told of."""
+
+from __future__ import annotations
+
+import pytest
+
+from mizzen.model.noted import Noted
+from tests.unit.api.reading import errors, read_manifest, read_spec, told
+
+pytestmark = pytest.mark.unit
+
+
+def test_every_object_is_told_of_once() -> None:
+    """On its spec; it is an object all the same."""
+    for label, parsed in read_manifest("later_kinds.yaml").items():
+        assert isinstance(parsed.object, Noted), label
+        assert [(code, path) for code, path, _ in told(parsed)] == [("MZ0201", "spec")], label
+
+
+_PROBE = "{template: {}, probe: {%s}}"
+_PATCH = "configPatches: [{applyTo: %s, %s}]"
+_REMOVE = "patch: {operation: REMOVE}"
+_LISTENER = "match: {listener: {filterChain: {filter: {%s}}}}, patch: {operation: REMOVE}"
+_MANAGER = "name: envoy.filters.network.http_connection_manager"
+_BACKEND = "{service: {name: a, port: {number: 80}}}"
+_PATH = "rules: [{http: {paths: [{%s}]}}]"
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("Telemetry", "tracing: [{}]"),
+        ("Telemetry", "tracing: [{randomSamplingPercentage: 0}, {randomSamplingPercentage: 100}]"),
+        ("Telemetry", "metrics: [{overrides: [{match: {metric: ALL_METRICS}, disabled: true}]}]"),
+        ("Telemetry", "metrics: [{overrides: [{tagOverrides: {a: {value: b}}}]}]"),
+        ("Telemetry", "accessLogging: [{providers: [{name: envoy}]}]"),
+        ("Telemetry", "accessLogging: [{disabled: true}]"),
+        ("WasmPlugin", "url: a"),
+        ("WasmPlugin", "url: registry.example:5000/a/b:v1"),
+        ("WasmPlugin", "url: http://a.example/b.wasm"),
+        ("WasmPlugin", "url: https://a.example/b.wasm"),
+        ("WasmPlugin", "url: file:///a.wasm"),
+        ("WasmPlugin", "url: oci://a.example/b"),
+        ("WasmPlugin", "{url: a, sha256: ''}"),
+        ("WasmPlugin", "{url: a, priority: -5, match: [{ports: []}]}"),
+        ("ProxyConfig", "concurrency: 2"),
+        ("ProxyConfig", "{concurrency: 1, environmentVariables: {A: ''}}"),
+        ("WorkloadGroup", "template: {serviceAccount: a}"),
+        ("WorkloadGroup", "{template: {}, metadata: {labels: {a: b}}}"),
+        ("WorkloadGroup", _PROBE % "tcpSocket: {port: 1}"),
+        ("WorkloadGroup", _PROBE % "httpGet: {port: 65535}"),
+        ("WorkloadGroup", _PROBE % "httpGet: {port: 80, scheme: HTTPS}"),
+        ("WorkloadGroup", _PROBE % "exec: {command: [a, b]}"),
+        ("WorkloadGroup", _PROBE % "grpc: {port: 80}"),
+        ("EnvoyFilter", _PATCH % ("CLUSTER", _REMOVE)),
+        ("EnvoyFilter", _PATCH % ("BOOTSTRAP", "patch: {operation: MERGE, value: {a: 1}}")),
+        ("EnvoyFilter", _PATCH % ("HTTP_FILTER", _LISTENER % _MANAGER)),
+        (
+            "EnvoyFilter",
+            _PATCH % ("HTTP_FILTER", _LISTENER % f"{_MANAGER}, subFilter: {{name: a}}"),
+        ),
+        ("EnvoyFilter", _PATCH % ("LISTENER_FILTER", "match: {listener: {}}, " + _REMOVE)),
+        ("EnvoyFilter", _PATCH % ("HTTP_ROUTE", "match: {routeConfiguration: {}}, " + _REMOVE)),
+        ("EnvoyFilter", _PATCH % ("CLUSTER", "match: {context: GATEWAY}, " + _REMOVE)),
+        ("EnvoyFilter", "{priority: -1, configPatches: []}"),
+        ("Ingress", f"defaultBackend: {_BACKEND}"),
+        ("Ingress", "rules: [{host: a.example}]"),
+        ("Ingress", "rules: [{host: '*.example'}]"),
+        ("Ingress", _PATH % f"path: /, pathType: Exact, backend: {_BACKEND}"),
+        ("Ingress", _PATH % f"pathType: ImplementationSpecific, backend: {_BACKEND}"),
+    ],
+)
+def test_a_sound_object_is_only_told_of(kind: str, spec: str) -> None:
+    """Nothing else is said."""
+    parsed = read_spec(kind, spec)
+    assert isinstance(parsed.object, Noted)
+    assert [(code, path) for code, path, _ in told(parsed)] == [("MZ0201", "spec")]
+
+
+@pytest.mark.parametrize("kind", ["Telemetry", "WasmPlugin"])
+@pytest.mark.parametrize(
+    ("spec", "code", "path"),
+    [
+        ("selector: {matchLabels: {a: 'b*'}}", "MZ0103", "selector.matchLabels.a"),
+        ("selector: {matchLabels: {'a*': b}}", "MZ0103", "selector.matchLabels[a*]"),
+        ("selector: {matchLabels: {a: 7}}", "MZ0103", "selector.matchLabels.a"),
+        ("targetRefs: [{name: a}]", "MZ0104", "targetRefs[0].kind"),
+        ("targetRefs: [{kind: A, name: ''}]", "MZ0103", "targetRefs[0].name"),
+        ("targetRefs: [{kind: A, name: a, namespace: b}]", "MZ0103", "targetRefs[0].namespace"),
+        ("targetRef: {kind: A, name: a, namespace: b}", "MZ0103", "targetRef.namespace"),
+        (
+            "selector: {matchLabels: {a: b}}, targetRefs: [{kind: A, name: a}]",
+            "MZ0202",
+            "targetRefs",
+        ),
+    ],
+)
+def test_mistakes_of_a_reach_are_errors(kind: str, spec: str, code: str, path: str) -> None:
+    """Of every kind that selects workloads or names targets."""
+    more = "url: a, " if kind == "WasmPlugin" else ""
+    parsed = read_spec(kind, f"{{{more}{spec}}}")
+    assert parsed.object is None
+    assert [(each, where) for each, where, _ in errors(parsed)] == [(code, f"spec.{path}")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "code", "path"),
+    [
+        (
+            "Telemetry",
+            "metrics: [{providers: [{name: ''}]}]",
+            "MZ0103",
+            "metrics[0].providers[0].name",
+        ),
+        ("Telemetry", "tracing: [{providers: [{}]}]", "MZ0104", "tracing[0].providers[0].name"),
+        (
+            "Telemetry",
+            "accessLogging: [{providers: [{name: ''}]}]",
+            "MZ0103",
+            "accessLogging[0].providers[0].name",
+        ),
+        (
+            "Telemetry",
+            "accessLogging: [{match: {mode: BOTH}}]",
+            "MZ0103",
+            "accessLogging[0].match.mode",
+        ),
+        (
+            "Telemetry",
+            "tracing: [{randomSamplingPercentage: 101}]",
+            "MZ0103",
+            "tracing[0].randomSamplingPercentage",
+        ),
+        (
+            "Telemetry",
+            "tracing: [{randomSamplingPercentage: -1}]",
+            "MZ0103",
+            "tracing[0].randomSamplingPercentage",
+        ),
+        ("Telemetry", "tracing: [{customTags: {a: {}}}]", "MZ0104", "tracing[0].customTags.a"),
+        (
+            "Telemetry",
+            "tracing: [{customTags: {a: {literal: {value: ''}}}}]",
+            "MZ0103",
+            "tracing[0].customTags.a.literal.value",
+        ),
+        (
+            "Telemetry",
+            "tracing: [{customTags: {a: {header: {name: ''}}}}]",
+            "MZ0103",
+            "tracing[0].customTags.a.header.name",
+        ),
+        (
+            "Telemetry",
+            "tracing: [{customTags: {a: {environment: {}}}}]",
+            "MZ0104",
+            "tracing[0].customTags.a.environment.name",
+        ),
+        (
+            "Telemetry",
+            "tracing: [{customTags: {a: {literal: {value: x}, header: {name: y}}}}]",
+            "MZ0202",
+            "tracing[0].customTags.a.header",
+        ),
+        (
+            "Telemetry",
+            "tracing: [{customTags: {'': {literal: {value: x}}}}]",
+            "MZ0104",
+            "tracing[0].customTags",
+        ),
+        (
+            "Telemetry",
+            "metrics: [{overrides: [{match: {customMetric: ''}}]}]",
+            "MZ0103",
+            "metrics[0].overrides[0].match.customMetric",
+        ),
+        (
+            "Telemetry",
+            "metrics: [{overrides: [{match: {metric: SOME}}]}]",
+            "MZ0103",
+            "metrics[0].overrides[0].match.metric",
+        ),
+        (
+            "Telemetry",
+            "metrics: [{overrides: [{match: {metric: ALL_METRICS, customMetric: a}}]}]",
+            "MZ0202",
+            "metrics[0].overrides[0].match.customMetric",
+        ),
+        (
+            "Telemetry",
+            "metrics: [{overrides: [{tagOverrides: {a: {}}}]}]",
+            "MZ0104",
+            "metrics[0].overrides[0].tagOverrides.a.value",
+        ),
+        (
+            "Telemetry",
+            "metrics: [{overrides: [{tagOverrides: {a: {operation: UPSERT}}}]}]",
+            "MZ0104",
+            "metrics[0].overrides[0].tagOverrides.a.value",
+        ),
+        (
+            "Telemetry",
+            "metrics: [{overrides: [{tagOverrides: {a: {operation: REMOVE, value: b}}}]}]",
+            "MZ0202",
+            "metrics[0].overrides[0].tagOverrides.a.value",
+        ),
+        (
+            "Telemetry",
+            "metrics: [{reportingInterval: 0s}]",
+            "MZ0103",
+            "metrics[0].reportingInterval",
+        ),
+        ("WasmPlugin", "{}", "MZ0104", "url"),
+        ("WasmPlugin", "url: ''", "MZ0103", "url"),
+        ("WasmPlugin", "url: '#%blah$#@'", "MZ0103", "url"),
+        ("WasmPlugin", "url: fake://a.example", "MZ0103", "url"),
+        ("WasmPlugin", "{url: a, sha256: foo}", "MZ0103", "sha256"),
+        ("WasmPlugin", "{url: a, imagePullSecret: ''}", "MZ0103", "imagePullSecret"),
+        ("WasmPlugin", "{url: a, pluginName: ''}", "MZ0103", "pluginName"),
+        ("WasmPlugin", "{url: a, imagePullPolicy: Never}", "MZ0103", "imagePullPolicy"),
+        ("WasmPlugin", "{url: a, phase: LAST}", "MZ0103", "phase"),
+        ("WasmPlugin", "{url: a, type: TCP}", "MZ0103", "type"),
+        ("WasmPlugin", "{url: a, failStrategy: CLOSE}", "MZ0103", "failStrategy"),
+        ("WasmPlugin", "{url: a, pluginConfig: [1]}", "MZ0103", "pluginConfig"),
+        ("WasmPlugin", "{url: a, match: [{ports: [{}]}]}", "MZ0104", "match[0].ports[0].number"),
+        (
+            "WasmPlugin",
+            "{url: a, match: [{ports: [{number: 0}]}]}",
+            "MZ0103",
+            "match[0].ports[0].number",
+        ),
+        ("WasmPlugin", "{url: a, match: [{mode: BOTH}]}", "MZ0103", "match[0].mode"),
+        (
+            "WasmPlugin",
+            "{url: a, vmConfig: {env: [{name: a}, {name: a}]}}",
+            "MZ0103",
+            "vmConfig.env[1]",
+        ),
+        ("WasmPlugin", "{url: a, vmConfig: {env: [{name: ''}]}}", "MZ0103", "vmConfig.env[0].name"),
+        (
+            "WasmPlugin",
+            "{url: a, vmConfig: {env: [{name: a, valueFrom: HOST, value: b}]}}",
+            "MZ0202",
+            "vmConfig.env[0].value",
+        ),
+        ("ProxyConfig", "concurrency: -1", "MZ0103", "concurrency"),
+        ("ProxyConfig", "concurrency: '2'", "MZ0103", "concurrency"),
+        ("ProxyConfig", "selector: {matchLabels: {a: '*'}}", "MZ0103", "selector.matchLabels.a"),
+        ("ProxyConfig", "environmentVariables: {A: 1}", "MZ0103", "environmentVariables.A"),
+        ("WorkloadGroup", "{}", "MZ0104", "template"),
+        (
+            "WorkloadGroup",
+            "{template: {}, metadata: {labels: {a: 'b*'}}}",
+            "MZ0103",
+            "metadata.labels.a",
+        ),
+        ("WorkloadGroup", "template: {labels: {a: '!'}}", "MZ0103", "template.labels.a"),
+        ("WorkloadGroup", "template: {ports: {http: 0}}", "MZ0103", "template.ports.http"),
+        ("WorkloadGroup", _PROBE % "", "MZ0104", "probe"),
+        ("WorkloadGroup", _PROBE % "tcpSocket: {port: 65536}", "MZ0103", "probe.tcpSocket.port"),
+        ("WorkloadGroup", _PROBE % "tcpSocket: {}", "MZ0104", "probe.tcpSocket.port"),
+        ("WorkloadGroup", _PROBE % "httpGet: {}", "MZ0104", "probe.httpGet.port"),
+        (
+            "WorkloadGroup",
+            _PROBE % "httpGet: {port: 80, scheme: FTP}",
+            "MZ0103",
+            "probe.httpGet.scheme",
+        ),
+        (
+            "WorkloadGroup",
+            _PROBE % "httpGet: {port: 80, httpHeaders: [{name: '**'}]}",
+            "MZ0103",
+            "probe.httpGet.httpHeaders[0].name",
+        ),
+        ("WorkloadGroup", _PROBE % "exec: {command: []}", "MZ0103", "probe.exec.command"),
+        (
+            "WorkloadGroup",
+            _PROBE % "tcpSocket: {port: 1}, httpGet: {port: 1}",
+            "MZ0202",
+            "probe.tcpSocket",
+        ),
+        (
+            "WorkloadGroup",
+            _PROBE % "tcpSocket: {port: 1}, periodSeconds: -1",
+            "MZ0103",
+            "probe.periodSeconds",
+        ),
+        (
+            "WorkloadGroup",
+            _PROBE % "tcpSocket: {port: 1}, timeoutSeconds: -1",
+            "MZ0103",
+            "probe.timeoutSeconds",
+        ),
+        (
+            "WorkloadGroup",
+            _PROBE % "tcpSocket: {port: 1}, failureThreshold: -1",
+            "MZ0103",
+            "probe.failureThreshold",
+        ),
+        (
+            "WorkloadGroup",
+            _PROBE % "tcpSocket: {port: 1}, successThreshold: -1",
+            "MZ0103",
+            "probe.successThreshold",
+        ),
+        (
+            "WorkloadGroup",
+            _PROBE % "tcpSocket: {port: 1}, initialDelaySeconds: -1",
+            "MZ0103",
+            "probe.initialDelaySeconds",
+        ),
+        (
+            "EnvoyFilter",
+            "configPatches: [{patch: {operation: REMOVE}}]",
+            "MZ0104",
+            "configPatches[0].applyTo",
+        ),
+        ("EnvoyFilter", _PATCH % ("INVALID", _REMOVE), "MZ0103", "configPatches[0].applyTo"),
+        ("EnvoyFilter", "configPatches: [{applyTo: CLUSTER}]", "MZ0104", "configPatches[0].patch"),
+        (
+            "EnvoyFilter",
+            _PATCH % ("CLUSTER", "patch: {value: {}}"),
+            "MZ0104",
+            "configPatches[0].patch.operation",
+        ),
+        (
+            "EnvoyFilter",
+            _PATCH % ("CLUSTER", "patch: {operation: ADD}"),
+            "MZ0104",
+            "configPatches[0].patch.value",
+        ),
+        (
+            "EnvoyFilter",
+            _PATCH % ("CLUSTER", "match: {proxy: {proxyVersion: '%#@~('}}, " + _REMOVE),
+            "MZ0103",
+            "configPatches[0].match.proxy.proxyVersion",
+        ),
+        (
+            "EnvoyFilter",
+            _PATCH % ("LISTENER", "match: {cluster: {}}, " + _REMOVE),
+            "MZ0202",
+            "configPatches[0].match.cluster",
+        ),
+        (
+            "EnvoyFilter",
+            _PATCH % ("VIRTUAL_HOST", "match: {cluster: {}}, " + _REMOVE),
+            "MZ0202",
+            "configPatches[0].match.cluster",
+        ),
+        (
+            "EnvoyFilter",
+            _PATCH % ("CLUSTER", "match: {listener: {}}, " + _REMOVE),
+            "MZ0202",
+            "configPatches[0].match.listener",
+        ),
+        (
+            "EnvoyFilter",
+            _PATCH % ("CLUSTER", "match: {listener: {}, cluster: {}}, " + _REMOVE),
+            "MZ0202",
+            "configPatches[0].match.cluster",
+        ),
+        (
+            "EnvoyFilter",
+            _PATCH % ("NETWORK_FILTER", _LISTENER % ""),
+            "MZ0104",
+            "configPatches[0].match.listener.filterChain.filter.name",
+        ),
+        (
+            "EnvoyFilter",
+            _PATCH % ("NETWORK_FILTER", _LISTENER % f"{_MANAGER}, subFilter: {{name: a}}"),
+            "MZ0202",
+            "configPatches[0].match.listener.filterChain.filter.subFilter",
+        ),
+        (
+            "EnvoyFilter",
+            _PATCH % ("HTTP_FILTER", _LISTENER % "name: other, subFilter: {name: a}"),
+            "MZ0202",
+            "configPatches[0].match.listener.filterChain.filter.subFilter",
+        ),
+        (
+            "EnvoyFilter",
+            _PATCH % ("HTTP_FILTER", _LISTENER % f"{_MANAGER}, subFilter: {{}}"),
+            "MZ0104",
+            "configPatches[0].match.listener.filterChain.filter.subFilter.name",
+        ),
+        (
+            "EnvoyFilter",
+            "workloadSelector: {labels: {a: '*'}}",
+            "MZ0103",
+            "workloadSelector.labels.a",
+        ),
+        (
+            "EnvoyFilter",
+            "{workloadSelector: {}, targetRefs: [{kind: Gateway, name: a}]}",
+            "MZ0202",
+            "targetRefs",
+        ),
+        (
+            "EnvoyFilter",
+            "targetRefs: [{kind: Gateway, name: a, namespace: b}]",
+            "MZ0103",
+            "targetRefs[0].namespace",
+        ),
+        ("EnvoyFilter", "priority: high", "MZ0103", "priority"),
+        ("Ingress", "ingressClassName: a", "MZ0104", "rules"),
+        ("Ingress", "defaultBackend: {}", "MZ0104", "defaultBackend"),
+        (
+            "Ingress",
+            "defaultBackend: {service: {name: a}}",
+            "MZ0104",
+            "defaultBackend.service.port",
+        ),
+        (
+            "Ingress",
+            "defaultBackend: {service: {name: a, port: {}}}",
+            "MZ0104",
+            "defaultBackend.service.port",
+        ),
+        (
+            "Ingress",
+            "defaultBackend: {service: {name: a, port: {name: b, number: 1}}}",
+            "MZ0202",
+            "defaultBackend.service.port",
+        ),
+        (
+            "Ingress",
+            "defaultBackend: {service: {name: a, port: {number: 1}}, resource: {kind: B, name: c}}",
+            "MZ0202",
+            "defaultBackend.resource",
+        ),
+        ("Ingress", "rules: [{host: 10.0.0.1}]", "MZ0103", "rules[0].host"),
+        ("Ingress", "rules: [{host: '*a.example'}]", "MZ0103", "rules[0].host"),
+        ("Ingress", "rules: [{host: 'a_b'}]", "MZ0103", "rules[0].host"),
+        ("Ingress", "rules: [{http: {paths: []}}]", "MZ0103", "rules[0].http.paths"),
+        (
+            "Ingress",
+            _PATH % f"path: /, backend: {_BACKEND}",
+            "MZ0104",
+            "rules[0].http.paths[0].pathType",
+        ),
+        (
+            "Ingress",
+            _PATH % f"path: a, pathType: Prefix, backend: {_BACKEND}",
+            "MZ0103",
+            "rules[0].http.paths[0].path",
+        ),
+        (
+            "Ingress",
+            _PATH % f"pathType: Exact, backend: {_BACKEND}",
+            "MZ0103",
+            "rules[0].http.paths[0].path",
+        ),
+        (
+            "Ingress",
+            _PATH % f"path: /, pathType: Regex, backend: {_BACKEND}",
+            "MZ0103",
+            "rules[0].http.paths[0].pathType",
+        ),
+        ("Ingress", _PATH % "path: /, pathType: Exact", "MZ0104", "rules[0].http.paths[0].backend"),
+        (
+            "Ingress",
+            f"{{defaultBackend: {_BACKEND}, tls: [{{hosts: [10.0.0.1]}}]}}",
+            "MZ0103",
+            "tls[0].hosts[0]",
+        ),
+    ],
+)
+def test_mistakes_are_errors(kind: str, spec: str, code: str, path: str) -> None:
+    """At their field, and the object is not in force."""
+    parsed = read_spec(kind, spec)
+    assert parsed.object is None
+    assert [(each, where) for each, where, _ in errors(parsed)] == [(code, f"spec.{path}")]
+
+
+@pytest.mark.parametrize("kind", ["WasmPlugin", "WorkloadGroup"])
+def test_some_kinds_need_a_spec(kind: str) -> None:
+    """Where without it there would be nothing to say."""
+    parsed = read_spec(kind, "").object
+    assert parsed is None

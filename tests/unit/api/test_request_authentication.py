@@ -1,0 +1,188 @@
+"""A RequestAuthentication is read as Istio reads it, and lets nothing pass that cannot be verified."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mizzen.api.jwks import key_set_error
+from mizzen.model.meta import Labels
+from mizzen.model.security import JwtRule, RequestAuthentication
+from tests.unit.api.reading import errors, read_manifest, read_spec, told, value
+
+pytestmark = pytest.mark.unit
+
+_KEYS = '{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}'
+
+
+def test_a_rule_has_an_issuer_keys_and_places() -> None:
+    """With all fields."""
+    found = value(read_manifest("request_authentication.yaml")["RequestAuthentication web"])
+    assert isinstance(found, RequestAuthentication)
+    assert (found.selector, found.enforced) == (Labels((("app", "web"),)), True)
+    assert found.rules == (
+        JwtRule(
+            issuer="https://issuer.example",
+            audiences=("web",),
+            jwks='{"keys": [{"kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}]}',
+            from_headers=(("x-token", "Bearer "),),
+            from_params=("token",),
+            from_cookies=("session",),
+            output_payload_to_header="x-payload",
+            output_claim_to_headers=(("x-user", "sub"),),
+            forward_original_token=True,
+            space_delimited_claims=("roles",),
+        ),
+    )
+
+
+def test_keys_that_would_be_fetched_are_told_of() -> None:
+    """By their place, or by the issuer's discovery."""
+    parsed = read_manifest("request_authentication_later.yaml")
+    fetched = parsed["RequestAuthentication fetched"]
+    assert isinstance(fetched.object, RequestAuthentication)
+    assert fetched.object.enforced
+    assert [path for _, path, _ in told(fetched)] == [
+        "spec.jwtRules[0].jwksUri",
+        "spec.jwtRules[0].timeout",
+        "spec.jwtRules[1].issuer",
+    ]
+    for name, path in (("attached", "spec.targetRefs"), ("attached-once", "spec.targetRef")):
+        attached = parsed[f"RequestAuthentication {name}"]
+        assert isinstance(attached.object, RequestAuthentication)
+        assert not attached.object.enforced
+        assert [where for _, where, _ in told(attached)] == [path]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "{}",
+        "jwtRules: []",
+        f"jwtRules: [{{issuer: a, jwks: '{_KEYS}'}}]",
+        f"jwtRules: [{{issuer: a@b.example, jwks: '{_KEYS}', audiences: [x, y]}}]",
+        f"jwtRules: [{{issuer: a, jwks: '{_KEYS}', fromHeaders: [{{name: x}}]}}]",
+        f"jwtRules: [{{issuer: a, jwks: '{_KEYS}', jwksUri: 'http://a.example:8080/k'}}]",
+        f"jwtRules: [{{issuer: a, jwks: '{_KEYS}'}}, {{issuer: a, jwks: '{_KEYS}'}}]",
+        "selector: {matchLabels: {app: web}}",
+    ],
+)
+def test_nothing_is_said_of_a_sound_policy(spec: str) -> None:
+    """Each of these is in force as it is written."""
+    assert isinstance(value(read_spec("RequestAuthentication", spec)), RequestAuthentication)
+
+
+def _rule(field: str) -> str:
+    return f"jwtRules: [{{issuer: a, jwks: '{_KEYS}', {field}}}]"
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "path"),
+    [
+        ("selector: {matchLabels: {a: 'b*'}}", "MZ0103", "selector.matchLabels.a"),
+        (
+            "{selector: {matchLabels: {a: b}}, targetRef: {kind: Service, name: a}}",
+            "MZ0202",
+            "targetRef",
+        ),
+        (
+            "{targetRef: {kind: Service, name: a}, targetRefs: [{kind: Service, name: a}]}",
+            "MZ0202",
+            "targetRefs",
+        ),
+        ("targetRef: {kind: Service}", "MZ0104", "targetRef.name"),
+        ("targetRef: {kind: Service, name: a, namespace: b}", "MZ0103", "targetRef.namespace"),
+        ("targetRef: {group: __, kind: Service, name: a}", "MZ0103", "targetRef.group"),
+        ("targetRef: {kind: Serv_ice, name: a}", "MZ0103", "targetRef.kind"),
+        ("jwtRules: [7]", "MZ0103", "jwtRules[0]"),
+        (f"jwtRules: [{{jwks: '{_KEYS}'}}]", "MZ0104", "jwtRules[0].issuer"),
+        (_rule("audiences: ['']"), "MZ0103", "jwtRules[0].audiences[0]"),
+        (_rule("jwksUri: 'hTPp\\\\\\blah'"), "MZ0103", "jwtRules[0].jwksUri"),
+        (_rule("jwksUri: ftp://a.example"), "MZ0103", "jwtRules[0].jwksUri"),
+        (_rule("jwksUri: a.example/keys"), "MZ0103", "jwtRules[0].jwksUri"),
+        (_rule("jwksUri: 'https://'"), "MZ0103", "jwtRules[0].jwksUri"),
+        (_rule("jwksUri: 'https://a.example:0/'"), "MZ0103", "jwtRules[0].jwksUri"),
+        (_rule("jwksUri: 'https://a.example:x/'"), "MZ0103", "jwtRules[0].jwksUri"),
+        (_rule("fromHeaders: [{prefix: a}]"), "MZ0104", "jwtRules[0].fromHeaders[0].name"),
+        (_rule("fromHeaders: [{name: ''}]"), "MZ0103", "jwtRules[0].fromHeaders[0].name"),
+        (_rule("fromParams: ['']"), "MZ0103", "jwtRules[0].fromParams[0]"),
+        (_rule("fromCookies: ['']"), "MZ0103", "jwtRules[0].fromCookies[0]"),
+        (
+            _rule("outputClaimToHeaders: [{claim: '', header: h}]"),
+            "MZ0103",
+            "jwtRules[0].outputClaimToHeaders[0].claim",
+        ),
+        (
+            _rule("outputClaimToHeaders: [{claim: a, header: ''}]"),
+            "MZ0103",
+            "jwtRules[0].outputClaimToHeaders[0].header",
+        ),
+        (
+            _rule("outputClaimToHeaders: [{claim: a, header: ':authority'}]"),
+            "MZ0103",
+            "jwtRules[0].outputClaimToHeaders[0].header",
+        ),
+        (
+            _rule("outputClaimToHeaders: [{header: a}]"),
+            "MZ0104",
+            "jwtRules[0].outputClaimToHeaders[0].claim",
+        ),
+        (_rule("outputPayloadToHeader: 'a b'"), "MZ0103", "jwtRules[0].outputPayloadToHeader"),
+        (_rule("timeout: apple"), "MZ0103", "jwtRules[0].timeout"),
+        (_rule("timeout: 0s"), "MZ0103", "jwtRules[0].timeout"),
+        (_rule("spaceDelimitedClaims: ['']"), "MZ0103", "jwtRules[0].spaceDelimitedClaims[0]"),
+        (_rule("forwardOriginalToken: 'yes'"), "MZ0103", "jwtRules[0].forwardOriginalToken"),
+        ("jwtRules: [{issuer: a, jwks: '{'}]", "MZ0103", "jwtRules[0].jwks"),
+        ("jwtRules: [{issuer: a, jwks: '{}'}]", "MZ0103", "jwtRules[0].jwks"),
+    ],
+)
+def test_mistakes_of_a_policy_are_errors(spec: str, code: str, path: str) -> None:
+    """At their field, and the policy is not in force."""
+    parsed = read_spec("RequestAuthentication", spec)
+    assert parsed.object is None
+    assert [(each, where) for each, where, _ in errors(parsed)] == [(code, f"spec.{path}")]
+
+
+_EC = {"kty": "EC", "crv": "P-256", "x": "YQ", "y": "Yg"}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        {"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "one", "alg": "RS256"},
+        _EC,
+        _EC | {"crv": "P-384"},
+        _EC | {"crv": "P-521"},
+        {"kty": "oct", "k": "c2VjcmV0"},
+        {"kty": "OKP", "crv": "Ed25519", "x": "YQ"},
+    ],
+)
+def test_keys_of_every_type_are_taken(key: dict[str, str]) -> None:
+    """RSA, elliptic curves, Edwards curves and shared secrets."""
+    assert key_set_error(json.dumps({"keys": [key]})) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("no", "not JSON"),
+        ("[]", "no keys"),
+        ('{"keys": []}', "no keys"),
+        ('{"keys": {}}', "no keys"),
+        ('{"keys": [7]}', "not a mapping"),
+        ('{"keys": [{}]}', "no kty"),
+        ('{"keys": [{"kty": "DSA"}]}', "no kty"),
+        ('{"keys": [{"kty": ["RSA"]}]}', "no kty"),
+        ('{"keys": [{"kty": "RSA", "e": "AQAB"}]}', "no n"),
+        ('{"keys": [{"kty": "RSA", "n": "a+b", "e": "AQAB"}]}', "no n"),
+        ('{"keys": [{"kty": "RSA", "n": "AQAB", "e": 3}]}', "no e"),
+        ('{"keys": [{"kty": "EC", "crv": "P-1", "x": "YQ", "y": "YQ"}]}', "no crv"),
+        ('{"keys": [{"kty": "EC", "crv": "P-256", "x": "YQ"}]}', "no y"),
+        ('{"keys": [{"kty": "OKP", "crv": "X25519", "x": "YQ"}]}', "no crv"),
+        ('{"keys": [{"kty": "oct", "k": ""}]}', "no k"),
+    ],
+)
+def test_a_key_set_that_envoy_could_not_use_is_told_of(text: str, word: str) -> None:
+    """By the number of the key, never by its content."""
+    assert word in key_set_error(text)

@@ -1,0 +1,263 @@
+"""A Sidecar is read as Istio reads it; what Istio refuses is refused at its field."""
+
+from __future__ import annotations
+
+import pytest
+
+from mizzen.model.kube import Protocol
+from mizzen.model.meta import Labels
+from mizzen.model.sidecar import (
+    Egress,
+    EgressProxy,
+    Import,
+    Ingress,
+    OutboundPolicy,
+    Sidecar,
+)
+from mizzen.model.traffic import ConnectionPool
+from tests.unit.api.reading import errors, read_manifest, read_spec, told, value
+
+pytestmark = pytest.mark.unit
+
+
+def test_a_sidecar_has_imports_ports_and_a_policy() -> None:
+    """With all fields that are translated; ``.`` is its own namespace and ``~/*`` nothing."""
+    found = value(read_manifest("sidecar.yaml")["Sidecar web"])
+    assert isinstance(found, Sidecar)
+    assert found.selector == Labels((("app", "web"),))
+    assert found.egress == (
+        Egress(port=9000, hosts=(Import("bank", "db.bank.svc.cluster.local"),)),
+        Egress(
+            hosts=(
+                Import("shop", "*"),
+                Import("istio-system", "*"),
+                Import("bank", "*", excluded=True),
+            )
+        ),
+    )
+    pool = ConnectionPool(max_connections=5, max_retries=2)
+    assert found.ingress == (
+        Ingress(port=8080, protocol=Protocol.HTTP, endpoint="127.0.0.1:9090", connection_pool=pool),
+        Ingress(port=8081, protocol=Protocol.TCP, own_port=9091),
+        Ingress(port=8082, protocol=Protocol.TCP, endpoint="unix:///var/run/app"),
+    )
+    assert found.inbound_pool == ConnectionPool(http2_max_requests=7)
+    proxy = EgressProxy(host="egress.shop.svc.cluster.local", subset="v1", port=80)
+    assert found.outbound == OutboundPolicy(registry_only=False, egress_proxy=proxy)
+
+
+def test_what_is_not_translated_is_told_of() -> None:
+    """Listeners of one's own, TLS of one's own, names resolved on the way."""
+    parsed = read_manifest("sidecar_later.yaml")["Sidecar later"]
+    assert isinstance(parsed.object, Sidecar)
+    assert [path for _, path, _ in told(parsed)] == [
+        "spec.ingress[0].port.name",
+        "spec.ingress[0].bind",
+        "spec.ingress[0].captureMode",
+        "spec.ingress[0].tls",
+        "spec.egress[0].port.name",
+        "spec.egress[0].bind",
+        "spec.egress[0].captureMode",
+        "spec.outboundTrafficPolicy.mode",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        ("", ("", None)),
+        ("127.0.0.1:80", ("127.0.0.1:80", None)),
+        (":80", ("127.0.0.1:80", None)),
+        ("0.0.0.0:80", ("", 80)),
+        ("[::1]:80", ("[::1]:80", None)),
+        ("[::]:80", ("", 80)),
+        ("unix:///a", ("unix:///a", None)),
+    ],
+)
+def test_an_endpoint_is_an_address_or_a_port_of_the_workload(
+    endpoint: str, expected: tuple[str, int | None]
+) -> None:
+    """Every form that Istio takes."""
+    spec = f"ingress: [{{port: {{number: 80}}, defaultEndpoint: '{endpoint}'}}]"
+    found = value(read_spec("Sidecar", spec))
+    assert isinstance(found, Sidecar)
+    assert (found.ingress[0].endpoint, found.ingress[0].own_port) == expected
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "egress: [{hosts: ['*/*']}]",
+        "egress: [{hosts: ['./*', '~/*', 'a/*', '*/*.b.c', 'a/b.c', '~a/b.c', '~*/b.c']}]",
+        "egress: [{port: {number: 80}, hosts: ['*/*']}, {hosts: ['*/*']}]",
+        "egress: [{port: {number: 80, protocol: http}, hosts: ['*/*']}]",
+        "ingress: [{port: {number: 80}}]",
+        "ingress: [{port: {number: 80, protocol: GRPC-WEB}, defaultEndpoint: '[::1]:1'}]",
+        "ingress: [{port: {number: 80}}, {port: {number: 81}}]",
+        "outboundTrafficPolicy: {}",
+        "outboundTrafficPolicy: {mode: REGISTRY_ONLY}",
+        "outboundTrafficPolicy: {mode: ALLOW_ANY}",
+        "inboundConnectionPool: {tcp: {maxConnections: 1}}",
+        "{workloadSelector: {labels: {a: b}}, egress: [{hosts: ['*/*']}]}",
+    ],
+)
+def test_nothing_is_said_of_a_sound_sidecar(spec: str) -> None:
+    """Each of these is in force as it is written."""
+    assert isinstance(value(read_spec("Sidecar", spec)), Sidecar)
+
+
+_TLS = "ingress: [{port: {number: 80, protocol: HTTPS}, tls: {%s}}]"
+_INGRESS = "ingress: [{port: {number: 80}, defaultEndpoint: '%s'}]"
+_HOSTS = "egress: [{hosts: ['%s']}]"
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "path"),
+    [
+        ("{}", "MZ0104", ""),
+        ("workloadSelector: {labels: {a: b}}", "MZ0104", ""),
+        (
+            "{workloadSelector: {labels: {a: 'b*'}}, egress: [{hosts: ['*/*']}]}",
+            "MZ0103",
+            "workloadSelector.labels.a",
+        ),
+        ("egress: [{}]", "MZ0104", "egress[0].hosts"),
+        ("egress: [{hosts: []}]", "MZ0103", "egress[0].hosts"),
+        ("egress: [{hosts: [7]}]", "MZ0103", "egress[0].hosts[0]"),
+        (_HOSTS % "web", "MZ0103", "egress[0].hosts[0]"),
+        (_HOSTS % "a_b/*", "MZ0103", "egress[0].hosts[0]"),
+        (_HOSTS % "./web", "MZ0103", "egress[0].hosts[0]"),
+        (_HOSTS % "*/a*.example", "MZ0103", "egress[0].hosts[0]"),
+        (_HOSTS % "*/a.*.example", "MZ0103", "egress[0].hosts[0]"),
+        (_HOSTS % "/a.example", "MZ0103", "egress[0].hosts[0]"),
+        (_HOSTS % "*/", "MZ0103", "egress[0].hosts[0]"),
+        (_HOSTS % "~a_b/*", "MZ0103", "egress[0].hosts[0]"),
+        ("egress: [{hosts: ['*/*']}, {hosts: ['*/*']}]", "MZ0202", "egress[0]"),
+        (
+            "egress: [{hosts: ['*/*']}, {port: {number: 80}, hosts: ['*/*']}]",
+            "MZ0202",
+            "egress[0]",
+        ),
+        (
+            "egress: [{port: {number: 80}, hosts: ['*/*']}, {port: {number: 80}, hosts: ['*/*']}]",
+            "MZ0103",
+            "egress[1].port",
+        ),
+        ("egress: [{port: {number: 70000}, hosts: ['*/*']}]", "MZ0103", "egress[0].port.number"),
+        ("egress: [{port: {number: 0}, hosts: ['*/*']}]", "MZ0104", "egress[0].port.number"),
+        (
+            "egress: [{port: {number: 80, protocol: SMTP}, hosts: ['*/*']}]",
+            "MZ0103",
+            "egress[0].port.protocol",
+        ),
+        (
+            "egress: [{port: {number: 80, targetPort: 81}, hosts: ['*/*']}]",
+            "MZ0103",
+            "egress[0].port.targetPort",
+        ),
+        (
+            "egress: [{port: {number: 80, name: a_b}, hosts: ['*/*']}]",
+            "MZ0103",
+            "egress[0].port.name",
+        ),
+        (
+            "egress: [{port: {number: 80}, bind: here, hosts: ['*/*']}]",
+            "MZ0103",
+            "egress[0].bind",
+        ),
+        (
+            "egress: [{port: {number: 80}, captureMode: ALL, hosts: ['*/*']}]",
+            "MZ0103",
+            "egress[0].captureMode",
+        ),
+        (
+            "egress: [{port: {}, bind: 'unix:///a', captureMode: IPTABLES, hosts: ['*/*']}]",
+            "MZ0202",
+            "egress[0].captureMode",
+        ),
+        (
+            "egress: [{port: {}, bind: 'unix:///a', hosts: ['*/*']},"
+            " {port: {}, bind: 'unix:///a', hosts: ['*/*']}]",
+            "MZ0103",
+            "egress[1].port",
+        ),
+        ("ingress: [{}]", "MZ0104", "ingress[0].port"),
+        ("ingress: [{port: {}}]", "MZ0104", "ingress[0].port.number"),
+        ("ingress: [{port: {number: -1}}]", "MZ0103", "ingress[0].port.number"),
+        (
+            "ingress: [{port: {number: 80, protocol: X}}]",
+            "MZ0103",
+            "ingress[0].port.protocol",
+        ),
+        (
+            "ingress: [{port: {number: 80, targetPort: 1}}]",
+            "MZ0103",
+            "ingress[0].port.targetPort",
+        ),
+        ("ingress: [{port: {number: 80}, bind: x}]", "MZ0103", "ingress[0].bind"),
+        (
+            "ingress: [{port: {number: 80}}, {port: {number: 80}}]",
+            "MZ0103",
+            "ingress[1].port",
+        ),
+        (_INGRESS % "10.0.0.1:80", "MZ0103", "ingress[0].defaultEndpoint"),
+        (_INGRESS % "localhost:80", "MZ0103", "ingress[0].defaultEndpoint"),
+        (_INGRESS % "::1:80", "MZ0103", "ingress[0].defaultEndpoint"),
+        (_INGRESS % "127.0.0.1", "MZ0103", "ingress[0].defaultEndpoint"),
+        (_INGRESS % "127.0.0.1:", "MZ0103", "ingress[0].defaultEndpoint"),
+        (_INGRESS % "127.0.0.1:http", "MZ0103", "ingress[0].defaultEndpoint"),
+        (_INGRESS % "127.0.0.1:0", "MZ0103", "ingress[0].defaultEndpoint"),
+        (_INGRESS % "0.0.0.0:65536", "MZ0103", "ingress[0].defaultEndpoint"),
+        (_INGRESS % "unix://a", "MZ0103", "ingress[0].defaultEndpoint"),
+        (
+            "ingress: [{port: {number: 80}, connectionPool: {}}]",
+            "MZ0104",
+            "ingress[0].connectionPool",
+        ),
+        (
+            "ingress: [{port: {number: 80, protocol: HTTP}, tls: {mode: SIMPLE}}]",
+            "MZ0202",
+            "ingress[0].tls",
+        ),
+        (_TLS % "mode: ISTIO_MUTUAL", "MZ0103", "ingress[0].tls.mode"),
+        (_TLS % "mode: AUTO_PASSTHROUGH", "MZ0103", "ingress[0].tls.mode"),
+        (_TLS % "httpsRedirect: true", "MZ0103", "ingress[0].tls.httpsRedirect"),
+        (_TLS % "credentialName: a", "MZ0103", "ingress[0].tls.credentialName"),
+        (_TLS % "credentialNames: [a]", "MZ0103", "ingress[0].tls.credentialNames"),
+        (_TLS % "tlsCertificates: [{}]", "MZ0103", "ingress[0].tls.tlsCertificates"),
+        (_TLS % "subjectAltNames: [a]", "MZ0103", "ingress[0].tls.subjectAltNames"),
+        ("inboundConnectionPool: {}", "MZ0104", "inboundConnectionPool"),
+        (
+            "inboundConnectionPool: {http: {useClientProtocol: true, h2UpgradePolicy: UPGRADE}}",
+            "MZ0202",
+            "inboundConnectionPool.http.useClientProtocol",
+        ),
+        ("outboundTrafficPolicy: {mode: SOME}", "MZ0103", "outboundTrafficPolicy.mode"),
+        (
+            "outboundTrafficPolicy: {egressProxy: {host: a.b, port: {number: 80}}}",
+            "MZ0202",
+            "outboundTrafficPolicy.egressProxy",
+        ),
+        (
+            "outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a.b}}",
+            "MZ0104",
+            "outboundTrafficPolicy.egressProxy.port",
+        ),
+        (
+            "outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a, port: {number: 80}}}",
+            "MZ0103",
+            "outboundTrafficPolicy.egressProxy.host",
+        ),
+        (
+            "outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {port: {number: 80}}}",
+            "MZ0104",
+            "outboundTrafficPolicy.egressProxy.host",
+        ),
+    ],
+)
+def test_mistakes_of_a_sidecar_are_errors(spec: str, code: str, path: str) -> None:
+    """At their field, and the Sidecar is not in force."""
+    parsed = read_spec("Sidecar", spec)
+    assert parsed.object is None
+    found = [(each, where) for each, where, _ in errors(parsed)]
+    assert found == [(code, f"spec.{path}" if path else "spec")]
