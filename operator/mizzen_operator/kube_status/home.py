@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -145,10 +145,16 @@ def certificates(authority: Issuing) -> Certificates:
 
     Our own authority replaces its issuing certificate by itself; of one that was plugged in it counts.
     """
-    ends = [authority.bundle().expires_at]
-    if not isinstance(authority, Authority):
-        ends.append(authority.held.issuer.validity.not_after)
-    return Certificates(expire=min(ends), next_rotation=authority.next_tick())
+    roots = Certificates(
+        expire=authority.bundle().expires_at,
+        next_rotation=authority.next_tick(),
+        lifetime=authority.policy.root_ttl,
+    )
+    validity = authority.held.issuer.validity
+    if isinstance(authority, Authority) or roots.expire <= validity.not_after:
+        return roots
+    lifetime = validity.not_after - validity.not_before
+    return replace(roots, expire=validity.not_after, lifetime=lifetime)
 
 
 def _own_version() -> str:

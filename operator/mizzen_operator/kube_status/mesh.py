@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-# What ends sooner is somebody's business: the authority replaces its own roots long before.
-CERTIFICATE_NOTICE: Final = timedelta(days=30)
-_CERTIFICATE_ALARM: Final = timedelta(days=7)
+# What ends sooner is somebody's business: our authority replaces its roots long before, and cert-manager
+# what it makes when a third of its life is left.
+_NOTICE: Final = timedelta(days=30)
+_ALARM: Final = timedelta(days=7)
+_NOTICE_SHARE: Final = 4
+_ALARM_SHARE: Final = 10
 # A proxy that is behind for longer is not merely on its way.
 _BEHIND_S: Final = 30.0
 _PROBLEMS_SHOWN: Final = 50
@@ -40,10 +43,22 @@ _RANKS: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificates:
-    """When the first certificate that matters ends, and when the authority acts next by itself."""
+    """When the first certificate that matters ends, and when the authority acts next by itself.
+
+    ``lifetime`` is how long such a certificate is good for when it is made.
+    """
 
     expire: datetime
     next_rotation: datetime
+    lifetime: timedelta = timedelta(days=3650)
+
+    def is_ending(self, now: datetime) -> bool:
+        """Tell whether it should have been replaced by now."""
+        return self.expire - now < min(_NOTICE, self.lifetime / _NOTICE_SHARE)
+
+    def is_urgent(self, now: datetime) -> bool:
+        """Tell whether it ends so soon that the mesh is not well."""
+        return self.expire - now < min(_ALARM, self.lifetime / _ALARM_SHARE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +126,7 @@ def _problems(mesh: Mesh) -> Iterator[Diagnostic]:
         message = f"Pod {name} has no sidecar"
         yield Diagnostic(code=NO_SIDECAR, object=None, path="", message=message)
     left = mesh.certificates.expire - mesh.now
-    if left < CERTIFICATE_NOTICE:
+    if mesh.certificates.is_ending(mesh.now):
         message = f"the first certificate that matters ends in {days(left)}"
         yield Diagnostic(code=CERTIFICATE_ENDS, object=None, path="", message=message)
 
@@ -121,7 +136,7 @@ def _hindrance(mesh: Mesh) -> tuple[str, str] | None:
     rejecting = sum(one.rejecting for one in mesh.reports)
     behind = next((one for one in mesh.reports if _is_behind(one)), None)
     left = mesh.certificates.expire - mesh.now
-    if left < _CERTIFICATE_ALARM:
+    if mesh.certificates.is_urgent(mesh.now):
         return "CertificateEnds", f"a certificate ends in {days(left)}. {CERTIFICATE_ENDS.remedy}"
     if rejecting:
         return "Rejecting", f"{rejecting} proxies refuse configuration: see problems"

@@ -8,7 +8,7 @@ from mizzen.diagnostics import CERTIFICATE_ENDS, NO_SIDECAR, REJECTED
 from mizzen_operator.kube.paths import RESOURCE_OF
 from mizzen_operator.kube_status import row
 from mizzen_operator.kube_status.herald import News, Subject
-from mizzen_operator.kube_status.mesh import CERTIFICATE_NOTICE, days
+from mizzen_operator.kube_status.mesh import days
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ def newsworthy(
         message = f"{NO_SIDECAR.title}. {NO_SIDECAR.remedy}"
         yield News(about=about, reason="NoSidecar", message=message)
     left = mesh.certificates.expire - mesh.now
-    if uid and left < CERTIFICATE_NOTICE:
+    if uid and mesh.certificates.is_ending(mesh.now):
         about = Subject(api_version=row.API_VERSION, kind=row.KIND, name=row.NAME, uid=uid)
         message = f"a certificate of the authority ends in {_mark(left)}. {CERTIFICATE_ENDS.remedy}"
         yield News(about=about, reason="CertificateEnds", message=message)

@@ -318,6 +318,27 @@ def test_the_mesh_is_ready_unless_somebody_has_to_do_something(mesh: Mesh, reaso
     assert row["ready"] == row["conditions"][0]["status"] == str(reason == "AllIsWell")
 
 
+@pytest.mark.parametrize(
+    ("lifetime", "left", "ending", "urgent"),
+    [
+        (timedelta(days=3650), timedelta(days=31), False, False),
+        (timedelta(days=3650), timedelta(days=29), True, False),
+        (timedelta(days=3650), timedelta(days=6), True, True),
+        (timedelta(days=90), timedelta(days=25), False, False),
+        (timedelta(days=90), timedelta(days=20), True, False),
+        (timedelta(hours=24), timedelta(hours=7), False, False),
+        (timedelta(hours=24), timedelta(hours=5), True, False),
+        (timedelta(hours=24), timedelta(hours=2), True, True),
+    ],
+)
+def test_a_certificate_ends_soon_by_its_own_measure(
+    lifetime: timedelta, left: timedelta, *, ending: bool, urgent: bool
+) -> None:
+    """One that lives for a day and is replaced in time is nobody's business."""
+    ends = Certificates(expire=NOW + left, next_rotation=NOW, lifetime=lifetime)
+    assert (ends.is_ending(NOW), ends.is_urgent(NOW)) == (ending, urgent)
+
+
 def test_what_is_wrong_is_listed_with_the_worst_first_and_what_to_do() -> None:
     """Refusals, findings, pods without sidecars, silence and certificates, each once."""
     refused = Report(replica="a", rejected=((REVIEWS, ("bad regex",)),))
