@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from e2e.helm import helm
 from e2e.scene import SYSTEM, see
@@ -10,10 +10,12 @@ from e2e.scene import SYSTEM, see
 if TYPE_CHECKING:
     from e2e.scene import Scene
 
+_OPTIONS: Final = ("--create-namespace", "--set=replicas=2")
+
 
 def run(scene: Scene) -> None:
     """Install, and look at what ``kubectl`` shows."""
-    helm(scene, "install", "mizzen", str(scene.chart), "--create-namespace", "--set=replicas=2")
+    helm(scene, "upgrade", "mizzen", str(scene.chart), "--install", *_OPTIONS)
     deployment = scene.cluster.get("deployment", "mizzen", "-n", SYSTEM)
     see(deployment["status"].get("readyReplicas") == 2, "two replicas are ready")
     scene.eventually(lambda: _row(scene).startswith("True"), "the mesh is ready", within_s=60)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 # The image has no `kill`.
 _REPLACE: Final = "import os, signal; os.kill(1, signal.SIGUSR1)"
-# A minute or so instead of a day, a quarter of an hour instead of ten years: the root that is there is due at once.
-_LIFETIMES: Final = '--set-json=certificates={"workloadHours": 0.02, "rootDays": 0.01}'
+# A minute or so instead of a day, six minutes instead of ten years: the root that is there is due when three are over.
+_LIFETIMES: Final = '--set-json=certificates={"workloadHours": 0.02, "rootDays": 0.004}'
 # Shown for a certificate's life, signing for one more, and trusted for another.
 _ROTATION_S: Final = 420.0
 
@@ -47,7 +47,7 @@ def _replace_root(scene: Scene, load: Load) -> None:
     (old,) = _roots(scene)
     chart = str(scene.chart)
     helm(scene, "upgrade", "mizzen", chart, "--reset-then-reuse-values", _LIFETIMES)
-    scene.eventually(lambda: len(_roots(scene)) > 1, "a second root is shown")
+    scene.eventually(lambda: len(_roots(scene)) > 1, "a second root is shown", within_s=240)
     scene.say("the new root is shown to everybody")
     scene.eventually(lambda: old not in _roots(scene), "the old root goes", within_s=_ROTATION_S)
     load.await_more(100)
