@@ -114,6 +114,9 @@ NOT_TRANSLATED: Final = _warning(
     "field is not translated yet",
     "Remove it, or wait for a version that translates it: it has no effect now.",
 )
+NO_EFFECT: Final = _warning(
+    "MZ0203", "field has no effect as it is written", "Write what the message says is missing."
+)
 INVALID_COMBINATION: Final = _error(
     "MZ0202", "fields do not go together", "Keep one of the fields that the message names."
 )
@@ -165,6 +168,11 @@ UNUSED_DELEGATE: Final = _warning(
     "MZ0311",
     "nobody delegates to a VirtualService without hosts",
     "Add the hosts that it is for, or delegate to it from another VirtualService.",
+)
+RULES_WITHOUT_PORT: Final = _warning(
+    "MZ0312",
+    "no port speaks what the rules are for",
+    "Declare the port's protocol as the message says, or move the rules to http, tls or tcp.",
 )
 HOST_CONFLICT: Final = _warning(
     "MZ0401",
@@ -243,6 +251,7 @@ CATALOGUE: Final = (
     DUPLICATE_KEY,
     NOT_TRANSLATED,
     INVALID_COMBINATION,
+    NO_EFFECT,
     UNKNOWN_HOST,
     UNKNOWN_SUBSET,
     UNKNOWN_PORT,
@@ -254,6 +263,7 @@ CATALOGUE: Final = (
     SERVED_BY_NO_ROUTE,
     UNKNOWN_DELEGATE,
     UNUSED_DELEGATE,
+    RULES_WITHOUT_PORT,
     HOST_CONFLICT,
     UNREACHABLE_RULE,
     DUPLICATE_SUBSET,

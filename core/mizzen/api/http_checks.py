@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mizzen.api.expressions import expression_error
 from mizzen.api.findings import Finding, Path, at, conflict, invalid, missing
 from mizzen.api.hosts import check_wildcard_host, is_label, is_name
+from mizzen.diagnostics import NO_EFFECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -269,8 +270,17 @@ def _fault(fault: FaultInjection) -> Iterator[Finding]:
     delay = fault.delay
     if delay is not None and delay.fixed_delay is None and delay.exponential_delay is None:
         yield missing(("delay", "fixedDelay"), "fixedDelay is required")
+    if delay is not None and delay.percentage is None and not delay.percent:
+        yield _no_share("delay", "delayed")
     if fault.abort is not None:
         yield from at(("abort",), _abort(fault.abort))
+        if fault.abort.percentage is None:
+            yield _no_share("abort", "aborted")
+
+
+def _no_share(field: str, done: str) -> Finding:
+    message = f"without a percentage no request is {done}"
+    return Finding(NO_EFFECT, (field, "percentage"), message, "Write percentage: {value: 100}.")
 
 
 def _abort(abort: FaultAbort) -> Iterator[Finding]:

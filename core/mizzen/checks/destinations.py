@@ -87,10 +87,10 @@ def _ports_at(db: Database, item: VirtualService, name: str, part: Part) -> set[
         gateway = gateway_of(db, item, name)
         return served_by(db, item, gateway, part) if gateway else set()
     scope = Scope(namespace=item.meta.namespace)
-    return {port for host in hosts_of(db, item) for port in _mesh_ports(db, scope, host, part)}
+    return {port for host in hosts_of(db, item) for port in ports_of_mesh(db, scope, host, part)}
 
 
-def _mesh_ports(db: Database, scope: Scope, host: str, part: Part) -> set[int]:
+def ports_of_mesh(db: Database, scope: Scope, host: str, part: Part) -> set[int]:
     """Return the ports of the services that a host of a VirtualService means."""
     hosts = sorted(hosts_under(db, host)) if is_wildcard(host) else [host]
     found = (service_at(db, scope, one) for one in hosts)

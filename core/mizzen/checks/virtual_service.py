@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mizzen import diagnostics as codes
-from mizzen.checks import delegates
+from mizzen.checks import delegates, reach
 from mizzen.checks.destinations import Asked, check_destination, gateway_of, hosts_of, served_by
 from mizzen.checks.findings import Found, finding, listed
 from mizzen.model.meta import visible_from
 from mizzen.model.proxy import Scope
-from mizzen.model.routing import HttpMatch, Part, VirtualService
+from mizzen.model.routing import Part, VirtualService
 from mizzen.names import MESH_GATEWAY, ObjectKey
 from mizzen.resolve.choice import contenders, virtual_service_for
-from mizzen.resolve.matching import request_match, takes_everything
 from mizzen.resolve.world import gateway_name
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def check(db: Database, item: VirtualService) -> Found:
             yield from check_destination(db, item, asked, mirror.destination, path)
     yield from _connections(db, item)
     yield from delegates.check(db, item)
-    yield from _unreachable(item)
+    yield from reach.check(db, item)
     if MESH_GATEWAY in item.gateways:
         yield from _host_conflicts(db, item)
 
@@ -68,25 +67,6 @@ def _gateways(db: Database, item: VirtualService) -> Found:
 
 def _is_served(db: Database, item: VirtualService, gateway: Gateway) -> bool:
     return any(item.has(part) and served_by(db, item, gateway, part) for part in Part)
-
-
-def _unreachable(item: VirtualService) -> Found:
-    taken: int | None = None
-    for number, rule in enumerate(item.http):
-        if taken is not None:
-            message = f"spec.http[{taken}] takes every request before it"
-            yield finding(codes.UNREACHABLE_RULE, item.meta, f"spec.http[{number}]", message)
-        elif rule.delegate is not None:
-            continue  # what it takes is for the delegate to say
-        elif not rule.match or any(_takes_everyone(match) for match in rule.match):
-            taken = number
-
-
-def _takes_everyone(match: HttpMatch) -> bool:
-    """Tell whether a match holds for every request of every client, wherever it comes in."""
-    anywhere = match.port is None and not match.gateways
-    anyone = not match.source_labels and not match.source_namespace
-    return anywhere and anyone and takes_everything(request_match(match))
 
 
 def _host_conflicts(db: Database, item: VirtualService) -> Found:

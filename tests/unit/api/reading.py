@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen.api.documents import split_documents
 from mizzen.api.parse import parse_document
-from mizzen.diagnostics import NOT_TRANSLATED, UNKNOWN_FIELD
+from mizzen.diagnostics import NO_EFFECT, NOT_TRANSLATED, UNKNOWN_FIELD
 from mizzen.model.world import Parsed
 
 if TYPE_CHECKING:
@@ -77,5 +77,5 @@ def told(parsed: Parsed) -> list[tuple[str, str, int]]:
 
 def errors(parsed: Parsed) -> list[tuple[str, str, int]]:
     """Return code, path and line of what keeps an object out of force."""
-    warnings = {NOT_TRANSLATED.id, UNKNOWN_FIELD.id}
+    warnings = {NOT_TRANSLATED.id, UNKNOWN_FIELD.id, NO_EFFECT.id}
     return [each for each in told(parsed) if each[0] not in warnings]

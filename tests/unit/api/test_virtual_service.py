@@ -172,8 +172,23 @@ def test_faults_have_the_share_that_is_written() -> None:
         abort=Abort(http_status=503, percent=1),
     )
     assert by_grpc.fault == Fault(
-        delay=Delay(duration=timedelta(seconds=1), percent=2), abort=Abort(grpc_status=14)
+        delay=Delay(duration=timedelta(seconds=1), percent=2),
+        abort=Abort(grpc_status=14, percent=3),
     )
+
+
+def test_a_fault_for_nobody_is_told_of() -> None:
+    """In Istio too a percentage that is not written is none."""
+    fault = "{delay: {fixedDelay: 1s}, abort: {httpStatus: 500}}"
+    parsed = read_spec("VirtualService", _rule(f"{_ROUTE}\n  fault: {fault}"))
+    assert isinstance(parsed.object, VirtualService)
+    assert parsed.object.http[0].fault == Fault(
+        delay=Delay(duration=timedelta(seconds=1)), abort=Abort(http_status=500)
+    )
+    assert [(code, path) for code, path, _ in told(parsed)] == [
+        ("MZ0203", "spec.http[0].fault.delay.percentage"),
+        ("MZ0203", "spec.http[0].fault.abort.percentage"),
+    ]
 
 
 def test_copies_go_to_mirrors() -> None:

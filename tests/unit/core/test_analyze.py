@@ -635,3 +635,52 @@ def test_an_unrelated_change_looks_at_nothing_again() -> None:
     before = analysis(mesh.db)[key("DestinationRule", "r")]
     mesh.apply(pod("10.0.0.7", "web"), endpoints("cart", "10.0.0.1", "10.0.0.7"))
     assert analysis(mesh.db)[key("DestinationRule", "r")] is before
+
+
+@pytest.mark.parametrize(
+    ("part", "rules", "unreached"),
+    [
+        ("tcp", "[{route: R}, {route: R}]", [1]),
+        ("tcp", "[{match: [{destinationSubnets: [10.0.0.0/8]}], route: R}, {route: R}]", []),
+        ("tcp", "[{match: [{port: 80}], route: R}, {route: R}]", []),
+        ("tcp", "[{match: [{sourceLabels: {a: b}}], route: R}, {route: R}, {route: R}]", [2]),
+        ("tls", "[{match: [{sniHosts: [a.x]}], route: R}, {match: [{sniHosts: [b.x]}], route: R}]", []),
+        ("tls", "[{match: [{sniHosts: [a.x, b.x]}], route: R}, {match: [{sniHosts: [b.x]}], route: R}]",
+         [1]),
+        ("tls", "[{match: [{sniHosts: [a.x], port: 1}], route: R}, {match: [{sniHosts: [a.x]}], route: R}]",
+         []),
+    ],
+)  # fmt: skip
+def test_rules_for_connections_that_others_come_before(
+    part: str, rules: str, unreached: list[int]
+) -> None:
+    """Those that ask for no address, port or source; of server names the same ones."""
+    to_cart = "[{destination: {host: cart, port: {number: 80}}}]"
+    spec = f"hosts: [cart, '*.x']\n{part}: {rules.replace('R}', to_cart + '}')}"
+    ports = {"tcp": "tcp-a:80", "tls": "tls-a:80"}
+    mesh = SmallMesh(service("cart", ports[part]), istio("VirtualService", "v", spec))
+    expected = [("MZ0402", "VirtualService shop/v", f"spec.{part}[{n}]") for n in unreached]
+    assert mesh.findings() == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "port", "in_force"),
+    [
+        ("http", "http:80", True),
+        ("http", "any:80", True),
+        ("http", "tcp:80", False),
+        ("tcp", "tcp:80", True),
+        ("tcp", "any:80", True),
+        ("tcp", "tls:80", False),
+        ("tls", "https:80", True),
+        ("tls", "http:80", False),
+    ],
+)
+def test_rules_need_a_port_that_speaks_it(part: str, port: str, in_force: bool) -> None:
+    """Of some service that the hosts mean; on a gateway it is the servers' business."""
+    match = "match: [{sniHosts: [cart]}], " if part == "tls" else ""
+    route = "route: [{destination: {host: cart, port: {number: 80}}}]"
+    spec = f"hosts: [cart]\n{part}: [{{{match}{route}}}]"
+    mesh = SmallMesh(service("cart", port), istio("VirtualService", "v", spec))
+    told = [("MZ0312", "VirtualService shop/v", f"spec.{part}")]
+    assert mesh.findings() == ([] if in_force else told)

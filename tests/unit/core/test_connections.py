@@ -156,12 +156,14 @@ def test_an_outside_service_is_told_by_rules_instead_of_its_own_name() -> None:
 
 def test_one_virtual_service_may_have_the_requests_and_another_the_connections() -> None:
     """They do not contend."""
-    http = istio("VirtualService", "a", "hosts: [db]\nhttp: [{route: [{destination: {host: db}}]}]")
-    mesh = SmallMesh(*SERVICES, http, rules("tcp", TO_OTHER))
+    to_http = "{destination: {host: db, port: {number: 80}}}"
+    http = istio("VirtualService", "a", f"hosts: [db]\nhttp: [{{route: [{to_http}]}}]")
+    both = service("db", "tcp:3306", "http:80", ip="10.96.0.1")
+    mesh = SmallMesh(*SERVICES, both, http, rules("tcp", TO_OTHER))
     (found,) = own_listeners(mesh.db, (SHOP, DB))
     assert found.tcp.cluster == OTHER
     assert mesh.findings() == []
-    mesh.apply(rules("tcp", TO_DB, name="w"))
+    mesh.apply(rules("tcp", TO_OTHER, name="w"))
     assert [code for code, _, _ in mesh.findings()] == ["MZ0401", "MZ0401"]
 
 
