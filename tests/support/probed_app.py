@@ -108,7 +108,9 @@ class Health(grpc.GenericRpcHandler):
     def __init__(self, app: App) -> None:
         self.app = app
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+    def service(
+        self, details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         if details.method != _METHOD:
             return None
         return grpc.unary_unary_rpc_method_handler(self.check)
