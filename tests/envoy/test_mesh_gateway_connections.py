@@ -28,8 +28,18 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
         - {port: {number: 9000, name: tcp, protocol: TCP}, hosts: ['*']}
         - {port: {number: 443, name: tls, protocol: TLS}, hosts: ['*.example'], tls: {mode: PASSTHROUGH}}
     """
+    # As Istio's gateways, this one takes plain connections of sidecars, for it passes TLS through.
+    plain = router("gate", 80, namespace="ingress").replace(
+        "security.istio.io/tlsMode: istio", "a: b"
+    )
+    outside = f"""
+        hosts: [a.far.example]
+        ports: [{{number: 8444, name: tls, protocol: TLS}}]
+        resolution: STATIC
+        endpoints: [{{address: {pod_ip(14)}, ports: {{tls: 5555}}}}]
+    """
     files = {
-        "gate.yaml": router("gate", 80, namespace="ingress")
+        "gate.yaml": plain
         + service(
             "gate",
             80,
@@ -39,6 +49,9 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
         ),
         "web.yaml": pod("web", 11) + service("web", 11, ("web", 11), ports=_PORTS),
         "api.yaml": pod("api", 13) + service("api", 13, ("api", 13), ports=_PORTS),
+        "ann.yaml": pod("ann", 2),
+        "outside.yaml": pod("far", 14, sidecar=False),
+        "far.yaml": istio("ServiceEntry", "far", outside, namespace="test"),
         "door.yaml": istio("Gateway", "gate", gateway, namespace="ingress"),
         "strict.yaml": istio(
             "PeerAuthentication", "default", "mtls: {mode: STRICT}", namespace="test"
@@ -109,3 +122,25 @@ def test_policies_for_the_gateway_hold_for_connections(mesh: LiveMesh) -> None:
         assert _asked(mesh, _OWN_TCP) == ""
     with mesh.having(rules):
         assert _asked(mesh, _OWN_TCP) == "api"
+
+
+def test_connections_leave_by_a_gateway(mesh: LiveMesh) -> None:
+    """The sidecar sends them to the gateway, and that to the host outside: one VirtualService says both."""
+    rules = """
+hosts: [a.far.example]
+gateways: [mesh, ingress/gate]
+tls:
+  - match: [{gateways: [mesh], port: 8444, sniHosts: [a.far.example]}]
+    route: [{destination: {host: gate.ingress.svc.cluster.local, port: {number: 443}}}]
+  - match: [{gateways: [ingress/gate], port: 443, sniHosts: [a.far.example]}]
+    route: [{destination: {host: a.far.example, port: {number: 8444}}}]
+"""
+    hello = _hello("a.far.example")
+    pattern = r"^cluster\.outbound\|8444\|\|a\.far\.example.*upstream_cx_total$"
+    before = mesh.tcp("ann", "192.0.2.7", 8444, hello)
+    with mesh.having(istio("VirtualService", "egress", rules, namespace="test")):
+        answer = mesh.tcp("ann", "192.0.2.7", 8444, hello)
+        through = mesh.stats("gate", pattern)
+    assert before == b"far: " + hello
+    assert answer == b"far: " + hello
+    assert sum(through.values()) == 1
