@@ -99,8 +99,8 @@ _VIRTUAL_SERVICE: Final[Mapping[type[ApiModel], tuple[Rule | Words, ...]]] = {
             "route",
         ),
         Rule(
-            f"{filled('route')} || !({any_of('fault', 'rewrite')})",
-            "fault and rewrite go with route only",
+            f"{filled('route')} || has(self.delegate) || !({any_of('fault', 'rewrite')})",
+            "fault and rewrite go with route or delegate only",
         ),
         Rule(
             f"!(has(self.mirror) && {filled('mirrors')})",
