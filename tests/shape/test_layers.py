@@ -24,7 +24,10 @@ _VIOLATIONS: Final = {
         "import envoy.config.core.v3.base_pb2",
     ),
     "grpc only in": ("operator/mizzen_operator/__init__.py", "import grpc.aio"),
-    "kopf only where the cluster is watched": ("operator/mizzen_operator/__init__.py", "import kopf"),
+    "kopf only where the cluster is watched": (
+        "operator/mizzen_operator/__init__.py",
+        "import kopf",
+    ),
 }
 
 

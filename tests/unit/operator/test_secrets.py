@@ -14,7 +14,7 @@ from mizzen.identity import SpiffeId, TrustDomain
 from mizzen_certs import Authority, FileStore, Renewer
 from mizzen_operator.logs import Log
 from mizzen_operator.secrets import MeshSecrets, Renewal
-from mizzen_operator.state import StateFolder
+from mizzen_operator.state import StateFolder, write
 from mizzen_operator.svids import SvidFolder
 from tests.support.clock import ManualClock
 
@@ -131,7 +131,7 @@ def test_replacing_everything_is_announced_and_the_roots_are_written(
     renewal = Renewal(
         secrets,
         Log(io.StringIO()),
-        publish_roots=state.roots.write_bytes,
+        publish_roots=lambda roots: write(state.roots, roots),
         in_use=lambda: ALL,
         on_renewed=announced.append,
     )
