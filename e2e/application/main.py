@@ -67,6 +67,7 @@ class Echo(BaseHTTPRequestHandler):
             "version": os.environ.get("VERSION", ""),
             "pod": socket.gethostname(),
             "path": path.path,
+            "from": self.client_address[0],
             "headers": {name.lower(): value for name, value in self.headers.items()},
         }
         self._say(int(asked.get("status", ["200"])[0]), said)

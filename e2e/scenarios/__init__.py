@@ -10,6 +10,7 @@ ORDER: Final = (
     "start",
     "injection",
     "strict",
+    "capture",
     "canary",
     "command",
     "authorization",
