@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections import Counter
+from itertools import permutations
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -145,3 +146,41 @@ def test_outside_names_are_routed_wherever_they_seem_to_be(mesh: LiveMesh) -> No
     with mesh.having(_rules("tls", rule, hosts="a.far.example")):
         found = [_asked(mesh, "ann", "192.0.2.7", 8444, _hello(name)) for name in names]
     assert found == ["web", "api"]
+
+
+_ORDERS: Final = tuple(permutations(("service", "subset", "rules")))
+
+
+@pytest.mark.parametrize("number", range(len(_ORDERS)), ids=lambda n: "-".join(_ORDERS[n]))
+def test_rules_for_connections_come_and_go_in_any_order(mesh: LiveMesh, number: int) -> None:
+    """Each object has been offered before the next is saved, and no connection fails at any time."""
+    host = f"next-{number}"
+    subset = f"host: {host}\nsubsets: [{{name: only, labels: {{app: api}}}}]"
+    route = (
+        f"route: [{{destination: {{host: {host}, subset: only, port: {{number: {TCP_PORT}}}}}}}]"
+    )
+    objects = {
+        "service": service(host, 30 + number, ("api", 13), ports=_PORTS),
+        "subset": istio("DestinationRule", host, subset, namespace="test"),
+        "rules": _rules("tcp", f"match: [{{port: {TCP_PORT}}}], {route}"),
+    }
+    answers: Counter[str] = Counter()
+
+    def ask(times: int) -> str:
+        for _ in range(times):
+            answers[name := _asked(mesh, "ann", "web", TCP_PORT)] += 1
+        return name
+
+    for kind in _ORDERS[number]:
+        mesh.write(f"{kind}.yaml", objects[kind])
+        mesh.notice()
+        ask(5)
+    mesh.settle()
+    assert ask(1) == "api"
+    for kind in _ORDERS[number]:
+        mesh.remove(f"{kind}.yaml")
+        mesh.notice()
+        ask(5)
+    mesh.settle()
+    assert ask(1) == "web"
+    assert answers.keys() == {"web", "api"}
