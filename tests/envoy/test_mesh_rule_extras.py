@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -162,3 +163,41 @@ def test_a_redirect_may_keep_the_rest_of_the_path(mesh: LiveMesh) -> None:
     with mesh.having(_routes(rule, "{route: [{destination: {host: web}}]}")):
         reply = mesh.call("ann", _WEB + "old/path")
     assert (reply.status, reply.headers["location"]) == (301, "http://web/new/path")
+
+
+def test_the_port_of_a_redirect_may_follow_the_request(mesh: LiveMesh) -> None:
+    """Or the new scheme, which needs none; the code is the one that is written."""
+    rules = (
+        "{match: [{uri: {exact: /own}}], redirect: {authority: example.org, redirectCode: 308,"
+        " derivePort: FROM_REQUEST_PORT}}",
+        "{match: [{uri: {exact: /usual}}], redirect: {scheme: https, redirectCode: 303,"
+        " derivePort: FROM_PROTOCOL_DEFAULT}}",
+    )
+    with mesh.having(_routes(*rules)):
+        replies = [mesh.call("ann", _WEB + path) for path in ("own", "usual")]
+    assert [(one.status, one.headers["location"]) for one in replies] == [
+        (308, "http://example.org:80/own"),
+        (303, "https://web/usual"),
+    ]
+
+
+def test_an_answer_may_have_any_body(mesh: LiveMesh) -> None:
+    """Bytes as well as text, with the headers that the rule sets."""
+    body = b"\x00\xff not text"
+    rule = (
+        f"{{directResponse: {{status: 503, body: {{bytes: {b64encode(body).decode()}}}}},"
+        " headers: {response: {set: {x-why: closed}}}}"
+    )
+    with mesh.having(_routes(rule)):
+        reply = mesh.call("ann", _WEB)
+    assert (reply.status, reply.body, reply.headers["x-why"]) == (503, body, "closed")
+
+
+def test_a_match_may_have_statistics_of_its_own(mesh: LiveMesh) -> None:
+    """Under its prefix, whatever the rule is called."""
+    rule = "{match: [{uri: {prefix: /counted}, statPrefix: counted}], route: [{destination: {host: web}}]}"
+    with mesh.having(_routes(rule, "{route: [{destination: {host: web}}]}")):
+        mesh.calls("ann", _WEB + "counted", 3)
+        mesh.calls("ann", _WEB, 2)
+        found = mesh.stats("ann", r"\.route\.counted\.upstream_rq_completed$")
+    assert sum(found.values()) == 3
