@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from e2e.cluster.programs import ProgramMissing
-from tests.support.helm import CHART, NAMESPACE, HelmMissing, helm, helm_program
+from tests.support.helm import CHART, NAMESPACE, HelmMissing, helm, helm_program, rendered
 from tests.support.kube_api import ApiServer
 from tests.support.operated import eventually, operated, until_ready
 
@@ -130,7 +130,10 @@ def test_the_operator_keeps_its_keys_and_its_lease(
 
 
 async def test_a_replica_needs_no_other_rights(release: Release, tmp_path: Path) -> None:
-    """With its own account's token it gets ready, leads, and writes all that it keeps; nothing is forbidden it."""
+    """With its own account's token it gets ready, leads, and writes all that it keeps; nothing is forbidden it.
+
+    What the chart rendered stays as it is: whoever compares, as GitOps does, finds nothing to mend.
+    """
     async with operated(_kubeconfig(release, tmp_path)) as running:
         await until_ready(running)
         await asyncio.to_thread(release.server.apply, _ROUTE)
@@ -140,6 +143,7 @@ async def test_a_replica_needs_no_other_rights(release: Release, tmp_path: Path)
 
         await eventually(is_all_written)
     assert "orbidden" not in running.log.getvalue()
+    assert _difference(release) == ""
 
 
 def test_a_release_fits_into_the_secret_that_helm_keeps_it_in(release: Release) -> None:
@@ -181,6 +185,12 @@ def _short_names(release: Release) -> list[str]:
     found = release.get("crd", "peerauthentications.security.istio.io")[0]
     names: list[str] = found["spec"]["names"]["shortNames"]
     return names
+
+
+def _difference(release: Release) -> str:
+    """Return what applying the rendered chart anew would change."""
+    how = ("--server-side", "--force-conflicts", "-f", "-")
+    return release.server.kubectl("diff", *how, given=rendered())
 
 
 def _kubeconfig(release: Release, folder: Path) -> Path:
