@@ -200,3 +200,37 @@ def test_a_port_closes_with_its_server(mesh: LiveMesh) -> None:
     with mesh.having(_gateway(_PLAIN), _bound(_TO_WEB, hosts="web.example.org")):
         assert _visit(mesh, "web.example.org").status == 200
     assert _visit(mesh, "web.example.org").failure.startswith("ConnectionRefused")
+
+
+def test_a_gateways_rules_may_be_anothers(mesh: LiveMesh) -> None:
+    """Each team has its part of the paths, with what the root says of all of them."""
+    root = _bound(
+        "{match: [{uri: {prefix: /web}}], delegate: {name: web},"
+        " corsPolicy: {allowOrigins: [{exact: 'https://shop.example'}], allowMethods: [GET]}}",
+        "{match: [{uri: {prefix: /api}}], delegate: {name: api}}",
+        hosts="shop.example.org",
+    )
+    web, api = (
+        istio("VirtualService", name, f"http: [{rule}]", namespace="test")
+        for name, rule in (("web", _TO_WEB), ("api", _TO_API))
+    )
+    with mesh.having(_gateway(_PLAIN), root, web, api):
+        answers = [_visit(mesh, "shop.example.org", path).seen for path in ("/web", "/api")]
+        preflight = mesh.call(
+            HUB,
+            "http://shop.example.org:8080/web",
+            method="OPTIONS",
+            headers={"Origin": "https://shop.example", "Access-Control-Request-Method": "GET"},
+            at=_GATE,
+        )
+        lost = _visit(mesh, "shop.example.org", "/else")
+    assert [answer["service"] for answer in answers] == ["web", "api"]
+    assert preflight.headers["access-control-allow-origin"] == "https://shop.example"
+    assert lost.status == 404
+
+
+def test_faults_meet_visitors(mesh: LiveMesh) -> None:
+    """At the gateway, before anything is sent on."""
+    rule = "{fault: {abort: {httpStatus: 418, percentage: {value: 100}}}, route: [{destination: {host: web}}]}"
+    with mesh.having(_gateway(_PLAIN), _bound(rule, hosts="web.example.org")):
+        assert _visit(mesh, "web.example.org").status == 418
