@@ -72,6 +72,23 @@ def test_registry_only_is_of_the_workload_that_it_selects(mesh: LiveMesh) -> Non
     eventually(lambda: _all(mesh) == [200] * 3, "everything is there again")
 
 
+def test_registry_only_is_of_the_mesh_where_its_config_says_so(mesh: LiveMesh) -> None:
+    """By a ConfigMap; a Sidecar that allows all opens its own workload again."""
+    config = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    outboundTrafficPolicy: {mode: REGISTRY_ONLY}
+"""
+    with mesh.having(config, _sidecar("outboundTrafficPolicy: {mode: ALLOW_ANY}")):
+        eventually(lambda: _get(mesh, "outside", "bob", HTTP_PORT) in (0, 502), "bob is shut in")
+        assert _all(mesh, "bob")[:2] == [200, 200]
+        assert _all(mesh) == [200, 200, 200]
+    eventually(lambda: _all(mesh, "bob") == [200] * 3, "everything is there again")
+
+
 def test_what_is_not_imported_is_unknown(mesh: LiveMesh) -> None:
     """With REGISTRY_ONLY it is refused, by HTTP with 502 and by TCP without an answer."""
     with mesh.having(_sidecar(f"egress: [{{hosts: ['./*']}}]\n{_CLOSED}")):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 from hypothesis import strategies as st
 
 from mizzen.model.kube import (
+    ConfigMap,
     ContainerPort,
     EndpointSlice,
     Node,
@@ -16,6 +18,7 @@ from mizzen.model.kube import (
     ServicePort,
     SliceEndpoint,
 )
+from mizzen.model.mesh import MeshConfig
 from mizzen.model.meta import NO_LABELS, ExportTo, Labels, Meta, labels
 from mizzen.model.proxy import NodeInfo, ProxyKind
 from mizzen.model.security import (
@@ -363,6 +366,22 @@ _sidecars = st.builds(
         )
     ),
 )
+_config_maps = st.builds(
+    ConfigMap,
+    meta=st.builds(
+        Meta,
+        kind=st.just("ConfigMap"),
+        namespace=st.sampled_from(("istio-system", "shop")),
+        name=st.sampled_from(("istio", "mizzen")),
+    ),
+    mesh=st.sampled_from(
+        (
+            None,
+            MeshConfig(registry_only=True),
+            MeshConfig(connect_timeout=timedelta(seconds=3), trust_domain_aliases=("old",)),
+        )
+    ),
+)
 
 objects: Final[st.SearchStrategy[Object]] = st.one_of(
     _services,
@@ -378,6 +397,7 @@ objects: Final[st.SearchStrategy[Object]] = st.one_of(
     _authorization_policies,
     _request_authentications,
     _sidecars,
+    _config_maps,
 )
 # An edit: an object to set, or the place among the known keys (by remainder) of one to delete.
 edits: Final[st.SearchStrategy[Object | int]] = objects | st.integers(0, 99)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from mizzen.api.findings import Finding, invalid
+from mizzen.api.mesh_config import KEY, mesh_config, mesh_findings
 from mizzen.api.meta import Manifest
 from mizzen.api.reading import Reading, read
 from mizzen.model.kube import ConfigMap, PrivateBytes, Secret
+from mizzen.model.mesh import MESH_CONFIG_MAPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +49,7 @@ def read_secret(raw: Mapping[str, object], key: ObjectKey) -> Reading:
 
 def read_config_map(raw: Mapping[str, object], key: ObjectKey) -> Reading:
     """Return the ConfigMap that a manifest means."""
-    return read(raw, key, ConfigMapManifest, _config_map)
+    return read(raw, key, ConfigMapManifest, _config_map, _check_config_map)
 
 
 def _check_secret(manifest: SecretManifest) -> Iterator[Finding]:
@@ -74,5 +76,15 @@ def _secret(manifest: SecretManifest, meta: Meta) -> Secret:
     return Secret(meta=meta, type=manifest.type, data=data)
 
 
+def _check_config_map(manifest: ConfigMapManifest) -> Iterator[Finding]:
+    if manifest.metadata.name in MESH_CONFIG_MAPS and KEY in manifest.data:
+        yield from mesh_findings(manifest.data[KEY])
+
+
 def _config_map(manifest: ConfigMapManifest, meta: Meta) -> ConfigMap:
-    return ConfigMap(meta=meta, data=tuple(sorted(manifest.data.items())))
+    mesh = manifest.data.get(KEY) if meta.name in MESH_CONFIG_MAPS else None
+    return ConfigMap(
+        meta=meta,
+        data=tuple(sorted(manifest.data.items())),
+        mesh=mesh_config(mesh) if mesh is not None else None,
+    )

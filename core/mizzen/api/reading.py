@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import ValidationError
 
+from mizzen.api.base import ApiModel
 from mizzen.api.findings import Finding, Path, fatal, invalid, missing
 from mizzen.api.meta import Manifest, to_meta
 from mizzen.api.shape import nearest, shape_of, walk
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mizzen.names import ObjectKey
 
 M = TypeVar("M", bound=Manifest)
+P = TypeVar("P", bound=ApiModel)
 
 _TYPES: Final = {
     "string_type": "a string",
@@ -67,17 +69,23 @@ def read(
     check: Callable[[M], Iterable[Finding]] | None = None,
 ) -> Reading:
     """Return the object that a manifest means, with everything that is to be said of it."""
-    findings = list(walk(raw, shape_of(model)))
-    try:
-        manifest = model.model_validate(raw)
-    except ValidationError as error:
-        findings += [_finding(detail) for detail in error.errors(include_url=False)]
+    manifest, findings = validated(raw, model)
+    if manifest is None:
         return Reading(None, tuple(findings))
     if check is not None:
         findings += check(manifest)
     if fatal(findings):
         return Reading(None, tuple(findings))
     return Reading(convert(manifest, to_meta(manifest.metadata, key)), tuple(findings))
+
+
+def validated(raw: Mapping[str, object], model: type[P]) -> tuple[P | None, list[Finding]]:
+    """Return a part of a manifest, None where its shape is wrong, and what is said of its fields."""
+    findings = list(walk(raw, shape_of(model)))
+    try:
+        return model.model_validate(raw), findings
+    except ValidationError as error:
+        return None, findings + [_finding(one) for one in error.errors(include_url=False)]
 
 
 def _finding(detail: ErrorDetails) -> Finding:

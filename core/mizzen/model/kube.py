@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mizzen.model.mesh import MeshConfig
 from mizzen.model.meta import EXPORT_ALL, NO_LABELS, ExportTo, Labels, Meta
 
 
@@ -156,7 +157,8 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigMap:
-    """A ConfigMap."""
+    """A ConfigMap; ``mesh`` is what it says of the whole mesh, where it is the one that does."""
 
     meta: Meta
     data: tuple[tuple[str, str], ...] = ()
+    mesh: MeshConfig | None = None

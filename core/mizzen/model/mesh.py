@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Final
 
 from mizzen.identity import DEFAULT_TRUST_DOMAIN, TrustDomain
 from mizzen.names import DEFAULT_DOMAIN, DEFAULT_ROOT_NAMESPACE
@@ -28,3 +29,28 @@ class MeshSettings:
     root_namespace: str = DEFAULT_ROOT_NAMESPACE
     connect_timeout: timedelta = timedelta(seconds=10)
     registry_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshConfig:
+    """What a MeshConfig says, as far as it is translated; None is "not written"."""
+
+    connect_timeout: timedelta | None = None
+    registry_only: bool | None = None
+    trust_domain_aliases: tuple[str, ...] | None = None
+
+    def over(self, settings: MeshSettings) -> MeshSettings:
+        """Return the settings that hold: what is written here, and the others as they were."""
+        aliases = self.trust_domain_aliases
+        return replace(
+            settings,
+            connect_timeout=self.connect_timeout or settings.connect_timeout,
+            registry_only=settings.registry_only
+            if self.registry_only is None
+            else self.registry_only,
+            trust_domain_aliases=settings.trust_domain_aliases if aliases is None else aliases,
+        )
+
+
+MESH_CONFIG_MAPS: Final = ("mizzen", "istio")
+"""The names of the ConfigMaps, in the root namespace, of which the first that is there holds."""

@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
 
 from mizzen.engine import Database, Input
-from mizzen.model.kube import EndpointSlice, Pod, Protocol, Service
-from mizzen.model.mesh import MeshSettings
+from mizzen.model.kube import ConfigMap, EndpointSlice, Pod, Protocol, Service
+from mizzen.model.mesh import MESH_CONFIG_MAPS, MeshSettings
 from mizzen.model.meta import Labels
 from mizzen.model.routing import VirtualService
 from mizzen.model.security import (
@@ -26,11 +26,18 @@ from mizzen.model.security import (
 from mizzen.model.sidecar import Sidecar
 from mizzen.model.traffic import DestinationRule, Gateway, ServiceEntry, WorkloadEntry
 from mizzen.model.world import Batch, Object
-from mizzen.names import MESH_GATEWAY, ObjectKey, resolve_host, service_host
+from mizzen.names import (
+    DEFAULT_REGISTRY,
+    MESH_GATEWAY,
+    ObjectKey,
+    resolve_host,
+    service_host,
+)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+_CONFIG_MAP: Final = "ConfigMap"
 # An entry with more objects than this is sorted on the first reading, not by the change.
 _MANY: Final = 32
 
@@ -312,7 +319,18 @@ class World:
             self._replace(key, item)
             touched |= self._reindex(key, old, item)
         cells |= self._changed_entries(touched)
+        if any(key.kind == _CONFIG_MAP for key in batch.changes):
+            cells[SETTINGS, ""] = self._settings()
         return self._db.commit((source, key, value) for (source, key), value in cells.items())
+
+    def _settings(self) -> MeshSettings:
+        """Return the settings that hold: those of the first ConfigMap that has some, over the process's."""
+        for name in MESH_CONFIG_MAPS:
+            key = ObjectKey(DEFAULT_REGISTRY, _CONFIG_MAP, self._mesh.root_namespace, name)
+            item = self._objects.get(key)
+            if isinstance(item, ConfigMap) and item.mesh is not None:
+                return item.mesh.over(self._mesh)
+        return self._mesh
 
     def _replace(self, key: ObjectKey, item: Object | None) -> None:
         if item is None:

@@ -1,0 +1,225 @@
+"""MeshConfig: settings of the whole mesh, in a ConfigMap's ``mesh`` (Istio: mesh/v1alpha1/config.proto).
+
+It is text inside of a manifest, so that a mistake in it is told of at the ConfigMap's ``data.mesh``, with the
+field's path behind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from mizzen.api.base import ApiModel, NotTranslated, Port
+from mizzen.api.durations import Duration, PositiveDuration
+from mizzen.api.findings import Finding, at, fatal, invalid
+from mizzen.api.hosts import is_name
+from mizzen.api.reading import validated
+from mizzen.api.yaml_tree import TreeError, read_tree
+from mizzen.model.mesh import MeshConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY: Final = "mesh"
+
+_STARTED_WITH: Final = "the control plane is started with it"
+_LATER: Final = NotTranslated("it comes with a later version")
+_TELEMETRY: Final = NotTranslated("telemetry comes with a later version")
+_DEFAULTS: Final = NotTranslated("defaults for the whole mesh come later; write it on the objects")
+_INGRESS: Final = NotTranslated("Ingress comes with a later version")
+_PROXIES: Final = NotTranslated("proxies are set by the injector's settings")
+_Anything = dict[str, Any]
+
+
+class MeshOutboundPolicy(ApiModel):
+    """What becomes of unknown destinations (Istio: MeshConfig.OutboundTrafficPolicy)."""
+
+    mode: Annotated[
+        Literal["REGISTRY_ONLY", "ALLOW_ANY", "ALLOW_ANY_DYNAMIC_DNS"],
+        NotTranslated("it is as ALLOW_ANY", only=("ALLOW_ANY_DYNAMIC_DNS",)),
+    ] = Field(default="REGISTRY_ONLY", description="Whether they may be reached.")
+
+
+class MeshInboundPolicy(ApiModel):
+    """Where inbound connections go (Istio: MeshConfig.InboundTrafficPolicy)."""
+
+    mode: Annotated[
+        Literal["PASSTHROUGH", "LOCALHOST"],
+        NotTranslated("connections go to the workload's own address", only=("LOCALHOST",)),
+    ] = Field(default="PASSTHROUGH", description="The workload's own address, or loopback.")
+
+
+class MeshConfigSpec(ApiModel):
+    """The settings (Istio: MeshConfig)."""
+
+    connect_timeout: PositiveDuration | None = Field(
+        default=None, description="Of connections to upstreams; 10s by default."
+    )
+    outbound_traffic_policy: MeshOutboundPolicy | None = Field(
+        default=None, description="Unknown destinations; ALLOW_ANY by default."
+    )
+    trust_domain_aliases: list[str] | None = Field(
+        default=None, description="Other trust domains that count as ours."
+    )
+    inbound_traffic_policy: MeshInboundPolicy | None = Field(
+        default=None, description="Where inbound connections go."
+    )
+    trust_domain: Annotated[str | None, NotTranslated(_STARTED_WITH, unless=("cluster.local",))] = (
+        Field(default=None, description="The first part of identities.")
+    )
+    root_namespace: Annotated[
+        str | None, NotTranslated(_STARTED_WITH, unless=("istio-system",))
+    ] = Field(default=None, description="Where policies hold for the mesh.")
+    proxy_listen_port: Annotated[Port | None, NotTranslated("it is 15001", unless=(15001,))] = (
+        Field(default=None, description="Of captured outbound connections.")
+    )
+    proxy_inbound_listen_port: Annotated[
+        Port | None, NotTranslated("it is 15006", unless=(15006,))
+    ] = Field(default=None, description="Of captured inbound connections.")
+    proxy_http_port: Annotated[int, _LATER] = Field(default=0, description="Of an HTTP proxy.")
+    protocol_detection_timeout: Annotated[
+        Duration | None, NotTranslated("bytes are waited for without limit", unless=("0s",))
+    ] = Field(default=None, description="How long bytes are waited for.")
+    dns_refresh_rate: Annotated[Duration | None, _DEFAULTS] = Field(
+        default=None, description="How often names are resolved."
+    )
+    hbone_idle_timeout: Annotated[Duration | None, _LATER] = Field(
+        default=None, description="Of tunnels."
+    )
+    tcp_keepalive: Annotated[_Anything | None, _DEFAULTS] = Field(
+        default=None, description="SO_KEEPALIVE."
+    )
+    default_service_export_to: Annotated[
+        list[str], NotTranslated("write exportTo on the objects", unless=(["*"],))
+    ] = Field(default_factory=list, description="exportTo of Services that have none.")
+    default_virtual_service_export_to: Annotated[
+        list[str], NotTranslated("write exportTo on the objects", unless=(["*"],))
+    ] = Field(default_factory=list, description="exportTo of VirtualServices that have none.")
+    default_destination_rule_export_to: Annotated[
+        list[str], NotTranslated("write exportTo on the objects", unless=(["*"],))
+    ] = Field(default_factory=list, description="exportTo of DestinationRules that have none.")
+    enable_auto_mtls: Annotated[
+        bool | None, NotTranslated("mutual TLS is automatic", only=(False,))
+    ] = Field(default=None, description="Automatic mutual TLS.")
+    path_normalization: Annotated[_Anything | None, _LATER] = Field(
+        default=None, description="How paths are made alike."
+    )
+    mesh_mtls: Annotated[_Anything | None, _LATER] = Field(
+        default=None, alias="meshMTLS", description="Versions and ciphers in the mesh."
+    )
+    tls_defaults: Annotated[_Anything | None, _LATER] = Field(
+        default=None, description="Versions and ciphers at gateways."
+    )
+    ca: Annotated[_Anything | None, _LATER] = Field(default=None, description="Another CA.")
+    ca_certificates: Annotated[list[Any], _LATER] = Field(
+        default_factory=list, description="Further roots."
+    )
+    default_traffic_policy: Annotated[_Anything | None, _DEFAULTS] = Field(
+        default=None, description="Below every DestinationRule."
+    )
+    default_http_retry_policy: Annotated[_Anything | None, _DEFAULTS] = Field(
+        default=None, description="Retries of routes that say nothing."
+    )
+    default_inbound_http_retry_policy: Annotated[_Anything | None, _DEFAULTS] = Field(
+        default=None, description="Retries towards the application."
+    )
+    locality_lb_setting: Annotated[_Anything | None, _DEFAULTS] = Field(
+        default=None, description="Localities."
+    )
+    zone_aware_lb_setting: Annotated[_Anything | None, _DEFAULTS] = Field(
+        default=None, description="Zones."
+    )
+    h2_upgrade_policy: Annotated[str | None, _DEFAULTS] = Field(
+        default=None, description="Whether HTTP/1.1 becomes HTTP/2."
+    )
+    verify_certificate_at_client: Annotated[bool | None, _DEFAULTS] = Field(
+        default=None, description="Check servers against the system's roots."
+    )
+    service_settings: Annotated[list[Any], _LATER] = Field(
+        default_factory=list, description="Services of one cluster only."
+    )
+    service_entry_visibility: Annotated[_Anything | None, _LATER] = Field(
+        default=None, description="Who sees ServiceEntries."
+    )
+    discovery_selectors: Annotated[list[Any], _LATER] = Field(
+        default_factory=list, description="Namespaces that are looked at."
+    )
+    config_sources: Annotated[list[Any], _LATER] = Field(
+        default_factory=list, description="Where objects come from."
+    )
+    extension_providers: Annotated[
+        list[Any], NotTranslated("external services come with a later version")
+    ] = Field(default_factory=list, description="Telemetry, authorization and the like.")
+    default_providers: Annotated[_Anything | None, _TELEMETRY] = Field(
+        default=None, description="Where telemetry goes."
+    )
+    default_config: Annotated[_Anything | None, _PROXIES] = Field(
+        default=None, description="Settings of proxies."
+    )
+    enable_prometheus_merge: Annotated[bool | None, _PROXIES] = Field(
+        default=None, description="Whether the application's metrics are joined."
+    )
+    enable_tracing: Annotated[bool, _TELEMETRY] = Field(default=False, description="Traces.")
+    access_log_file: Annotated[str, _TELEMETRY] = Field(default="", description="Access logs.")
+    access_log_format: Annotated[str, _TELEMETRY] = Field(default="", description="Their form.")
+    access_log_encoding: Annotated[str | None, _TELEMETRY] = Field(
+        default=None, description="TEXT or JSON."
+    )
+    enable_envoy_access_log_service: Annotated[bool, _TELEMETRY] = Field(
+        default=False, description="Logs by gRPC."
+    )
+    disable_envoy_listener_log: Annotated[bool, _TELEMETRY] = Field(
+        default=False, description="No logs of connections."
+    )
+    inbound_cluster_stat_name: Annotated[str, _TELEMETRY] = Field(
+        default="", description="Names in statistics."
+    )
+    outbound_cluster_stat_name: Annotated[str, _TELEMETRY] = Field(
+        default="", description="Names in statistics."
+    )
+    ingress_class: Annotated[str, _INGRESS] = Field(default="", description="Of Ingresses.")
+    ingress_service: Annotated[str, _INGRESS] = Field(default="", description="Of Ingresses.")
+    ingress_selector: Annotated[str, _INGRESS] = Field(default="", description="Of Ingresses.")
+    ingress_controller_mode: Annotated[str | None, _INGRESS] = Field(
+        default=None, description="Which Ingresses."
+    )
+
+
+def mesh_findings(text: str) -> list[Finding]:
+    """Return everything that is to be said of a MeshConfig's text."""
+    return _read(text)[1]
+
+
+def mesh_config(text: str) -> MeshConfig | None:
+    """Return what a MeshConfig's text means; None where it is wrong."""
+    spec, findings = _read(text)
+    if spec is None or fatal(findings):
+        return None
+    policy, aliases = spec.outbound_traffic_policy, spec.trust_domain_aliases
+    return MeshConfig(
+        connect_timeout=spec.connect_timeout,
+        registry_only=policy.mode == "REGISTRY_ONLY" if policy is not None else None,
+        trust_domain_aliases=tuple(aliases) if aliases is not None else None,
+    )
+
+
+def _read(text: str) -> tuple[MeshConfigSpec | None, list[Finding]]:
+    path = ("data", KEY)
+    try:
+        tree = read_tree(text)
+    except TreeError as error:
+        return None, [invalid(path, f"is not YAML: {error}")]
+    value = tree.value if tree is not None else {}
+    if not isinstance(value, dict):
+        return None, [invalid(path, "must be a mapping")]
+    spec, findings = validated(value, MeshConfigSpec)
+    if spec is not None:
+        findings += _check(spec)
+    return spec, list(at(path, findings))
+
+
+def _check(spec: MeshConfigSpec) -> Iterator[Finding]:
+    for index, alias in enumerate(spec.trust_domain_aliases or ()):
+        if not is_name(alias):
+            yield invalid(("trustDomainAliases", index), f"{alias!r} is not a trust domain")

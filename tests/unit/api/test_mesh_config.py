@@ -1,0 +1,164 @@
+"""MeshConfig: read from a ConfigMap, in force at once, and told of where it is not translated."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from textwrap import indent
+
+import pytest
+
+from mizzen.api.base import NotTranslated
+from mizzen.api.mesh_config import MeshConfigSpec
+from mizzen.model.kube import ConfigMap
+from mizzen.model.mesh import MeshConfig, MeshSettings
+from mizzen.model.world import Parsed
+from mizzen.resolve.world import settings
+from tests.support.small_mesh import SmallMesh
+from tests.unit.api.reading import errors, read_one, told, value
+
+pytestmark = pytest.mark.unit
+
+
+def _text(mesh: str, name: str = "istio", namespace: str = "istio-system") -> str:
+    return (
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: {namespace}}}\n"
+        f"data:\n  mesh: |\n{indent(mesh, '    ')}\n"
+    )
+
+
+def _read(mesh: str, name: str = "istio") -> Parsed:
+    return read_one(_text(mesh, name))
+
+
+def test_the_settings_of_a_mesh_stand_in_a_config_map() -> None:
+    """As text, of which all is optional."""
+    found = value(
+        _read(
+            "connectTimeout: 3s\noutboundTrafficPolicy: {mode: REGISTRY_ONLY}\n"
+            "trustDomainAliases: [old.example]"
+        )
+    )
+    assert isinstance(found, ConfigMap)
+    assert found.mesh == MeshConfig(
+        connect_timeout=timedelta(seconds=3),
+        registry_only=True,
+        trust_domain_aliases=("old.example",),
+    )
+    empty = value(_read("# nothing"))
+    assert isinstance(empty, ConfigMap)
+    assert empty.mesh == MeshConfig()
+
+
+def test_other_config_maps_have_no_settings() -> None:
+    """Whatever stands in them."""
+    found = value(_read("connectTimeout: never", name="mine"))
+    assert isinstance(found, ConfigMap)
+    assert found.mesh is None
+
+
+@pytest.mark.parametrize(
+    ("mesh", "code", "path"),
+    [
+        ("connectTimeout: 0s", "MZ0103", ".connectTimeout"),
+        ("connectTimeout: 3", "MZ0103", ".connectTimeout"),
+        ("outboundTrafficPolicy: {mode: SOME}", "MZ0103", ".outboundTrafficPolicy.mode"),
+        ("trustDomainAliases: [a_b]", "MZ0103", ".trustDomainAliases[0]"),
+        ("trustDomainAliases: a", "MZ0103", ".trustDomainAliases"),
+        ("proxyListenPort: 70000", "MZ0103", ".proxyListenPort"),
+        ("inboundTrafficPolicy: {mode: X}", "MZ0103", ".inboundTrafficPolicy.mode"),
+        ("a: [", "MZ0103", ""),
+        ("- a", "MZ0103", ""),
+    ],
+)
+def test_mistakes_of_a_mesh_config_are_errors(mesh: str, code: str, path: str) -> None:
+    """At the field within the text; the last good settings stay."""
+    parsed = _read(mesh)
+    assert parsed.object is None
+    assert [(each, where) for each, where, _ in errors(parsed)] == [(code, f"data.mesh{path}")]
+
+
+@pytest.mark.parametrize(
+    "mesh",
+    [
+        "trustDomain: cluster.local",
+        "rootNamespace: istio-system",
+        "proxyListenPort: 15001",
+        "proxyInboundListenPort: 15006",
+        "enableAutoMtls: true",
+        "inboundTrafficPolicy: {mode: PASSTHROUGH}",
+        "defaultServiceExportTo: ['*']",
+        "protocolDetectionTimeout: 0s",
+        "outboundTrafficPolicy: {mode: ALLOW_ANY}",
+    ],
+)
+def test_nothing_is_said_of_what_happens_anyway(mesh: str) -> None:
+    """Istio's defaults, written out."""
+    assert told(_read(mesh)) == []
+
+
+_VALUES = {
+    "enableAutoMtls": "false",
+    "proxyListenPort": "1",
+    "proxyInboundListenPort": "1",
+    "proxyHttpPort": "1",
+    "trustDomain": "other.example",
+    "rootNamespace": "other",
+    "protocolDetectionTimeout": "1s",
+    "dnsRefreshRate": "1s",
+    "hboneIdleTimeout": "1s",
+}
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        info.alias
+        for info in MeshConfigSpec.model_fields.values()
+        if any(isinstance(mark, NotTranslated) for mark in info.metadata)
+    ],
+)
+def test_a_setting_that_is_not_translated_is_told_of(field: str) -> None:
+    """Each by its own name."""
+    forms = (_VALUES.get(field, ""), "true", "[a]", "{a: b}", "text")
+    parsed = [_read(f"{field}: {form}") for form in forms if form]
+    sound = [one for one in parsed if one.object is not None]
+    assert sound
+    assert told(sound[0])[0][:2] == ("MZ0201", f"data.mesh.{field}")
+
+
+@pytest.mark.parametrize(
+    ("mesh", "path"),
+    [
+        ("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}", "outboundTrafficPolicy.mode"),
+        ("inboundTrafficPolicy: {mode: LOCALHOST}", "inboundTrafficPolicy.mode"),
+    ],
+)
+def test_a_mode_that_is_not_translated_is_told_of(mesh: str, path: str) -> None:
+    """By the field's path."""
+    assert [found[:2] for found in told(_read(mesh))] == [("MZ0201", f"data.mesh.{path}")]
+
+
+def test_an_unknown_setting_is_told_of() -> None:
+    """With the nearest name."""
+    parsed = _read("conectTimeout: 3s")
+    assert parsed.object is not None
+    assert [found[:2] for found in told(parsed)] == [("MZ0105", "data.mesh.conectTimeout")]
+
+
+def test_settings_come_and_go_with_their_config_map() -> None:
+    """Those of the root namespace, ours before Istio's; what is not written is as the process has it."""
+    own = MeshSettings(connect_timeout=timedelta(seconds=7), trust_domain_aliases=("a",))
+    mesh = SmallMesh(settings=own)
+    assert settings(mesh.db) == own
+    mesh.apply(_text("outboundTrafficPolicy: {mode: REGISTRY_ONLY}", namespace="shop"))
+    assert settings(mesh.db) == own
+    mesh.apply(_text("outboundTrafficPolicy: {mode: REGISTRY_ONLY}"))
+    found = settings(mesh.db)
+    assert (found.registry_only, found.connect_timeout) == (True, own.connect_timeout)
+    assert found.trust_domain_aliases == ("a",)
+    mesh.apply(_text("trustDomainAliases: []", name="mizzen"))
+    assert (settings(mesh.db).registry_only, settings(mesh.db).trust_domain_aliases) == (False, ())
+    mesh.delete("ConfigMap", "mizzen", "istio-system")
+    assert settings(mesh.db).registry_only
+    mesh.delete("ConfigMap", "istio", "istio-system")
+    assert settings(mesh.db) == own
