@@ -70,6 +70,7 @@ class ApiClient:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._session: aiohttp.ClientSession | None = None
+        self._is_over = False
 
     @classmethod
     def auto(cls, kubeconfig: Path | None = None) -> Self:
@@ -90,6 +91,7 @@ class ApiClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._is_over = True
         await self.close()
 
     async def close(self) -> None:
@@ -178,6 +180,8 @@ class ApiClient:
             raise ApiError(0, "Unreachable", f"{self.connection.server}: {error!r}") from error
 
     def _open(self) -> aiohttp.ClientSession:
+        if self._is_over:
+            raise ApiError(0, "Closed", "this client is not used any more")
         if self._session is None:
             self._session = open_session(self.connection, timeout=_TIMEOUT)
         return self._session
