@@ -99,7 +99,6 @@ def sees_as_others(db: Database, key: tuple[Scope, str]) -> bool:
     return ports and all(is_visible(db, item, scope) for item in routes)
 
 
-@query
 def reach(db: Database, key: tuple[Scope, str]) -> Reach:
     """Tell how much of a host is there for the proxies of a scope."""
     scope, host = key
