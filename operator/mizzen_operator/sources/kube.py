@@ -179,7 +179,7 @@ class _Thread:
                 key = key_of(raw)
                 if key is not None:
                     listed.add(key)
-                    batches += filter(None, (self._objects.take(raw),))
+                    batches += filter(None, (self._objects.take(raw, is_listed=True),))
         gone = list(self._objects.sweep(resource.kind, listed, since))
         self._source.swept_objects_total += len(gone)
         batches += gone
@@ -270,9 +270,7 @@ class _Thread:
         self._change(lambda: self._objects.take(raw))
 
     def _remove(self, raw: Raw) -> None:
-        key = key_of(raw)
-        if key is not None:
-            self._change(lambda: self._objects.remove(key))
+        self._change(lambda: self._objects.end(raw))
 
     def _change(self, change: Callable[[], Batch | None]) -> None:
         referred = self._objects.references

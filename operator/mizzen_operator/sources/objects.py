@@ -8,6 +8,10 @@ errors keeps its last good version in force.
 **What a watch does not tell.** Objects that vanish while a watch is broken are missed by it for good.
 So the keys that a list has are held against those that are known: what was known before the list
 began, is not in it and was not told of since, is gone.
+
+**In which order things are told.** Of one object in order; but an object that was deleted and made again
+under its name is two to who watches, and the end of the first may be told after the second's beginning.
+What is older than what is known is therefore passed over, by resourceVersion; a list is always believed.
 """
 
 from __future__ import annotations
@@ -62,18 +66,28 @@ class Objects:
     def __len__(self) -> int:
         return len(self._known)
 
-    def take(self, raw: Raw) -> Batch | None:
+    def take(self, raw: Raw, *, is_listed: bool = False) -> Batch | None:
         """Take in an object as it is now; return what that changes, None where that is nothing."""
         key = key_of(raw)
         if key is None:
             return None
         self._told += 1
-        version = str(raw["metadata"].get("resourceVersion", ""))
+        version = _version(raw)
         before = self._known.get(key)
         if before is not None and version and before.resource_version == version:
             self._known[key] = _retold(before, self._told)
             return None
+        if before is not None and not is_listed and _is_older(version, before.resource_version):
+            return None
         return self._read(key, raw, before)
+
+    def end(self, raw: Raw) -> Batch | None:
+        """Take out an object that was deleted; None where another of its name has been made since."""
+        key = key_of(raw)
+        known = None if key is None else self._known.get(key)
+        if key is None or known is None or _is_older(_version(raw), known.resource_version):
+            return None
+        return self.remove(key)
 
     def remove(self, key: ObjectKey) -> Batch | None:
         """Take an object out; return what that changes, None where it was not known."""
@@ -113,7 +127,7 @@ class Objects:
             meaning = before.meaning
         metadata = raw["metadata"]
         known = _Known(
-            str(metadata.get("resourceVersion", "")),
+            _version(raw),
             meaning,
             parsed.diagnostics,
             f"{metadata.get('uid', '')}/{metadata.get('generation', 0)}"
@@ -129,6 +143,15 @@ class Objects:
         if found != self._secrets.get(key, frozenset()):
             self._secrets[key] = found
             self.references += 1
+
+
+def _version(raw: Mapping[str, Any]) -> str:
+    return str(raw["metadata"].get("resourceVersion", ""))
+
+
+def _is_older(version: str, known: str) -> bool:
+    """Tell whether a resourceVersion is older (KEP-5504); what is no number is never."""
+    return version.isdigit() and known.isdigit() and int(version) < int(known)
 
 
 def _slim(raw: Raw) -> Raw:

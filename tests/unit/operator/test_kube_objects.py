@@ -100,6 +100,25 @@ def test_a_removal_is_told_once() -> None:
     assert objects.remove(_key("Service")) is None
 
 
+def test_the_end_of_an_object_does_not_end_its_successor() -> None:
+    """A pod of a StatefulSet comes back under its name, and who watches may tell of both in any order."""
+    objects = Objects()
+    objects.take(_service(version="5"))
+    assert objects.take(_service(version="9", port=81)) is not None, "made again"
+    assert objects.end(_service(version="7")) is None, "the end of the first"
+    assert objects.take(_service(version="6", port=82)) is None, "the last change of the first"
+    batch = objects.end(_service(version="10"))
+    assert batch is not None
+    assert batch.changes == {_key("Service"): None}
+
+
+def test_a_list_is_believed_whatever_its_versions_are() -> None:
+    """A cluster that was restored from a backup counts from before."""
+    objects = Objects()
+    objects.take(_service(version="9"))
+    assert objects.take(_service(version="5", port=81), is_listed=True) is not None
+
+
 def test_what_is_of_no_use_is_not_even_parsed_but_addresses_are() -> None:
     """Most of a pod as an API server shows it is who wrote which field and how its containers are."""
     pod = {
