@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 )
 @click.option("--namespace", default="mizzen-system", help="Where the control plane is.")
 @click.option("--revision", default="default", help="Which control plane, by istio.io/rev.")
+@click.option(
+    "--injection",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What the mesh says of injection: the operator's file of that name.",
+)
 @click.option("--sidecar-image", help="The Envoy to run.")
 @click.option("--init-image", help="The image that has iptables.")
 @click.option(
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
     metavar="MAJOR.MINOR",
     help="For which version of Kubernetes; before 1.29 the sidecar is an ordinary container.",
 )
-def inject(file: TextIO, version: str, **options: str | None) -> None:
+def inject(file: TextIO, version: str, injection: Path | None, **options: str | None) -> None:
     """Add the proxy to the pods of a file, and print the result.
 
     Pods, and whatever has a template of them (Deployments, Jobs, …), get what the webhook would have given
@@ -44,10 +50,13 @@ def inject(file: TextIO, version: str, **options: str | None) -> None:
 
     from mizzen_operator.inject.manifests import inject_text  # noqa: PLC0415
     from mizzen_operator.inject.raw import InjectionRefused  # noqa: PLC0415
+    from mizzen_operator.settings import SettingsError, with_file  # noqa: PLC0415
 
+    settings = _settings(options)
     try:
-        text, warnings = inject_text(file.read(), _settings(version, options))
-    except (InjectionRefused, yaml.YAMLError) as wrong:
+        mesh = settings if injection is None else with_file(settings, injection)
+        text, warnings = inject_text(file.read(), mesh.for_version(*_numbers(version)))
+    except (InjectionRefused, SettingsError, yaml.YAMLError) as wrong:
         click.echo(f"error: {wrong}", err=True)
         sys.exit(1)
     for warning in warnings:
@@ -55,11 +64,15 @@ def inject(file: TextIO, version: str, **options: str | None) -> None:
     click.echo(text, nl=False)
 
 
-def _settings(version: str, options: dict[str, str | None]) -> InjectSettings:
-    from mizzen_operator.inject.settings import InjectSettings  # noqa: PLC0415
-
+def _numbers(version: str) -> tuple[int, int]:
     major, _, minor = version.partition(".")
     if not (major.isdigit() and minor.isdigit()):
         raise click.BadParameter(f"{version!r} is not MAJOR.MINOR", param_hint="--kubernetes")
+    return int(major), int(minor)
+
+
+def _settings(options: dict[str, str | None]) -> InjectSettings:
+    from mizzen_operator.inject.settings import InjectSettings  # noqa: PLC0415
+
     given = {name: value for name, value in options.items() if value is not None}
-    return InjectSettings(**given).for_version(int(major), int(minor))  # type: ignore[arg-type]  # options are named as fields
+    return InjectSettings(**given)  # type: ignore[arg-type]  # options are named as fields

@@ -177,8 +177,10 @@ def _capture(notes: _Notes, default: CaptureConfig, config: Json) -> CaptureConf
         exclude_interfaces=notes.some("excludeInterfaces", default.exclude_interfaces),
         reroute_interfaces=notes.words(_REROUTE)
         or notes.some("kubevirtInterfaces", default.reroute_interfaces),
-        include_owner_groups=_groups(metadata, "ISTIO_OUTBOUND_OWNER_GROUPS") or "*",
-        exclude_owner_groups=_groups(metadata, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"),
+        include_owner_groups=_groups(metadata, "ISTIO_OUTBOUND_OWNER_GROUPS")
+        or default.include_owner_groups,
+        exclude_owner_groups=_groups(metadata, "ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE")
+        or default.exclude_owner_groups,
         dns=str(metadata.get("ISTIO_META_DNS_CAPTURE", default.dns)).lower() == "true",
     )
     return _checked(notes, wanted)

@@ -10,6 +10,8 @@ from click.testing import CliRunner
 from mizzen_cli.main import mizzen
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from click.testing import Result
 
 _SERVICE: Final = """\
@@ -105,6 +107,24 @@ def test_images_are_those_asked_for() -> None:
     init, proxy = yaml.safe_load(done.stdout)["spec"]["template"]["spec"]["initContainers"]
     assert (init["image"], proxy["image"]) == ("init:y", "envoy:x")
     assert "mizzen.mesh.svc.cluster.local" in proxy["args"][1]
+
+
+def test_the_meshs_own_file_counts(tmp_path: Path) -> None:
+    """The one that the operator reads: defaults, and templates of the mesh's owner."""
+    file = tmp_path / "injection.yaml"
+    template = "metadata: {labels: {team: {{ pod.metadata.namespace | tojson }}}}"
+    said = {"logLevel": "debug", "holdSeconds": 0, "templates": {"team": template}}
+    file.write_text(yaml.safe_dump(said), encoding="utf-8")
+    asked = 'annotations: {inject.istio.io/templates: "sidecar,team"}, labels'
+    done = _run(_DEPLOYMENT.replace("labels", asked), "--injection", str(file))
+    pod = yaml.safe_load(done.stdout)["spec"]["template"]
+    assert pod["metadata"]["labels"]["team"] == "shop"
+    assert "lifecycle" not in pod["spec"]["containers"][0]
+    proxy = pod["spec"]["initContainers"][1]
+    assert proxy["args"][proxy["args"].index("-l") + 1] == "debug"
+    file.write_text("logLevel: loud", encoding="utf-8")
+    refused = _run(_DEPLOYMENT, "--injection", str(file))
+    assert (refused.exit_code, "logLevel" in refused.stderr) == (1, True)
 
 
 def test_what_cannot_be_given_ends_with_one() -> None:
