@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from mizzen.checks import destination_rule, services, virtual_service, workloads
+from mizzen.checks import destination_rule, services, sidecars, virtual_service, workloads
 from mizzen.diagnostics import Diagnostic
 from mizzen.engine import Fold, query
 from mizzen.model.kube import Service
@@ -38,7 +38,7 @@ _CHECKS: Final[tuple[tuple[type[Any], Callable[[Database, Any], Found]], ...]] =
     (PeerAuthentication, workloads.check_peer_authentication),
     (AuthorizationPolicy, workloads.check_authorization_policy),
     (RequestAuthentication, workloads.check_request_authentication),
-    (Sidecar, workloads.check_sidecar),
+    (Sidecar, sidecars.check),
 )
 
 

@@ -174,6 +174,11 @@ RULES_WITHOUT_PORT: Final = _warning(
     "no port speaks what the rules are for",
     "Declare the port's protocol as the message says, or move the rules to http, tls or tcp.",
 )
+EMPTY_IMPORT: Final = _warning(
+    "MZ0313",
+    "Sidecar imports a host that is not known",
+    "Correct the host or its namespace, or create the Service or ServiceEntry.",
+)
 HOST_CONFLICT: Final = _warning(
     "MZ0401",
     "another VirtualService routes the same host",
@@ -218,6 +223,11 @@ CONTENDED_PORT: Final = _warning(
     "MZ0409",
     "servers of different kinds contend for a gateway's port",
     "Give one of the servers another port: HTTP, TLS and TCP do not share one, nor do two of TCP.",
+)
+SHADOWED_SIDECAR: Final = _warning(
+    "MZ0410",
+    "another Sidecar holds for the same workloads",
+    "Keep one of the two: the oldest one is in force, as a whole.",
 )
 REJECTED: Final = _error(
     "MZ0501",
@@ -264,6 +274,7 @@ CATALOGUE: Final = (
     UNKNOWN_DELEGATE,
     UNUSED_DELEGATE,
     RULES_WITHOUT_PORT,
+    EMPTY_IMPORT,
     HOST_CONFLICT,
     UNREACHABLE_RULE,
     DUPLICATE_SUBSET,
@@ -273,6 +284,7 @@ CATALOGUE: Final = (
     SHADOWED_ADDRESS,
     OUTSIDE_OF_ROOT,
     CONTENDED_PORT,
+    SHADOWED_SIDECAR,
     REJECTED,
     NO_SIDECAR,
     SILENT_REPLICA,

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
         RequestAuthentication,
         Rule,
     )
-    from mizzen.model.sidecar import Sidecar
     from mizzen.model.traffic import Gateway
 
 _SELECTOR = "spec.selector.matchLabels"
@@ -41,7 +40,7 @@ def workloads_in(db: Database, namespace: str) -> tuple[Labels, ...]:
     return tuple(sorted(labels for where, labels in LABELS_IN.all_keys(db) if where == namespace))
 
 
-def _selected(db: Database, namespace: str, selector: Labels) -> list[Labels]:
+def selected(db: Database, namespace: str, selector: Labels) -> list[Labels]:
     """Return the labels of a namespace's workloads that a selector selects, each set once."""
     return [one for one in workloads_in(db, namespace) if selects(selector, one)]
 
@@ -51,7 +50,7 @@ def check_gateway(db: Database, item: Gateway) -> Found:
     routers = [
         (namespace, labels)
         for namespace in namespaces(db, "")
-        for labels in _selected(db, namespace, item.selector)
+        for labels in selected(db, namespace, item.selector)
     ]
     if not routers:
         message = f"no workload has {pairs(item.selector)}"
@@ -67,7 +66,7 @@ def check_peer_authentication(db: Database, item: PeerAuthentication) -> Found:
         remedy = "Remove the selector, or move the policy to the namespace of its workloads."
         yield finding(codes.SELECTS_NOTHING, item.meta, _SELECTOR, message, remedy)
         return
-    if item.selector and not _selected(db, namespace, item.selector):
+    if item.selector and not selected(db, namespace, item.selector):
         message = f"no workload of {namespace} has {pairs(item.selector)}"
         yield finding(codes.SELECTS_NOTHING, item.meta, _SELECTOR, message)
     alike = [p for p in peers.policies_in(db, namespace) if _reach(p) == _reach(item)]
@@ -85,14 +84,6 @@ def _reach(item: PeerAuthentication) -> Labels:
     return item.selector or NO_LABELS
 
 
-def check_sidecar(db: Database, item: Sidecar) -> Found:
-    """Yield what a Sidecar gets wrong."""
-    namespace = item.meta.namespace
-    if item.selector and not _selected(db, namespace, item.selector):
-        message = f"no workload of {namespace} has {pairs(item.selector)}"
-        yield finding(codes.SELECTS_NOTHING, item.meta, "spec.workloadSelector.labels", message)
-
-
 def check_request_authentication(db: Database, item: RequestAuthentication) -> Found:
     """Yield what a RequestAuthentication gets wrong."""
     if item.selector and not _reached(db, item):
@@ -105,7 +96,7 @@ def _reached(
     """Return namespace and labels of the workloads that a policy selects; the root's are everywhere."""
     everywhere = item.meta.namespace == settings(db).root_namespace
     reach = namespaces(db, "") if everywhere else (item.meta.namespace,)
-    return [(ns, one) for ns in reach for one in _selected(db, ns, item.selector)]
+    return [(ns, one) for ns in reach for one in selected(db, ns, item.selector)]
 
 
 def _selects_nothing(db: Database, item: AuthorizationPolicy | RequestAuthentication) -> Diagnostic:

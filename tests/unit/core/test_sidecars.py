@@ -279,3 +279,22 @@ def test_limits_are_the_ports_then_the_sidecars_then_the_rules() -> None:
     assert _limit() == 3
     mesh.apply(istio("Sidecar", "web", "ingress: [{port: {number: 8080}}]"))
     assert _limit() == 1
+
+
+def test_what_is_wrong_with_a_sidecar_is_told() -> None:
+    """A selector and imports that mean nothing; and of two that contend, the winner on both."""
+    mesh = SmallMesh(
+        *_MESH,
+        limited("old", "./*", "bank/gone.bank.svc.cluster.local", "*/api.bank.svc.cluster.local"),
+        limited("young", "*/*", "~shop/gone.example.com", age=1),
+        limited("gone", "*/*.example.com", more="workloadSelector: {labels: {app: gone}}"),
+    )
+    assert mesh.findings() == [
+        ("MZ0308", "Sidecar shop/gone", "spec.workloadSelector.labels"),
+        ("MZ0410", "Sidecar shop/old", "spec.workloadSelector"),
+        ("MZ0313", "Sidecar shop/old", "spec.egress[0].hosts"),
+        ("MZ0410", "Sidecar shop/young", "spec.workloadSelector"),
+    ]
+    assert sum("Sidecar shop/old" in text for text in mesh.messages()) == 1
+    mesh.delete("Sidecar", "young")
+    assert [code for code, _, _ in mesh.findings()] == ["MZ0308", "MZ0313"]

@@ -1,0 +1,54 @@
+"""What a Sidecar gets wrong about the others: workloads, other Sidecars, and hosts that it imports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mizzen import diagnostics as codes
+from mizzen.checks.findings import Found, finding, listed, pairs
+from mizzen.checks.workloads import selected
+from mizzen.model.sidecar import ANY_NAMESPACE
+from mizzen.names import is_wildcard
+from mizzen.resolve.services import written
+from mizzen.resolve.sidecars import sidecars_in
+from mizzen.resolve.world import ROUTES_AT_HOST
+
+if TYPE_CHECKING:
+    from mizzen.engine import Database
+    from mizzen.model.sidecar import Import, Sidecar
+
+
+def check(db: Database, item: Sidecar) -> Found:
+    """Yield what a Sidecar gets wrong."""
+    namespace = item.meta.namespace
+    if item.selector and not selected(db, namespace, item.selector):
+        message = f"no workload of {namespace} has {pairs(item.selector)}"
+        yield finding(codes.SELECTS_NOTHING, item.meta, "spec.workloadSelector.labels", message)
+    yield from _shadowed(db, item)
+    for index, egress in enumerate(item.egress):
+        for entry in egress.hosts:
+            if not _is_known(db, entry):
+                message = f"nothing gives {entry.host} in namespace {entry.namespace}"
+                path = f"spec.egress[{index}].hosts"
+                yield finding(codes.EMPTY_IMPORT, item.meta, path, message)
+
+
+def _shadowed(db: Database, item: Sidecar) -> Found:
+    alike = [one for one in sidecars_in(db, item.meta.namespace) if one.selector == item.selector]
+    winner, *losers = alike
+    if winner.meta.key != item.meta.key:
+        message = f"{winner.meta.key} holds for the same workloads, which goes first by age"
+        yield finding(codes.SHADOWED_SIDECAR, item.meta, "spec.workloadSelector", message)
+    elif losers:
+        others = listed(one.meta.key for one in losers)
+        message = f"this one holds; {others} for the same workloads has no effect"
+        yield finding(codes.SHADOWED_SIDECAR, item.meta, "spec.workloadSelector", message)
+
+
+def _is_known(db: Database, entry: Import) -> bool:
+    """Tell whether an import means anything; a wildcard may be for what is to come."""
+    if is_wildcard(entry.host) or entry.excluded:
+        return True
+    owners = {service.namespace for service in written(db, entry.host)}
+    owners |= {key.namespace for key in ROUTES_AT_HOST(db, entry.host)}
+    return bool(owners) if entry.namespace == ANY_NAMESPACE else entry.namespace in owners
