@@ -28,6 +28,9 @@ golden: $(VENV)/.installed ## rewrite the goldens from what the compiler gives n
 crds: $(VENV)/.installed ## rewrite crds/ from the models
 	@$(VENV)/bin/python -m tests.support.crd_files
 
+api-support: $(VENV)/.installed ## rewrite docs/api-support.md from the models and the words beside them
+	@$(VENV)/bin/python -m tests.support.api_support
+
 bench: $(VENV)/.installed ## measure against the promised figures; results are kept in bench/results/
 	@$(VENV)/bin/python -m bench.run $(ARGS)
 
@@ -46,5 +49,5 @@ $(VENV)/.installed: requirements/dev.txt
 debian:
 	@.ci/debian iptables iproute2 uidmap || true
 
-.PHONY: help demo test check e2e golden crds bench bench-kube images lock debian
+.PHONY: help demo test check e2e golden crds api-support bench bench-kube images lock debian
 .DEFAULT_GOAL := help
