@@ -50,6 +50,9 @@ class Lease:
         self._seen: tuple[str, str] = ("", "")
         self._seen_at = float("-inf")
         self._was_held = False
+        self._is_given_up = False
+        # A renewal that is under way would be a conflict for the release.
+        self._turn = asyncio.Lock()
         self.transitions_total = 0
 
     def is_held(self) -> bool:
@@ -57,20 +60,25 @@ class Lease:
         return time.monotonic() < self._held_until
 
     async def run(self) -> None:
-        """Take the Lease when it is free and keep it, until cancelled."""
-        while True:
+        """Take the Lease when it is free and keep it, until cancelled or released."""
+        while not self._is_given_up:
             try:
-                await self._try()
+                async with self._turn:
+                    await self._try()
             except ApiError as error:
                 self._log.debug("lease not renewed", reason=str(error))
             self._tell()
             await asyncio.sleep(_RENEW_SECONDS)
 
     async def release(self) -> None:
-        """Give the Lease up, so that another replica need not wait for its end."""
-        if not self.is_held():
-            return
-        self._held_until = float("-inf")
+        """Give the Lease up for good, so that another replica need not wait for its end."""
+        self._is_given_up = True
+        async with self._turn:
+            if self.is_held():
+                self._held_until = float("-inf")
+                await self._let_go()
+
+    async def _let_go(self) -> None:
         try:
             found = await self._api.get(self._path())
             if found["spec"].get("holderIdentity") == self._identity:
@@ -92,7 +100,8 @@ class Lease:
                 await self._api.replace(self._path(), self._taken(found))
             except ConflictError:
                 return
-        self._held_until = asked + _HOLD_SECONDS
+        if not self._is_given_up:
+            self._held_until = asked + _HOLD_SECONDS
 
     async def _create(self) -> None:
         lease = {
