@@ -14,7 +14,7 @@ from pydantic import Field
 
 from mizzen.api.base import ApiModel, NotTranslated, WorkloadSelector
 from mizzen.api.durations import PositiveDuration
-from mizzen.api.findings import Finding, at, invalid, missing, untranslated
+from mizzen.api.findings import Finding, Path, at, invalid, missing, untranslated
 from mizzen.api.jwks import key_set_error
 from mizzen.api.meta import Manifest
 from mizzen.api.reading import Reading, read
@@ -119,15 +119,20 @@ def _check_rule(rule: JwtRuleSpec) -> Iterator[Finding]:
     if not rule.issuer and not rule.jwks_uri:
         yield missing(("issuer",), "a rule needs an issuer or a jwksUri")
     yield from _check_keys(rule)
-    names = [
-        ("outputClaimToHeaders", i, "header") for i in range(len(rule.output_claim_to_headers))
-    ]
-    for path, claim in zip(names, rule.output_claim_to_headers, strict=True):
-        if not _HEADER_NAME.fullmatch(claim.header):
-            yield invalid(path, f"{claim.header!r} is not a header's name")
-    output = rule.output_payload_to_header
-    if output and not _HEADER_NAME.fullmatch(output):
-        yield invalid(("outputPayloadToHeader",), f"{output!r} is not a header's name")
+    for index, header in enumerate(rule.from_headers):
+        yield from _check_name(("fromHeaders", index, "name"), header.name)
+        if not header.prefix.isprintable():
+            path = ("fromHeaders", index, "prefix")
+            yield invalid(path, f"{header.prefix!r} cannot stand in a header")
+    for index, claim in enumerate(rule.output_claim_to_headers):
+        yield from _check_name(("outputClaimToHeaders", index, "header"), claim.header)
+    if rule.output_payload_to_header:
+        yield from _check_name(("outputPayloadToHeader",), rule.output_payload_to_header)
+
+
+def _check_name(path: Path, name: str) -> Iterator[Finding]:
+    if not _HEADER_NAME.fullmatch(name):
+        yield invalid(path, f"{name!r} is not a header's name")
 
 
 def _check_keys(rule: JwtRuleSpec) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _UNIX: Final = "unix://"
 _LOCAL: Final = ("", "127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - nothing is bound here
 _HIGHEST_PORT: Final = 65_535
+_LONGEST_PATH: Final = 107  # sockaddr_un (man7.org: unix(7)); the last byte ends it
 _NAMESPACES: Final = ("*", ".", "~")
 _TLS_FIELDS: Final = {
     "https_redirect": "httpsRedirect",
@@ -121,6 +122,8 @@ def _endpoint(path: Path, text: str) -> Iterator[Finding]:
     if text.startswith(_UNIX):
         if not text.startswith(f"{_UNIX}/"):
             yield invalid(path, f"{text!r} is not an absolute path")
+        elif len(text.removeprefix(_UNIX).encode()) > _LONGEST_PATH or "\0" in text:
+            yield invalid(path, f"a socket's path has at most {_LONGEST_PATH} bytes, and no zeros")
         return
     host, colon, port = text.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host

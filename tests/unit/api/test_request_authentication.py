@@ -106,6 +106,12 @@ def _rule(field: str) -> str:
         (_rule("jwksUri: 'https://a.example:x/'"), "MZ0103", "jwtRules[0].jwksUri"),
         (_rule("fromHeaders: [{prefix: a}]"), "MZ0104", "jwtRules[0].fromHeaders[0].name"),
         (_rule("fromHeaders: [{name: ''}]"), "MZ0103", "jwtRules[0].fromHeaders[0].name"),
+        (_rule("fromHeaders: [{name: 'a b'}]"), "MZ0103", "jwtRules[0].fromHeaders[0].name"),
+        (
+            _rule('fromHeaders: [{name: a, prefix: "a\\n"}]'),
+            "MZ0103",
+            "jwtRules[0].fromHeaders[0].prefix",
+        ),
         (_rule("fromParams: ['']"), "MZ0103", "jwtRules[0].fromParams[0]"),
         (_rule("fromCookies: ['']"), "MZ0103", "jwtRules[0].fromCookies[0]"),
         (

@@ -209,6 +209,7 @@ _HOSTS = "egress: [{hosts: ['%s']}]"
         (_INGRESS % "127.0.0.1:0", "MZ0103", "ingress[0].defaultEndpoint"),
         (_INGRESS % "0.0.0.0:65536", "MZ0103", "ingress[0].defaultEndpoint"),
         (_INGRESS % "unix://a", "MZ0103", "ingress[0].defaultEndpoint"),
+        (_INGRESS % f"unix:///{'a' * 107}", "MZ0103", "ingress[0].defaultEndpoint"),
         (
             "ingress: [{port: {number: 80}, connectionPool: {}}]",
             "MZ0104",
