@@ -249,25 +249,32 @@ _rules = st.builds(
     ).map(tuple),
     export_to=_exports,
 )
+
+
+def _servers(protocol: Protocol, **more: st.SearchStrategy[bool]) -> st.SearchStrategy[Server]:
+    port = st.builds(
+        ServicePort, name=st.just("p"), number=_port_numbers, protocol=st.just(protocol)
+    )
+    hosts = st.sampled_from(("*", "*.example.com", "shop/*", "./api.example.com"))
+    return st.builds(
+        Server,
+        port=port,
+        hosts=st.lists(hosts, min_size=1, max_size=2).map(tuple),
+        **more,
+    )
+
+
+_http_servers = _servers(Protocol.HTTP, https_redirect=st.booleans())
 _gateways = st.builds(
     Gateway,
     meta=_metas("Gateway"),
     selector=_selectors,
     servers=st.lists(
-        st.builds(
-            Server,
-            port=st.builds(
-                ServicePort,
-                name=st.just("http"),
-                number=_port_numbers,
-                protocol=st.just(Protocol.HTTP),
-            ),
-            hosts=st.lists(
-                st.sampled_from(("*", "*.example.com", "shop/*", "./api.example.com")),
-                min_size=1,
-                max_size=2,
-            ).map(tuple),
-            https_redirect=st.booleans(),
+        st.one_of(
+            _http_servers,
+            _http_servers,
+            _servers(Protocol.TCP),
+            _servers(Protocol.TLS, passthrough=st.just(True)),
         ),
         max_size=2,
     ).map(tuple),

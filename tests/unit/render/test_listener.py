@@ -160,3 +160,21 @@ def test_a_gateway_is_where_trust_begins() -> None:
         "cors",
         "router",
     ]
+
+
+def test_a_gateway_tells_tls_by_its_server_name_and_from_plain_text() -> None:
+    """Any name is TLS of any name; what is nobody's ends."""
+    chains = (
+        ir.TcpChain(server_name="a.example.com", tcp=ir.TcpProxy(cluster="a")),
+        ir.TcpChain(tls=True, tcp=ir.TcpProxy(cluster="rest")),
+    )
+    gateway = ir.GatewayListener(bind="0.0.0.0", port=8443, chains=chains, authorization=ir.OPEN)
+    shown = show(render_gateway(gateway))
+    assert [one["filter_chain_match"] for one in shown["filter_chains"]] == [
+        {"server_names": ["a.example.com"]},
+        {"transport_protocol": "tls"},
+    ]
+    assert "default_filter_chain" not in shown
+    assert [one["name"].rpartition(".")[2] for one in shown["listener_filters"]] == [
+        "tls_inspector"
+    ]
