@@ -7,6 +7,7 @@ import pytest
 from mizzen.identity import DEFAULT_TRUST_DOMAIN, SpiffeId
 from mizzen.model.proxy import NodeInfo, ProxyKind
 from mizzen_xds import Authenticator, Credentials, ForbiddenError, UnauthenticatedError
+from mizzen_xds.authn import PodIdentity
 from mizzen_xds.tls import ServerIdentity, spiffe_uris
 from tests.support.control_plane import Tokens
 from tests.support.proxy_model import at_once
@@ -104,3 +105,28 @@ def test_only_uris_of_a_certificate_are_names_of_workloads() -> None:
     names = (("DNS", "web.shop"), ("URI", str(_ME)))
     assert spiffe_uris({"subjectAltName": names}) == (str(_ME),)
     assert spiffe_uris({}) == spiffe_uris(None) == ()
+
+
+def _bound(pod: str) -> PodIdentity:
+    return PodIdentity(identity=_ME, pod=pod)
+
+
+def test_what_one_pod_alone_was_given_proves_that_pod_only() -> None:
+    """Another of the same account shows its own."""
+    authenticator = _authenticator()
+    assert authenticator.authorise(_bound("app"), _node()) == _ME
+    with pytest.raises(ForbiddenError, match="token of pod other"):
+        authenticator.authorise(_bound("other"), _node())
+
+
+@pytest.mark.parametrize("account", [None, "web", "bank"])
+def test_a_pod_that_is_known_is_of_its_own_account(account: str | None) -> None:
+    """One that is not known yet is believed: its proof is of the account."""
+    authenticator = Authenticator(
+        trust_domain=DEFAULT_TRUST_DOMAIN, account_of=lambda _namespace, _pod: account
+    )
+    if account == "bank":
+        with pytest.raises(ForbiddenError, match="which is of bank"):
+            authenticator.authorise(_ME, _node())
+    else:
+        assert authenticator.authorise(_ME, _node()) == _ME
