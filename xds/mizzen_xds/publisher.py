@@ -370,9 +370,11 @@ class Publisher:
             self._classes[connection.class_key].members.pop(connection, None)
 
     def _audiences(self) -> Iterator[tuple[Hashable, Audience]]:
+        """Yield those that have a bundle: what the others refused may be mended, and nobody would say so."""
         for key, of in self._classes.items():
             for audience in of.audiences.values():
-                yield key, audience
+                if audience.target is not None:
+                    yield key, audience
 
     def _proxies_changed(self) -> None:
         if self._on_proxies_changed is not None:

@@ -288,6 +288,18 @@ def test_a_class_remembers_what_it_refused_while_it_has_no_proxy() -> None:
     assert again.has[VHDS]["80/b"].version == first.layers(VHDS)[0]["80/b"].resource.version
 
 
+def test_what_a_class_refused_that_is_gone_is_not_told() -> None:
+    """Nothing is offered to it any more, so nothing would ever end what is told of it."""
+    made = plane()
+    made.publisher.offer(CLASS, shop(1, host("80/b", domains=["BAD"])))
+    one = proxy(made, bad="BAD")
+    assert made.publisher.metrics.quarantined_resources == 1
+    one.disconnect()
+    made.publisher.forget(CLASS)
+    assert made.publisher.ledger.quarantines() == ()
+    assert made.publisher.metrics.quarantined_resources == 0
+
+
 def test_a_refusal_of_what_is_no_longer_offered_spares_nobody() -> None:
     """A newer version is on its way already."""
     made = plane()
