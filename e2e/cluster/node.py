@@ -46,6 +46,7 @@ class Cluster(KubectlCluster):
         self.api = self._control_api()
         super().__init__(self.api.kubeconfig)
         self._daemons: list[Daemon] = []
+        self._leaders: list[Daemon] = []
 
     def start(self, images: Iterable[Path]) -> None:
         """Start everything, one after the other as they need each other, and return when the node is ready."""
@@ -62,6 +63,22 @@ class Cluster(KubectlCluster):
         for daemon in reversed(self._daemons):
             daemon.stop()
         self.api.stop()
+
+    def stop_api(self) -> None:
+        """Stop the API server, and those who give up without it.
+
+        Controllers and the scheduler lose their Leases in an outage, end, and are started again. Ours have
+        none, so they would go on with what they saw last: that the node was silent for so long.
+        """
+        self.api.server.stop()
+        for leader in self._leaders:
+            leader.stop()
+
+    def start_api(self) -> None:
+        """End the outage."""
+        self.api.start_server()
+        for leader in self._leaders:
+            leader.start()
 
     @property
     @override
@@ -107,7 +124,7 @@ class Cluster(KubectlCluster):
         authority = self.api.authority
         admin = f"--kubeconfig={self.kubeconfig}"
         key = self._folder / "service-accounts.key"
-        self._daemon(
+        controllers = self._daemon(
             "kube-controller-manager",
             str(program("kube-controller-manager")),
             admin,
@@ -116,9 +133,14 @@ class Cluster(KubectlCluster):
             f"--root-ca-file={authority.pair.certificate}",
             f"--cluster-signing-cert-file={authority.pair.certificate}",
             f"--cluster-signing-key-file={authority.pair.key}",
-        ).start()
+        )
         scheduler = str(program("kube-scheduler"))
-        self._daemon("kube-scheduler", scheduler, admin, "--leader-elect=false").start()
+        self._leaders = [
+            controllers,
+            self._daemon("kube-scheduler", scheduler, admin, "--leader-elect=false"),
+        ]
+        for leader in self._leaders:
+            leader.start()
         proxy = self._write("kube-proxy.yaml", yaml.safe_dump(_kube_proxy(self.kubeconfig)))
         self._daemon("kube-proxy", str(program("kube-proxy")), f"--config={proxy}").start()
         self._start_dns()

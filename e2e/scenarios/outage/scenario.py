@@ -22,10 +22,10 @@ def run(scene: Scene) -> None:
     scene.await_rollout("deploy/web")
     before = _restarts(scene)
     with scene.load("http://web/"):
-        cluster.api.server.stop()
+        cluster.stop_api()
         scene.say(f"the API server is stopped for {_OUTAGE_S:.0f} s")
         time.sleep(_OUTAGE_S)  # the length of the outage is what is tested
-        cluster.api.start_server()
+        cluster.start_api()
         scene.mark("after-the-outage")
         cluster.api.etcd.stop()
         cluster.api.start_etcd()
