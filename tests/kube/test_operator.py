@@ -199,7 +199,7 @@ async def test_pods_are_injected_when_they_are_made(api: ApiClient, own_server: 
     outside = await _ensure_namespace(api, "outside")
     async with operated(own_server.kubeconfig) as running:
         await until_ready(running)
-        await eventually(lambda: _is_there(api, _INJECTOR))
+        await eventually(lambda: _points_to(api, running))
         made = await _pod(api, home, "first", "default")
         assert _containers(made) > {"app"}
         plain = await _pod(api, outside, "first", "default")
@@ -258,6 +258,15 @@ async def _is_owned(api: ApiClient, place: str, owner: Json) -> bool:
         return False
     found = (await api.get(place))["metadata"].get("ownerReferences", [])
     return [one["uid"] for one in found] == [owner["metadata"]["uid"]]
+
+
+async def _points_to(api: ApiClient, running: Operated) -> bool:
+    """Whether the API server asks this replica; the one before may have left its own address."""
+    if not await _is_there(api, _INJECTOR):
+        return False
+    config = await api.get(_INJECTOR)
+    addresses = {one["clientConfig"]["url"] for one in config["webhooks"]}
+    return all(f":{running.ports.webhooks}/" in address for address in addresses)
 
 
 async def _is_there(api: ApiClient, place: str) -> bool:
