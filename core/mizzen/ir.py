@@ -369,9 +369,13 @@ class InboundPort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenIssuers:
-    """Whose tokens are valid; without rules tokens are not looked at."""
+    """Whose tokens are valid; without rules tokens are not looked at.
+
+    ``sources`` are pairs of a place of keys (``jwksUri``) and the cluster through which it is reached.
+    """
 
     rules: tuple[JwtRule, ...] = ()
+    sources: tuple[tuple[str, str], ...] = ()
     origins: Origins = ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import pytest
 
@@ -22,7 +23,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
     """A client, and a server."""
     files = {
         "web.yaml": pod("web", 11) + service("web", 11, ("web", 11)),
-        "ann.yaml": pod("ann", 2),
+        "ann.yaml": pod("ann", 2) + service("ann", 2, ("ann", 2)),
     }
     with LiveMesh(tmp_path_factory.mktemp("mesh"), files) as made:
         yield made
@@ -122,8 +123,19 @@ def test_a_token_is_of_any_of_several_issuers(mesh: LiveMesh) -> None:
         assert _get(mesh, token(issuer="https://third.example")).status == 401
 
 
+def test_keys_are_fetched_from_a_service_of_the_mesh(mesh: LiveMesh) -> None:
+    """By the proxy itself, over mutual TLS like every call."""
+    place = f"http://ann.test.svc.cluster.local/keys?body={quote(key_set(), safe='')}"
+    spec = f"jwtRules: [{{issuer: {ISSUER}, jwksUri: '{place}', timeout: 2s}}]"
+    with mesh.having(istio("RequestAuthentication", "fetched", spec, namespace="test")):
+        eventually(lambda: _get(mesh, "rubbish").status == 401, "tokens are looked at")
+        eventually(lambda: _get(mesh, token()).status == 200, "the keys are there")
+        assert _get(mesh, token(secret=b"somebody else's secret")).status == 401
+        assert _get(mesh).status == 200
+
+
 def test_without_keys_no_token_is_valid(mesh: LiveMesh) -> None:
-    """Where keys would have to be fetched, the issuer's tokens are refused, and others pass."""
+    """Where nobody has the keys, the issuer's tokens are refused, and requests without one pass."""
     spec = f"jwtRules: [{{issuer: {ISSUER}, jwksUri: '{ISSUER}/keys'}}]"
     with mesh.having(istio("RequestAuthentication", "fetched", spec, namespace="test")):
         eventually(lambda: _get(mesh, token()).status == 401, "the issuer's tokens are refused")

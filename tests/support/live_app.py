@@ -9,6 +9,7 @@ bytes are sent back with the name before them. What a request asks for:
 ``delay=0.5``       wait before answering, seconds
 ``fail=2``          answer 503 to the first two attempts, which are told apart by ``x-request-id``
 ``broken=web-v2``   answer 503 if that is this pod's name
+``body=text``       answer with this text
 
 A request for an upgrade gets it, and from there on bytes are sent back.
 """
@@ -83,7 +84,8 @@ class App:
             "from": writer.get_extra_info("peername")[0],
             "port": writer.get_extra_info("sockname")[1],
         }
-        body = b"" if method == "HEAD" else json.dumps(seen).encode()
+        said = wish.get("body", "") or json.dumps(seen)
+        body = b"" if method == "HEAD" else said.encode()
         writer.write(
             f"HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\nx-app: {self.options.name}\r\n"
             f"content-length: {len(body)}\r\n\r\n".encode()

@@ -331,7 +331,12 @@ _request_authentications = st.builds(
     meta=_metas("RequestAuthentication"),
     selector=st.just(NO_LABELS) | _selectors,
     rules=st.lists(
-        st.builds(JwtRule, issuer=st.sampled_from(("a.example", "b.example"))), max_size=2
+        st.builds(
+            JwtRule,
+            issuer=st.sampled_from(("a.example", "b.example")),
+            jwks_uri=st.sampled_from(("", "http://web.shop.svc.cluster.local/keys")),
+        ),
+        max_size=2,
     ).map(tuple),
 )
 _imports = st.builds(

@@ -1,7 +1,8 @@
 """RequestAuthentication (security.istio.io): which tokens are valid (Istio: request_authentication.proto).
 
 A request without a token passes; who must have one says an AuthorizationPolicy. Keys are written in
-place; where they would have to be fetched the issuer's tokens are refused, so nothing passes unverified.
+place, or fetched by proxies from a service that the mesh knows; where they cannot be had, the issuer's tokens
+are refused, so nothing passes unverified.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from mizzen.api.base import ApiModel, NotTranslated, WorkloadSelector
+from mizzen.api.base import ApiModel, WorkloadSelector
 from mizzen.api.durations import PositiveDuration
 from mizzen.api.findings import Finding, Path, at, invalid, missing, untranslated
 from mizzen.api.jwks import key_set_error
@@ -69,9 +70,9 @@ class JwtRuleSpec(ApiModel):
     output_claim_to_headers: list[ClaimToHeader] = Field(
         default_factory=list, description="Claims as headers."
     )
-    timeout: Annotated[
-        PositiveDuration | None, NotTranslated("keys are not fetched, so nothing is waited for")
-    ] = Field(default=None, description="For fetching keys; 5s by default.")
+    timeout: PositiveDuration | None = Field(
+        default=None, description="For fetching keys; 5s by default."
+    )
     space_delimited_claims: list[_Text] = Field(
         default_factory=list, description="Claims that are lists of words, beside scope."
     )
@@ -141,13 +142,11 @@ def _check_keys(rule: JwtRuleSpec) -> Iterator[Finding]:
     if rule.jwks:
         if error := key_set_error(rule.jwks):
             yield invalid(("jwks",), error)
-        return
-    path, source = ("jwksUri", "jwksUri") if rule.jwks_uri else ("issuer", "the issuer's discovery")
-    yield untranslated(
-        (path,),
-        f"keys are not fetched from {source} yet; the issuer's tokens are refused",
-        "Write the keys in jwks.",
-    )
+    elif not rule.jwks_uri:
+        message = "keys are not found by the issuer yet; the issuer's tokens are refused"
+        yield untranslated(
+            ("issuer",), message, "Write the keys in jwks, or their place in jwksUri."
+        )
 
 
 def _is_uri(text: str) -> bool:
@@ -176,6 +175,7 @@ def _rule(rule: JwtRuleSpec) -> JwtRule:
         audiences=tuple(rule.audiences),
         jwks=rule.jwks,
         jwks_uri=rule.jwks_uri,
+        timeout=rule.timeout,
         from_headers=tuple((header.name, header.prefix) for header in rule.from_headers),
         from_params=tuple(rule.from_params),
         from_cookies=tuple(rule.from_cookies),

@@ -10,7 +10,7 @@ from mizzen.checks.findings import Found, finding, listed, pairs
 from mizzen.engine import query
 from mizzen.model.meta import NO_LABELS, Labels, selects
 from mizzen.model.proxy import Workload
-from mizzen.resolve import authorization, peers
+from mizzen.resolve import authentication, authorization, peers
 from mizzen.resolve.inbound import served_ports
 from mizzen.resolve.world import LABELS_IN, settings
 
@@ -88,6 +88,16 @@ def check_request_authentication(db: Database, item: RequestAuthentication) -> F
     """Yield what a RequestAuthentication gets wrong."""
     if item.selector and not _reached(db, item):
         yield _selects_nothing(db, item)
+    for number, rule in enumerate(item.rules):
+        place = "" if rule.jwks else rule.jwks_uri
+        if place and not authentication.key_cluster(db, item.meta.namespace, place):
+            host, port = authentication.host_and_port(place)
+            message = (
+                f"no service is {host}:{port}: no keys are had, and the issuer's tokens refused"
+            )
+            remedy = f"Create a ServiceEntry for {host}, or write the keys in jwks."
+            path = f"spec.jwtRules[{number}].jwksUri"
+            yield finding(codes.UNKNOWN_HOST, item.meta, path, message, remedy)
 
 
 def _reached(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from mizzen.model.meta import NO_LABELS, Labels, Meta
@@ -110,8 +111,9 @@ class JwtRule:
     """``jwtRules[]``: tokens of one issuer, and where requests carry them.
 
     Attributes:
-        jwks: The key set as JSON; empty where it would have to be fetched, of ``jwks_uri`` or of the
-            issuer itself.
+        jwks: The key set as JSON; empty where it has to be fetched, from ``jwks_uri``, or of the issuer
+            itself, which is not done.
+        timeout: For fetching; None is Istio's 5 s.
         from_headers: (name, prefix before the token).
         output_claim_to_headers: (header, claim).
     """
@@ -120,6 +122,7 @@ class JwtRule:
     audiences: tuple[str, ...] = ()
     jwks: str = ""
     jwks_uri: str = ""
+    timeout: timedelta | None = None
     from_headers: tuple[tuple[str, str], ...] = ()
     from_params: tuple[str, ...] = ()
     from_cookies: tuple[str, ...] = ()

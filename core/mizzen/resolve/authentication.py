@@ -7,11 +7,15 @@ has to be of one of the issuers; a request without one passes (Istio, RequestAut
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from mizzen.engine import query
 from mizzen.ir import TokenIssuers
 from mizzen.model.meta import selects
+from mizzen.model.proxy import Scope
 from mizzen.model.security import RequestAuthentication
+from mizzen.names import outbound_cluster
+from mizzen.resolve.services import service_at
 from mizzen.resolve.world import OBJECT, TOKEN_POLICIES_IN, settings
 
 if TYPE_CHECKING:
@@ -36,7 +40,25 @@ def tokens_for(db: Database, workload: Workload) -> TokenIssuers:
         if selects(policy.selector, workload.labels)
     ]
     rules = [rule for policy in policies for rule in policy.rules]
+    places = dict.fromkeys(rule.jwks_uri for rule in rules if rule.jwks_uri and not rule.jwks)
+    found = ((place, key_cluster(db, workload.namespace, place)) for place in places)
     return TokenIssuers(
         rules=tuple(sorted(rules, key=lambda rule: rule.issuer)),
+        sources=tuple(sorted((place, cluster) for place, cluster in found if cluster)),
         origins=tuple(policy.meta.key for policy in policies if policy.rules),
     )
+
+
+def key_cluster(db: Database, namespace: str, place: str) -> str:
+    """Return the cluster through which keys are fetched; empty where their host or port is not known."""
+    host, port = host_and_port(place)
+    service = service_at(db, Scope(namespace=namespace), host)
+    if service is None or service.port(port) is None:
+        return ""
+    return outbound_cluster(port, "", host)
+
+
+def host_and_port(place: str) -> tuple[str, int]:
+    """Return the host and port of an http or https URL."""
+    found = urlsplit(place)
+    return found.hostname or "", found.port or (443 if found.scheme == "https" else 80)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -37,17 +38,14 @@ def test_a_rule_has_an_issuer_keys_and_places() -> None:
     )
 
 
-def test_keys_that_would_be_fetched_are_told_of() -> None:
-    """By their place, or by the issuer's discovery."""
+def test_keys_that_only_the_issuer_knows_are_told_of() -> None:
+    """Those whose place is written are fetched."""
     parsed = read_manifest("request_authentication_later.yaml")
     fetched = parsed["RequestAuthentication fetched"]
     assert isinstance(fetched.object, RequestAuthentication)
     assert fetched.object.enforced
-    assert [path for _, path, _ in told(fetched)] == [
-        "spec.jwtRules[0].jwksUri",
-        "spec.jwtRules[0].timeout",
-        "spec.jwtRules[1].issuer",
-    ]
+    assert [path for _, path, _ in told(fetched)] == ["spec.jwtRules[1].issuer"]
+    assert fetched.object.rules[0].timeout == timedelta(seconds=3)
     for name, path in (("attached", "spec.targetRefs"), ("attached-once", "spec.targetRef")):
         attached = parsed[f"RequestAuthentication {name}"]
         assert isinstance(attached.object, RequestAuthentication)

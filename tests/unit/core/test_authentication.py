@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mizzen.ir import TokenIssuers
 from mizzen.model.proxy import Workload
 from mizzen.resolve.authentication import tokens_for
 from mizzen.resolve.gateway_listeners import gateway_listeners
 from mizzen.resolve.inbound import inbound_policy
-from tests.support.small_mesh import SmallMesh, istio, key, pod, workload
+from tests.support.small_mesh import SmallMesh, istio, key, pod, service, workload
 from tests.support.tokens import key_set
 
 WEB = workload("web")
@@ -82,3 +84,23 @@ def test_a_selector_that_matches_nothing_is_told_of() -> None:
     name = str(key("RequestAuthentication", "gone"))
     assert ("MZ0308", name, "spec.selector.matchLabels") in mesh.findings()
     assert len(mesh.findings()) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "cluster"),
+    [
+        ("http://keys.shop.svc.cluster.local/jwks", "outbound|80||keys.shop.svc.cluster.local"),
+        ("http://keys.shop.svc.cluster.local:81/", "outbound|81||keys.shop.svc.cluster.local"),
+        ("https://keys.shop.svc.cluster.local/", ""),
+        ("http://gone.example/keys", ""),
+    ],
+)
+def test_keys_are_fetched_from_services_that_are_known(place: str, cluster: str) -> None:
+    """By host and port; what is not known is told of, and its keys are nobody's."""
+    spec = f"jwtRules: [{{issuer: a, jwksUri: '{place}'}}]"
+    mesh = SmallMesh(istio("RequestAuthentication", "fetched", spec))
+    assert tokens_for(mesh.db, WEB).sources == ()
+    mesh.apply(service("keys", "http:80", "http-more:81"))
+    assert tokens_for(mesh.db, WEB).sources == (((place, cluster),) if cluster else ())
+    told = ("MZ0301", "RequestAuthentication shop/fetched", "spec.jwtRules[0].jwksUri")
+    assert (told in mesh.findings()) is not bool(cluster)

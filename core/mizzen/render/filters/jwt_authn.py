@@ -6,6 +6,7 @@ whose token is not valid, or of nobody's, is answered with 401 (Istio: ``authn/p
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envoy.extensions.filters.http.jwt_authn.v3.config_pb2 import JwtAuthentication, JwtProvider
@@ -14,7 +15,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 )
 
 from mizzen.render.chain import Side
-from mizzen.render.proto import pack
+from mizzen.render.proto import duration, pack
 
 if TYPE_CHECKING:
     from envoy.extensions.filters.http.jwt_authn.v3.config_pb2 import JwtRequirement
@@ -26,6 +27,8 @@ FILTER: Final = "envoy.filters.http.jwt_authn"
 PAYLOAD: Final = "payload"
 """The key of a token's claims in the filter's metadata."""
 
+_FETCH_TIMEOUT: Final = timedelta(seconds=5)  # Istio
+_KEPT: Final = timedelta(minutes=5)  # Istio, where Envoy fetches
 # Claims that are lists of words wherever they are written as one text (Istio).
 _WORD_LISTS: Final = ("scope", "permission")
 # A key to which nobody has the private half: where keys are not known, no token is valid.
@@ -41,10 +44,12 @@ def authenticate(chain: Chain) -> tuple[HttpFilter, ...]:
     rules = chain.tokens.rules
     if not rules:
         return ()
+    sources = dict(chain.tokens.sources)
     config = JwtAuthentication(bypass_cors_preflight=True)
     for number, rule in enumerate(rules):
         provider = config.providers[_name(number)]
         _fill_provider(provider, rule)
+        _fill_keys(provider, rule, sources.get(rule.jwks_uri, ""))
         # Routes of a gateway may ask for claims, and are chosen before claims are known.
         provider.clear_route_cache = chain.side is Side.GATEWAY
     required = config.rules.add()
@@ -60,7 +65,6 @@ def _name(number: int) -> str:
 def _fill_provider(provider: JwtProvider, rule: JwtRule) -> None:
     provider.issuer = rule.issuer
     provider.audiences.extend(rule.audiences)
-    provider.local_jwks.inline_string = rule.jwks or _NOBODYS_KEYS
     provider.forward = rule.forward_original_token
     provider.forward_payload_header = rule.output_payload_to_header
     provider.payload_in_metadata = PAYLOAD
@@ -72,6 +76,19 @@ def _fill_provider(provider: JwtProvider, rule: JwtRule) -> None:
     provider.from_cookies.extend(rule.from_cookies)
     for header, claim in rule.output_claim_to_headers:
         provider.claim_to_headers.add(header_name=header, claim_name=claim)
+
+
+def _fill_keys(provider: JwtProvider, rule: JwtRule, cluster: str) -> None:
+    """Write the keys, or where the proxy fetches them; as nobody's where neither is known."""
+    if rule.jwks or not cluster:
+        provider.local_jwks.inline_string = rule.jwks or _NOBODYS_KEYS
+        return
+    source = provider.remote_jwks.http_uri
+    source.uri, source.cluster = rule.jwks_uri, cluster
+    source.timeout.CopyFrom(duration(rule.timeout or _FETCH_TIMEOUT))
+    provider.remote_jwks.cache_duration.CopyFrom(duration(_KEPT))
+    # Fetched ahead, so that the first token is not the one that waits; the listener does not.
+    provider.remote_jwks.async_fetch.fast_listener = True
 
 
 def _fill_requirement(requirement: JwtRequirement, count: int) -> None:
