@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from e2e.cluster.kubectl import CommandFailed
 from e2e.cluster.node import Cluster
 from e2e.scene import SYSTEM, see
 
@@ -33,9 +34,21 @@ def run(scene: Scene) -> None:
         cluster.api.server.wait_until(cluster.api.ready, within_s=60)
         scene.mark("after-the-restart")
     see(_restarts(scene) == before, "no replica of the operator was restarted")
+    scene.kubectl("create", "service", "clusterip", "later", "--tcp=80")
+    # The cluster's DNS waits longer and longer to ask again; the scenarios after this one need it.
+    scene.eventually(lambda: _is_known(scene, "later"), "a new Service has a name")
 
 
 def _restarts(scene: Scene) -> int:
     pods = scene.cluster.get("pods", f"--namespace={SYSTEM}")["items"]
     statuses = [one for pod in pods for one in pod["status"].get("containerStatuses", ())]
     return sum(one["restartCount"] for one in statuses)
+
+
+def _is_known(scene: Scene, name: str) -> bool:
+    lookup = f"import socket; socket.gethostbyname('{name}')"
+    try:
+        scene.run_in("deploy/web", "python3", "-c", lookup)
+    except CommandFailed:
+        return False
+    return True
