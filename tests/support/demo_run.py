@@ -86,8 +86,10 @@ class DemoRun:
             os.chown(self.folder, user.uid, user.uid)
         argv = (sys.executable, "-c", _MIZZEN, "demo", "--port", "0", *arguments)
         self.text = ""
+        # Who runs the tests in the background has them ignore SIGINT, and whoever they start.
+        listening = ("env", "--default-signal=INT")
         self._process = subprocess.Popen(
-            _as_user(user, self.folder, argv),
+            (*listening, *_as_user(user, self.folder, argv)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
