@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _GROUPS: Final = Path("/sys/fs/cgroup")
 # On a disk: images on a tmpfs would be held in memory.
 _STATE: Final = Path("/var/tmp")
+_DYING_S: Final = 5.0
+_LOOK_S: Final = 0.05
 _PREFIX: Final = "mizzen-e2e-"
 _WRITTEN_BY_KUBELET: Final = (
     "vm/overcommit_memory",
@@ -132,10 +135,23 @@ def _copy_cpusets(tops: list[Path]) -> None:
 
 def _remove_groups(top: Path) -> None:
     for folder, _folders, _files in os.walk(top, topdown=False):
-        try:
-            Path(folder).rmdir()
-        except OSError as error:
-            print(f"==> left behind: {folder} ({error.strerror})", file=sys.stderr)
+        _remove_group(Path(folder))
+
+
+def _remove_group(folder: Path) -> None:
+    """Remove a group as soon as the last of its processes, which were killed, is gone."""
+    deadline = time.monotonic() + _DYING_S
+    while not _is_removed(folder):
+        if time.monotonic() > deadline:
+            print(f"==> left behind: {folder}", file=sys.stderr)
+            return
+        time.sleep(_LOOK_S)
+
+
+def _is_removed(folder: Path) -> bool:
+    with suppress(OSError):
+        folder.rmdir()
+    return not folder.exists()
 
 
 @contextmanager
