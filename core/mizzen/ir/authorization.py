@@ -1,0 +1,190 @@
+"""Authorization: predicates over connections and requests, and the rules made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mizzen.ir.origins import Origins
+from mizzen.model.security import PolicyAction
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """Always true."""
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """Never true."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Every one holds."""
+
+    terms: tuple[Predicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one holds."""
+
+    terms: tuple[Predicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """It does not hold."""
+
+    term: Predicate
+
+
+class TextKind(StrEnum):
+    """How a text is compared in a policy."""
+
+    EXACT = "exact"
+    PREFIX = "prefix"
+    SUFFIX = "suffix"
+    REGEX = "regex"
+    PRESENT = "present"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A comparison of a text."""
+
+    kind: TextKind
+    value: str = ""
+    ignore_case: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PeerIdentity:
+    """The URI SAN of the peer's verified certificate, ``spiffe://…`` included."""
+
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAddress:
+    """The peer's address, or, ``original`` True, the client's as X-Forwarded-For tells it."""
+
+    cidr: str
+    original: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationAddress:
+    """The address the connection was made to."""
+
+    cidr: str
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationPort:
+    """The port the connection was made to."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerName:
+    """The SNI of the connection."""
+
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHeader:
+    """A request header, pseudo headers (``:method``, ``:authority``) included. HTTP only."""
+
+    name: str
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPath:
+    """The path without query, after normalisation. HTTP only."""
+
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPathTemplate:
+    """The path against a URI template with ``*`` (one segment) and ``**`` (the rest). HTTP only."""
+
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaim:
+    """A claim of a validated JWT, by path; a list matches if any element does. HTTP only."""
+
+    path: tuple[str, ...]
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class FilterMetadata:
+    """What another filter has left in its metadata; ``listed`` True: an element of the list there."""
+
+    filter: str
+    entry: str
+    text: Text
+    listed: bool = False
+
+
+Predicate = (
+    Anything
+    | Never
+    | AllOf
+    | AnyOf
+    | Not
+    | PeerIdentity
+    | SourceAddress
+    | DestinationAddress
+    | DestinationPort
+    | ServerName
+    | RequestHeader
+    | RequestPath
+    | RequestPathTemplate
+    | TokenClaim
+    | FilterMetadata
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRule:
+    """One rule of one policy: what is asked for, and who asks.
+
+    ``name`` is Istio's ``ns[NS]-policy[NAME]-rule[i]``.
+    """
+
+    name: str
+    operation: Predicate
+    source: Predicate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSet:
+    """All rules of one action on one protocol; an ALLOW set without rules allows nothing.
+
+    ``dry_run`` refuses nothing: it is only counted what the rules would have done.
+    """
+
+    action: PolicyAction
+    rules: tuple[PolicyRule, ...] = ()
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorization:
+    """Rule sets in the order in which they are asked: AUDIT, DENY, ALLOW; for HTTP and for TCP."""
+
+    http: tuple[RuleSet, ...] = ()
+    tcp: tuple[RuleSet, ...] = ()
+    origins: Origins = ()
+
+
+OPEN = Authorization()

@@ -1,0 +1,160 @@
+"""Listening: what a proxy does with the connections made to it, and from its workload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from mizzen.ir.authorization import Authorization
+from mizzen.ir.origins import Origins
+from mizzen.model.kube import Protocol
+from mizzen.model.security import JwtRule, MtlsMode
+from mizzen.model.traffic import ConnectionPool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpProxy:
+    """Bytes to one cluster, or to several by shares.
+
+    With ``shares`` (clusters and weights) ``cluster`` is but a name, for statistics.
+    ``hash_on_source`` is consistentHash.useSourceIp.
+    """
+
+    cluster: str
+    shares: tuple[tuple[str, int], ...] = ()
+    idle_timeout: timedelta | None = None
+    max_connection_duration: timedelta | None = None
+    hash_on_source: bool = False
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Where bytes may go."""
+        return tuple(name for name, _ in self.shares) or (self.cluster,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpChain:
+    """Bytes of some of a listener's connections: those that ask for a server name, or go to a range.
+
+    ``server_name`` is the SNI, ``cidr`` the destination; what is empty is not asked for. ``tls`` asks for
+    TLS with whatever server name, or none.
+    """
+
+    server_name: str = ""
+    cidr: str = ""
+    tls: bool = False
+    tcp: TcpProxy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundListener:
+    """What a sidecar does with connections to one port (of one address, or of any).
+
+    It doesn't bind: virtualOutbound hands it the connections of its original destination.
+
+    Attributes:
+        bind: The address, ``0.0.0.0`` for any.
+        routes: Name of the route configuration for HTTP; empty where the port is TCP only.
+        chains: Connections that are told from the others by server name or destination.
+        tcp: Where all other bytes go; for an HTTP port the pass-through or black hole.
+        takes_rest: Whether ``tcp`` is a service's own claim, not what unknown destinations get.
+        sniff: True where HTTP has to be told from TCP by looking at the bytes with no declaration.
+    """
+
+    bind: str
+    port: int
+    routes: str = ""
+    chains: tuple[TcpChain, ...] = ()
+    tcp: TcpProxy
+    takes_rest: bool = True
+    sniff: bool = False
+    origins: Origins = ()
+
+    @property
+    def name(self) -> str:
+        """Istio's name of the listener."""
+        return f"{self.bind}_{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundPort:
+    """One port of the proxy's own workload.
+
+    Attributes:
+        port: Where the application listens (the target port), which is where clients' packets go to.
+        service_port: The Service's port number, for names.
+        mode: Effective mutual TLS mode, never UNSET.
+        host: The Service's host, for names and metadata.
+        endpoint: Where connections go instead of the address that they were made to: ``127.0.0.1:8080``,
+            ``[::1]:8080`` or ``unix:///path``.
+        own_port: The port that they go to on that address, where it is another one.
+    """
+
+    port: int
+    service_port: int
+    protocol: Protocol
+    mode: MtlsMode
+    host: str
+    connection_pool: ConnectionPool | None = None
+    endpoint: str = ""
+    own_port: int | None = None
+    origins: Origins = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenIssuers:
+    """Whose tokens are valid; without rules tokens are not looked at.
+
+    ``sources`` are pairs of a place of keys (``jwksUri``) and the cluster through which it is reached.
+    """
+
+    rules: tuple[JwtRule, ...] = ()
+    sources: tuple[tuple[str, str], ...] = ()
+    origins: Origins = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundPolicy:
+    """The whole inbound side of a sidecar.
+
+    Attributes:
+        ports: The declared ports, sorted by number.
+        default_mode: mTLS mode of undeclared ports.
+        port_modes: Modes of undeclared ports that a PeerAuthentication names (portLevelMtls).
+        trust_domains: Whose certificates are accepted, own one first.
+        authorization: What is checked on HTTP and on TCP.
+        tokens: Whose tokens are valid.
+    """
+
+    ports: tuple[InboundPort, ...]
+    default_mode: MtlsMode
+    port_modes: tuple[tuple[int, MtlsMode], ...] = ()
+    trust_domains: tuple[str, ...]
+    authorization: Authorization
+    tokens: TokenIssuers = field(default_factory=TokenIssuers)
+    origins: Origins = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayListener:
+    """A port on which a gateway accepts plain HTTP, or bytes.
+
+    Attributes:
+        routes: Name of the route configuration; empty where bytes are passed on.
+        chains: Connections that are told from the others by server name.
+        tcp: Where all other bytes go; without it they go nowhere.
+    """
+
+    bind: str
+    port: int
+    routes: str = ""
+    chains: tuple[TcpChain, ...] = ()
+    tcp: TcpProxy | None = None
+    origins: Origins = ()
+    authorization: Authorization
+    tokens: TokenIssuers = field(default_factory=TokenIssuers)
+
+    @property
+    def name(self) -> str:
+        """Istio's name of the listener."""
+        return f"{self.bind}_{self.port}"

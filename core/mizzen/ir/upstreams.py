@@ -1,0 +1,133 @@
+"""Where traffic can go: clusters, their security towards the upstream, and their endpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from mizzen.ir.origins import Origins
+from mizzen.model.kube import Protocol
+from mizzen.model.traffic import ConnectionPool, LoadBalancer, OutlierDetection, RetryBudget
+from mizzen.names import ObjectKey
+
+
+class Discovery(StrEnum):
+    """How a cluster learns its endpoints."""
+
+    EDS = "eds"
+    ORIGINAL_DESTINATION = "original-destination"
+    NOWHERE = "nowhere"
+
+
+class UpstreamHttp(StrEnum):
+    """Which HTTP is spoken to an upstream; ``CLIENT`` is whatever the client spoke."""
+
+    HTTP1 = "http1"
+    HTTP2 = "http2"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plaintext:
+    """No TLS towards the upstream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshTls:
+    """Mutual TLS with the workload's own certificate.
+
+    Attributes:
+        automatic: True where each endpoint says by its metadata whether it takes mTLS (Istio: automatic
+            mutual TLS); False where a DestinationRule demands it of all (ISTIO_MUTUAL).
+        identities: Exact SPIFFE ids that the server may have, sorted; empty checks the trust root only.
+        sni: The server name sent.
+    """
+
+    automatic: bool
+    identities: tuple[str, ...]
+    sni: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimpleTls:
+    """TLS to a server outside the mesh (DestinationRule tls.mode SIMPLE), against the system's roots."""
+
+    sni: str = ""
+    subject_alt_names: tuple[str, ...] = ()
+    insecure_skip_verify: bool = False
+
+
+UpstreamTls = Plaintext | MeshTls | SimpleTls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """One outbound cluster: a host's port, as a whole or as one subset of it.
+
+    ``service_name``/``service_namespace`` are for metadata; ``external`` is a MESH_EXTERNAL
+    ServiceEntry. ``rule`` is the DestinationRule in force, or None.
+    """
+
+    host: str
+    port: int
+    subset: str
+    discovery: Discovery
+    protocol: Protocol
+    http: UpstreamHttp
+    tls: UpstreamTls
+    load_balancer: LoadBalancer
+    connection_pool: ConnectionPool
+    outlier_detection: OutlierDetection | None
+    retry_budget: RetryBudget | None = None
+    connect_timeout: timedelta
+    service_name: str
+    service_namespace: str
+    external: bool = False
+    rule: ObjectKey | None = None
+    origins: Origins = ()
+
+
+class Health(StrEnum):
+    """Whether an endpoint gets traffic."""
+
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One address of a cluster; ``mtls`` tells whether it takes mutual TLS."""
+
+    address: str
+    port: int
+    weight: int = 1
+    health: Health = Health.HEALTHY
+    mtls: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locality:
+    """Where endpoints are."""
+
+    region: str = ""
+    zone: str = ""
+    subzone: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalityGroup:
+    """The endpoints of one locality, sorted by address; lower ``priority`` is used first."""
+
+    locality: Locality
+    endpoints: tuple[Endpoint, ...]
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointGroup:
+    """All endpoints of one EDS cluster, by locality, sorted."""
+
+    cluster: str
+    groups: tuple[LocalityGroup, ...] = ()
+    origins: Origins = ()
