@@ -11,9 +11,10 @@ processor's time; kopf is told of an empty list, and from which version on to wa
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 from urllib.parse import parse_qs, urlsplit
@@ -26,8 +27,15 @@ from typing_extensions import override
 from mizzen_operator.kube.client import open_session
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Iterator,
+        Mapping,
+        MutableMapping,
+    )
 
     import aiohttp
 
@@ -39,6 +47,8 @@ if TYPE_CHECKING:
 _IDLE_SECONDS: Final = 0.1
 # An outage ends when it ends: waiting ever longer between attempts would add to it.
 _RETRY_SECONDS: Final = 1.0
+# How long kopf's tasks may take to end once they are told to.
+_END_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +78,7 @@ async def watch(
     """Watch until told to stop. Raises whatever ends a watch that cannot go on."""
     _route_logs(watcher.on_trouble)
     kinds = tuple(resources)
-    async with AsyncExitStack() as sessions:
+    async with AsyncExitStack() as sessions, _all_ended():
         await kopf.operator(
             registry=_registry(connection, kinds, watcher, sessions),
             settings=_settings(kinds),
@@ -79,6 +89,25 @@ async def watch(
             standalone=True,
             stop_flag=stop,
         )
+
+
+@asynccontextmanager
+async def _all_ended() -> AsyncIterator[None]:
+    """Leave no task behind of those that began within.
+
+    kopf, cancelled in the moment in which it starts, forgets those that it had made by then; they
+    would keep its session open, and end when the loop is gone.
+    """
+    others = asyncio.all_tasks()
+    try:
+        yield
+    except asyncio.CancelledError:
+        left = asyncio.all_tasks() - others
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_END_SECONDS)
+        raise
 
 
 def _registry(
