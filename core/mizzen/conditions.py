@@ -33,6 +33,7 @@ class Liveness:
         in_force: What is served was made from what is written now, not from an earlier good version.
         behind: Replicas of the control plane that do not serve what is written now yet.
         silent: Replicas of the control plane that do not say how it is with their proxies.
+        awaited: Proxies that are to come (back) in a moment; the object may concern them.
     """
 
     live: int = 0
@@ -41,6 +42,7 @@ class Liveness:
     in_force: bool = True
     behind: int = 0
     silent: int = 0
+    awaited: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,8 @@ def _live(liveness: Liveness) -> Condition:
         open_ends.append(f"{liveness.behind} {_replicas(liveness.behind)} yet to serve it")
     if liveness.silent:
         open_ends.append(f"{liveness.silent} {_replicas(liveness.silent)} not said how it is")
+    if liveness.awaited:
+        open_ends.append(f"{liveness.awaited} not connected yet")
     if open_ends or liveness.live < liveness.of:
         message = "; ".join((count, *open_ends))
         return Condition(type=LIVE, status=False, reason="Pending", message=message)

@@ -69,6 +69,46 @@ async def test_proxies_of_all_replicas_are_counted(
         assert told(live) == ("True", "Live", "live on 3 of 3 proxies")
 
 
+async def test_proxies_that_are_on_their_way_back_are_waited_for(
+    shop: Shop, authority: Authority, clock: ManualClock
+) -> None:
+    """After all replicas were gone nobody is connected, which does not make a change live."""
+    await shop.virtual_service()
+    await shop.injected_pod("web")
+    replica = StatusReplica(shop.api, authority, clock, namespaces=[shop.name])
+    replica.is_leader = True
+    await replica.read()
+    await _later(replica, clock, 3)
+    live = (await shop.conditions())["Live"]
+    assert told(live) == ("False", "Pending", "live on 0 of 0 proxies; 1 not connected yet")
+    replica.connect("web", shop.name)
+    replica.settle()
+    await _later(replica, clock, 2)
+    assert told((await shop.conditions())["Live"]) == ("True", "Live", "live on 1 of 1 proxies")
+
+
+async def test_what_was_live_stays_so_while_proxies_come_back(
+    shop: Shop, authority: Authority, clock: ManualClock
+) -> None:
+    """Nobody has changed it; one that stays away is not waited for any more in the end."""
+    await shop.virtual_service()
+    before, after = (
+        StatusReplica(shop.api, authority, clock, name=name, namespaces=[shop.name])
+        for name in ("mizzen-0", "mizzen-1")
+    )
+    before.is_leader = True
+    await before.read()
+    await _later(before, clock, 2)
+    no_proxies = ("True", "NoProxies", "concerns no proxy")
+    assert told((await shop.conditions())["Live"]) == no_proxies
+    await shop.injected_pod("web")
+    after.is_leader = True
+    await after.read()
+    for _ in range(40):
+        await _later(after, clock, 1)
+        assert told((await shop.conditions())["Live"]) == no_proxies
+
+
 async def test_a_replica_that_has_yet_to_read_a_change_is_waited_for(
     shop: Shop, authority: Authority, clock: ManualClock
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mizzen_operator.inject.decide import STATUS
 from mizzen_operator.kube.paths import path
 from tests.support.cluster_objects import apply, ensure_namespace
 
@@ -29,6 +30,18 @@ class Shop:
     async def virtual_service(self, name: str = "reviews", **http: Any) -> Manifest:  # noqa: ANN401
         """Write a VirtualService for a host of the same name."""
         return await apply(self.api, _virtual_service(name, **http), namespace=self.name)
+
+    async def injected_pod(self, name: str) -> None:
+        """Have a pod that has a sidecar, and an address."""
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "annotations": {STATUS: "{}"}},
+            "spec": {"containers": [{"name": "app", "image": "app:1"}]},
+        }
+        await apply(self.api, pod, namespace=self.name)
+        where = path("v1", "pods", self.name, name, "status")
+        await self.api.patch(where, {"status": {"phase": "Running", "podIP": "10.0.0.9"}})
 
     async def conditions(self, name: str = "reviews") -> dict[str, Manifest]:
         """Return an object's conditions by their types."""

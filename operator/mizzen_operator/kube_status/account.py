@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mizzen.clock import Clock
     from mizzen.names import ObjectKey
     from mizzen_operator.kube_status.records import Records
+    from mizzen_operator.kube_status.returning import Injected
     from mizzen_xds.ledger import Ledger, Member
     from mizzen_xds.standing import Standing
 
@@ -23,12 +24,20 @@ class Account:
     """Gives account of this replica, named ``replica``; ``version`` is its version of Mizzen."""
 
     def __init__(
-        self, ledger: Ledger, records: Records, clock: Clock, *, replica: str, version: str
+        self,
+        ledger: Ledger,
+        records: Records,
+        injected: Injected,
+        clock: Clock,
+        *,
+        replica: str,
+        version: str,
     ) -> None:
         self.revision = 0
         self.is_complete = False
         self._ledger = ledger
         self._records = records
+        self._injected = injected
         self._clock = clock
         self._replica = replica
         self._version = version
@@ -45,6 +54,7 @@ class Account:
             version=self._version,
             revision=self.revision,
             proxies=len(members),
+            pods=self._injected.connected(members),
             up_to_date=sum(map(_is_up_to_date, members)),
             rejecting=sum(map(_is_rejecting, members)),
             envoys=_envoys(members),

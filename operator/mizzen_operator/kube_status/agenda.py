@@ -136,6 +136,11 @@ class Agenda:
         item = self._items.get(key)
         return item is not None and item.urgent and now_s < item.since_s + _PATIENCE_S
 
+    def is_at_rest(self, key: ObjectKey, version: str) -> bool:
+        """Tell whether an object was written to as it is now, and nobody waits for more."""
+        written = self._written.get(key)
+        return written is not None and written.version == version and not self.is_urgent(key)
+
     def is_urgent(self, key: ObjectKey) -> bool:
         """Tell whether somebody waits for what is written to an object."""
         item = self._items.get(key)

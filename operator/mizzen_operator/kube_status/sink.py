@@ -30,6 +30,7 @@ from mizzen_operator.kube_status.herald import Herald
 from mizzen_operator.kube_status.mesh import Certificates, Mesh, document
 from mizzen_operator.kube_status.news import newsworthy
 from mizzen_operator.kube_status.records import Records
+from mizzen_operator.kube_status.returning import Injected, Returning
 from mizzen_operator.kube_status.row import Row
 from mizzen_operator.kube_status.said import State
 from mizzen_operator.kube_status.uninjected import Uninjected
@@ -106,9 +107,12 @@ class StatusSink:
         self._parts = parts
         self._records = Records()
         self._uninjected = Uninjected(parts.wants_sidecar)
+        self._injected = Injected()
+        self._returning = Returning()
         self._account = Account(
             parts.ledger,
             self._records,
+            self._injected,
             parts.clock,
             replica=parts.replica,
             version=parts.version,
@@ -135,6 +139,7 @@ class StatusSink:
             return
         self._account.revision = made.revision
         self._uninjected.take_batch(made.batch)
+        self._injected.take_batch(made.batch)
         changed = self._records.take_batch(made.batch)
         if changed and self._is_leading:
             self._agenda.changed(changed, self._now_s())
@@ -238,12 +243,16 @@ class StatusSink:
     async def _write_objects(
         self, keys: tuple[ObjectKey, ...], reports: tuple[Report, ...], silent: int
     ) -> None:
+        missing = tally.missing(len(self._injected), reports)
+        awaited = self._returning.expected(missing, self._now_s())
         for key, answers in tally.by_object(keys, reports).items():
             record = self._records.get(key)
             now_s = self._now_s()
             if record is None or (not self._is_analysed and self._agenda.is_fresh(key, now_s)):
                 continue
-            liveness = tally.liveness(record, answers, silent=silent)
+            if awaited and self._agenda.is_at_rest(key, record.version):
+                continue  # what stands there was true, and will be again in a moment
+            liveness = tally.liveness(record, answers, silent=silent, awaited=awaited)
             stand = conditions(self._records.findings(key), liveness)
             wanted = State.of(record.version, stand)
             if not self._agenda.wants(key, wanted, stand, now_s):

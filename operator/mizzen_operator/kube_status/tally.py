@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from mizzen_operator.kube_status.words import Answer, Report
 
 
-def liveness(record: Record, answers: Iterable[Answer | None], *, silent: int = 0) -> Liveness:
+def liveness(
+    record: Record, answers: Iterable[Answer | None], *, silent: int = 0, awaited: int = 0
+) -> Liveness:
     """Return where an object is in force, from what each replica says and how many say nothing.
 
     A replica that has read another version counts with its proxies, but none of them is live: what they
@@ -30,7 +32,13 @@ def liveness(record: Record, answers: Iterable[Answer | None], *, silent: int = 
         in_force=record.in_force,
         behind=len(said) - len(same),
         silent=silent,
+        awaited=awaited,
     )
+
+
+def missing(injected: int, reports: Iterable[Report]) -> int:
+    """Return how many of the pods that have a proxy are connected to no replica."""
+    return max(0, injected - sum(one.pods for one in reports))
 
 
 def by_object(

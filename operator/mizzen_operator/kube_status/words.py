@@ -56,6 +56,7 @@ class Report:
 
     Attributes:
         complete: It has read everything; before, it serves nobody and has nothing to say.
+        pods: How many of its proxies are pods that it knows to have a proxy.
         envoys: How many proxies there are of each version of Envoy.
         slowest: The proxy that is the furthest behind, or was the last to catch up; empty where none is.
         slowest_s: How far behind it is, or how long it took.
@@ -69,6 +70,7 @@ class Report:
     version: str = ""
     revision: int = 0
     proxies: int = 0
+    pods: int = 0
     up_to_date: int = 0
     rejecting: int = 0
     envoys: tuple[tuple[str, int], ...] = ()
@@ -101,6 +103,7 @@ def report(of: Report) -> Json:
         "version": of.version,
         "revision": of.revision,
         "proxies": of.proxies,
+        "pods": of.pods,
         "upToDate": of.up_to_date,
         "rejecting": of.rejecting,
         "envoys": dict(of.envoys),
@@ -131,6 +134,7 @@ def _report(said: Mapping[str, Any]) -> Report:
         version=str(said.get("version", "")),
         revision=int(said.get("revision", 0)),
         proxies=int(said.get("proxies", 0)),
+        pods=int(said.get("pods", 0)),
         up_to_date=int(said.get("upToDate", 0)),
         rejecting=int(said.get("rejecting", 0)),
         envoys=tuple((str(name), int(number)) for name, number in said.get("envoys", {}).items()),
