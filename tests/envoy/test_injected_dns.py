@@ -26,11 +26,11 @@ _ASK: Final = "import socket, sys; print(socket.gethostbyname(sys.argv[1]))"
 _WITHOUT_RULES: Final = ("-F", "-X")
 
 
-def _entry(host: str, address: str) -> str:
+def _entry(host: str, address: str, *, name: str = "orders") -> str:
     return f"""
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
-metadata: {{name: orders, namespace: test}}
+metadata: {{name: {name}, namespace: test}}
 spec:
   hosts: [{host}]
   addresses: [{address}]
@@ -102,7 +102,9 @@ def test_a_pod_that_did_not_ask_for_it_is_left_alone(mesh: LiveMesh) -> None:
 
 def test_a_new_address_is_answered_at_once(mesh: LiveMesh) -> None:
     """The table comes over xDS."""
-    mesh.apply("entry.yaml", _entry("orders.example.com", "240.0.0.10"))
+    mesh.apply("moving.yaml", _entry("moving.example.com", "240.0.0.10", name="moving"))
+    eventually(lambda: _resolved(mesh, "web", "moving.example.com") == "240.0.0.10", "the address")
+    mesh.apply("moving.yaml", _entry("moving.example.com", "240.0.0.11", name="moving"))
     eventually(
-        lambda: _resolved(mesh, "web", "orders.example.com") == "240.0.0.10", "the new address"
+        lambda: _resolved(mesh, "web", "moving.example.com") == "240.0.0.11", "the new address"
     )
