@@ -117,6 +117,26 @@ NOT_TRANSLATED: Final = _warning(
 NO_EFFECT: Final = _warning(
     "MZ0203", "field has no effect as it is written", "Write what the message says is missing."
 )
+DEPRECATED: Final = _warning(
+    "MZ0204",
+    "field is deprecated",
+    "Write what the message names: the old form goes on working for now.",
+)
+WIDER: Final = _warning(
+    "MZ0205",
+    "it holds for more than it seems to",
+    "Name what it should hold for, if less is meant.",
+)
+COSTLY: Final = _warning(
+    "MZ0206",
+    "it is dear as it is written",
+    "Write less, or let a service do it: every proxy that is concerned has a copy.",
+)
+SERVER_FIRST: Final = _warning(
+    "MZ0207",
+    "undeclared port may be one whose server speaks first",
+    "Declare the protocol, by appProtocol or by the port's name (tcp-...): nobody waits then.",
+)
 INVALID_COMBINATION: Final = _error(
     "MZ0202", "fields do not go together", "Keep one of the fields that the message names."
 )
@@ -262,6 +282,10 @@ CATALOGUE: Final = (
     NOT_TRANSLATED,
     INVALID_COMBINATION,
     NO_EFFECT,
+    DEPRECATED,
+    WIDER,
+    COSTLY,
+    SERVER_FIRST,
     UNKNOWN_HOST,
     UNKNOWN_SUBSET,
     UNKNOWN_PORT,

@@ -136,15 +136,7 @@ _VIRTUAL_SERVICE: Final[Mapping[type[ApiModel], tuple[Rule | Words, ...]]] = {
         ),
     ),
     http_action.FaultInjection: (some_of("a fault", "delay", "abort"),),
-    http_action.FaultDelay: (
-        Rule(any_of("fixedDelay", "exponentialDelay"), "fixedDelay is required"),
-    ),
-    http_action.FaultAbort: (
-        Rule(
-            f"{count('httpStatus', 'grpcStatus', 'http2Error')} == 1",
-            "an abort has one of httpStatus, grpcStatus and http2Error",
-        ),
-    ),
+    http_action.FaultAbort: (one_at_most("httpStatus", "grpcStatus", "http2Error"),),
 }
 
 _DESTINATION_RULE: Final[Mapping[type[ApiModel], tuple[Rule | Words, ...]]] = {
@@ -307,7 +299,6 @@ RULES: Final[Mapping[type[ApiModel], tuple[Rule | Words, ...]]] = {
 FIELD_RULES: Final[Mapping[tuple[type[ApiModel], str], tuple[Rule | Words, ...]]] = {
     (virtual_service.VirtualServiceSpec, "exportTo"): (_EXPORT_TO,),
     (virtual_service.VirtualServiceSpec, "http"): (_BOUNDED,),
-    (http_match.StringMatch, "prefix"): (Words({"minLength": 1}),),
     (http_action.Destination, "host"): (pattern(r"^[^*]"),),
     (http_action.HttpRetry, "attempts"): (Words({"minimum": 0}),),
     (http_action.HttpRedirect, "redirectCode"): (choice(0, 301, 302, 303, 307, 308),),

@@ -43,6 +43,9 @@ def _duration(value: object) -> timedelta:
     parsed = parse_duration(value)
     if parsed < timedelta(0):
         raise ValueError(f"must not be negative: {value!r}")
+    # Istio's ValidateDuration; what is shorter is told of by the check for 1ms.
+    if parsed > _SHORTEST and parsed % _SHORTEST:
+        raise ValueError(f"must be of whole milliseconds, not {value!r}")
     return parsed
 
 

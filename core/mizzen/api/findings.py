@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mizzen.diagnostics import (
+    COSTLY,
+    DEPRECATED,
     INVALID_COMBINATION,
     INVALID_FIELD,
     MISSING_FIELD,
+    NO_EFFECT,
     NOT_TRANSLATED,
+    WIDER,
     Code,
     Severity,
 )
@@ -63,6 +67,26 @@ def conflict(path: Path, message: str, remedy: str = "") -> Finding:
 def untranslated(path: Path, message: str, remedy: str = "") -> Finding:
     """Return the finding that something is valid but has no effect yet."""
     return Finding(NOT_TRANSLATED, path, message, remedy)
+
+
+def without_effect(path: Path, message: str, remedy: str = "") -> Finding:
+    """Return the finding that a field changes nothing, as the others are written."""
+    return Finding(NO_EFFECT, path, message, remedy)
+
+
+def deprecated(path: Path, message: str, remedy: str = "") -> Finding:
+    """Return the finding that something still works and should be written in another way."""
+    return Finding(DEPRECATED, path, message, remedy)
+
+
+def wider(path: Path, message: str, remedy: str = "") -> Finding:
+    """Return the finding that something holds for more than its author may think."""
+    return Finding(WIDER, path, message, remedy)
+
+
+def costly(path: Path, message: str, remedy: str = "") -> Finding:
+    """Return the finding that something is in force and dear."""
+    return Finding(COSTLY, path, message, remedy)
 
 
 def fatal(findings: Iterable[Finding]) -> bool:

@@ -16,7 +16,9 @@ _FIRST_OF_WILDCARD: Final = re.compile(
     r"\*|(?:\*|\*-)?[a-zA-Z0-9](?:[-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
 )
 _LABEL_VALUE: Final = re.compile(r"(?:[a-zA-Z0-9](?:[-_.a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)?")
+_LABEL_NAME: Final = re.compile(r"[a-zA-Z0-9](?:[-_.a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
 _LONGEST_NAME: Final = 255
+_LONGEST_PREFIX: Final = 253
 
 _PUBLIC, _PRIVATE, _NOBODY = "*", ".", "~"
 
@@ -75,12 +77,32 @@ def check_wildcard_host(path: Path, host: str) -> Iterator[Finding]:
         )
 
 
-def check_export_to(path: Path, targets: Sequence[str]) -> Iterator[Finding]:
-    """Check ``exportTo``: namespaces, ``.``, ``*`` and ``~``, the last two only alone."""
-    yield from duplicates(path, targets, "namespace")
+def check_domain(path: Path, host: str) -> Iterator[Finding]:
+    """Check a host that may be a wildcard, and no address."""
+    if not is_wildcard_name(host):
+        yield invalid(path, f"{host!r} is not a DNS name or a wildcard such as *.example.com")
+
+
+def is_partial_wildcard(host: str) -> bool:
+    """Tell whether a host is a wildcard for a part of a label, such as ``*-a.example.com``."""
+    return "*" in host and host != "*" and not host.startswith("*.")
+
+
+def check_export_to(
+    path: Path, targets: Sequence[str], own: str = "", *, hidden: bool = False
+) -> Iterator[Finding]:
+    """Check ``exportTo``: namespaces, ``.`` and ``*``, which stands alone.
+
+    ``own`` is the object's own namespace, which ``.`` means too. Services alone may be ``hidden`` from
+    everybody by ``~`` (Istio: ``visibility.Instance``).
+    """
+    meant = [(own or _PRIVATE) if target == _PRIVATE else target for target in targets]
+    yield from duplicates(path, meant, "namespace")
+    words = (_PUBLIC, _PRIVATE, _NOBODY) if hidden else (_PUBLIC, _PRIVATE)
     for index, target in enumerate(targets):
-        if target not in (_PUBLIC, _PRIVATE, _NOBODY) and not is_label(target):
-            yield invalid((*path, index), f"{target!r} is not a namespace, '.', '*' or '~'")
+        if target not in words and not is_label(target):
+            known = ", ".join(map(repr, words))
+            yield invalid((*path, index), f"{target!r} is not a namespace or one of {known}")
     for alone in (_PUBLIC, _NOBODY):
         if alone in targets and len(set(targets)) > 1:
             yield conflict(path, f"{alone!r} says it all and cannot stand beside other namespaces")
@@ -93,5 +115,14 @@ def check_labels(path: Path, labels: Mapping[str, str]) -> Iterator[Finding]:
             yield invalid(path, "a label's key cannot be empty")
         elif "*" in key or "*" in value:
             yield invalid((*path, key), "labels are compared literally; a wildcard never matches")
+        elif not _is_label_key(key):
+            yield invalid((*path, key), f"{key!r} cannot be a label's key")
         elif not _LABEL_VALUE.fullmatch(value):
             yield invalid((*path, key), f"{value!r} cannot be a label's value")
+
+
+def _is_label_key(text: str) -> bool:
+    """Tell whether a text is a name, or a DNS name, a slash and a name (Kubernetes: qualified names)."""
+    prefix, slash, name = text.rpartition("/")
+    sound = not slash or (len(prefix) <= _LONGEST_PREFIX and all(map(is_label, prefix.split("."))))
+    return sound and _LABEL_NAME.fullmatch(name) is not None

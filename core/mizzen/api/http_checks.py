@@ -8,20 +8,26 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Final
 
 from mizzen.api.expressions import expression_error
-from mizzen.api.findings import Finding, Path, at, conflict, invalid, missing
-from mizzen.api.hosts import check_wildcard_host, is_label, is_name
-from mizzen.diagnostics import NO_EFFECT
+from mizzen.api.findings import (
+    Finding,
+    Path,
+    at,
+    conflict,
+    costly,
+    invalid,
+    missing,
+)
+from mizzen.api.header_values import header_value_error
+from mizzen.api.hosts import check_domain, is_label, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mizzen.api.http_action import (
-        CorsPolicy,
         Delegate,
         Destination,
-        FaultAbort,
-        FaultInjection,
         HeaderOperations,
+        Headers,
         HttpBody,
         HttpRedirect,
         HttpRetry,
@@ -35,6 +41,7 @@ _REDIRECT_CODES: Final = (301, 302, 303, 307, 308)
 _SCHEMES: Final = ("http", "https")
 # Envoy keeps direct responses in the route table; Istio sets the same limit.
 _MAX_BODY_BYTES: Final = 1_048_576
+_LARGE_BODY_BYTES: Final = 102_400
 _RETRY_ON: Final = frozenset(
     [
         "5xx",
@@ -57,30 +64,9 @@ _RETRY_ON: Final = frozenset(
 )
 _HOST_HEADERS: Final = (":authority", "host")
 
-GRPC_STATUSES: Final = (
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-)
-"""The names of gRPC's statuses, each at its number."""
-
 
 def check_action(rule: HttpRule) -> Iterator[Finding]:
-    """Check everything of a rule but its matches."""
+    """Check what is done with a request, and what with its headers."""
     yield from _one_action(rule)
     for index, share in enumerate(rule.route):
         yield from at(("route", index), _share(share))
@@ -93,13 +79,10 @@ def check_action(rule: HttpRule) -> Iterator[Finding]:
         yield from at(("rewrite",), _rewrite(rule.rewrite))
     if rule.retries is not None:
         yield from at(("retries",), _retries(rule.retries))
-    if rule.headers is not None:
-        yield from at(("headers", "request"), _operations(rule.headers.request))
-        yield from at(("headers", "response"), _operations(rule.headers.response))
+    yield from _headers(rule.headers)
     yield from _authority_once(rule)
     if rule.delegate is not None:
         yield from at(("delegate",), _delegate(rule.delegate))
-    yield from _side_effects(rule)
 
 
 def _one_action(rule: HttpRule) -> Iterator[Finding]:
@@ -125,9 +108,7 @@ def _one_action(rule: HttpRule) -> Iterator[Finding]:
 
 def _share(share: HttpRouteDestination) -> Iterator[Finding]:
     yield from at(("destination",), check_destination(share.destination))
-    if share.headers is not None:
-        yield from at(("headers", "request"), _operations(share.headers.request))
-        yield from at(("headers", "response"), _operations(share.headers.response))
+    yield from _headers(share.headers)
 
 
 def check_destination(destination: Destination) -> Iterator[Finding]:
@@ -135,7 +116,7 @@ def check_destination(destination: Destination) -> Iterator[Finding]:
     if destination.host.startswith("*"):
         yield invalid(("host",), f"{destination.host!r} is a wildcard; traffic goes to one host")
     else:
-        yield from check_wildcard_host(("host",), destination.host)
+        yield from check_domain(("host",), destination.host)
     if destination.subset and not is_label(destination.subset):
         yield invalid(("subset",), f"{destination.subset!r} is not a DNS label")
 
@@ -176,6 +157,8 @@ def _body(body: HttpBody) -> Iterator[Finding]:
             yield invalid(("bytes",), "is not base64")
     if size > _MAX_BODY_BYTES:
         yield invalid((), f"must have at most 1 MiB, not {size} bytes")
+    elif size > _LARGE_BODY_BYTES:
+        yield costly((), f"a body of {size} bytes stands in the routes of every proxy")
 
 
 def _rewrite(rewrite: HttpRewrite) -> Iterator[Finding]:
@@ -209,19 +192,39 @@ def _is_status(word: str) -> bool:
     return word.isdigit() and 100 <= int(word) <= 599
 
 
-def _operations(operations: HeaderOperations | None) -> Iterator[Finding]:
+def _headers(headers: Headers | None) -> Iterator[Finding]:
+    if headers is None:
+        return
+    yield from at(("headers", "request"), _operations(headers.request, of_request=True))
+    yield from at(("headers", "response"), _operations(headers.response))
+
+
+def _operations(
+    operations: HeaderOperations | None, *, of_request: bool = False
+) -> Iterator[Finding]:
+    """Check changes of headers; a request's may give it another authority."""
     if operations is None:
         return
-    for field, names in (("set", operations.set), ("add", operations.add)):
-        for name in names:
-            if field == "set" and name == ":authority":
-                continue
-            yield from _header_name((field, name), name)
+    for field, values in (("set", operations.set), ("add", operations.add)):
+        for name, value in values.items():
+            if not (of_request and name.lower() in _HOST_HEADERS):
+                yield from _changed_name((field, name), name)
+            if error := header_value_error(value):
+                yield invalid((field, name), error, "See Envoy's formats of header values.")
     for index, name in enumerate(operations.remove):
-        yield from _header_name(("remove", index), name)
+        yield from _changed_name(("remove", index), name)
 
 
-def _header_name(path: Path, name: str) -> Iterator[Finding]:
+def _changed_name(path: Path, name: str) -> Iterator[Finding]:
+    if name.lower() == "host":
+        remedy = "Set it among the request's headers, or write rewrite.authority."
+        yield invalid(path, "the host cannot be changed like this", remedy)
+    else:
+        yield from check_plain_header(path, name)
+
+
+def check_plain_header(path: Path, name: str) -> Iterator[Finding]:
+    """Check the name of a header that is no pseudo-header."""
     if not _HEADER_NAME.fullmatch(name):
         yield invalid(path, f"{name!r} is not a header's name")
 
@@ -232,7 +235,7 @@ def check_header_name(path: Path, name: str) -> Iterator[Finding]:
         remedy = "Match method, scheme, authority and path with the fields of those names."
         yield invalid(path, f"{name!r} is a pseudo-header", remedy)
     elif not name.startswith("@"):
-        yield from _header_name(path, name)
+        yield from check_plain_header(path, name)
 
 
 def _authority_once(rule: HttpRule) -> Iterator[Finding]:
@@ -249,64 +252,3 @@ def _delegate(delegate: Delegate) -> Iterator[Finding]:
     for field, name in (("name", delegate.name), ("namespace", delegate.namespace)):
         if name and not is_name(name):
             yield invalid((field,), f"{name!r} is not an object's name")
-
-
-def _side_effects(rule: HttpRule) -> Iterator[Finding]:
-    if rule.mirror is not None and rule.mirrors:
-        yield conflict(("mirrors",), "mirror and mirrors exclude each other")
-    if rule.mirror is not None:
-        yield from at(("mirror",), check_destination(rule.mirror))
-    for index, mirror in enumerate(rule.mirrors):
-        yield from at(("mirrors", index, "destination"), check_destination(mirror.destination))
-    if rule.fault is not None:
-        yield from at(("fault",), _fault(rule.fault))
-    if rule.cors_policy is not None:
-        yield from at(("corsPolicy",), _cors(rule.cors_policy))
-
-
-def _fault(fault: FaultInjection) -> Iterator[Finding]:
-    if fault.delay is None and fault.abort is None:
-        yield missing((), "a fault needs a delay or an abort")
-    delay = fault.delay
-    if delay is not None and delay.fixed_delay is None and delay.exponential_delay is None:
-        yield missing(("delay", "fixedDelay"), "fixedDelay is required")
-    if delay is not None and delay.percentage is None and not delay.percent:
-        yield _no_share("delay", "delayed")
-    if fault.abort is not None:
-        yield from at(("abort",), _abort(fault.abort))
-        if fault.abort.percentage is None:
-            yield _no_share("abort", "aborted")
-
-
-def _no_share(field: str, done: str) -> Finding:
-    message = f"without a percentage no request is {done}"
-    return Finding(NO_EFFECT, (field, "percentage"), message, "Write percentage: {value: 100}.")
-
-
-def _abort(abort: FaultAbort) -> Iterator[Finding]:
-    kinds = (abort.http_status, abort.grpc_status, abort.http2_error)
-    if sum(kind is not None for kind in kinds) != 1:
-        yield conflict((), "an abort has one of httpStatus, grpcStatus and http2Error")
-    if abort.grpc_status is not None and abort.grpc_status not in GRPC_STATUSES:
-        message = f"{abort.grpc_status!r} is not the name of a gRPC status"
-        yield invalid(("grpcStatus",), message, f"Write one of {', '.join(GRPC_STATUSES)}.")
-
-
-def _cors(cors: CorsPolicy) -> Iterator[Finding]:
-    for index, origin in enumerate(cors.allow_origins):
-        path: Path = ("allowOrigins", index)
-        ways = (origin.exact, origin.prefix, origin.regex)
-        if sum(way is not None for way in ways) != 1:
-            yield conflict(path, "an origin has one of exact, prefix and regex")
-        wrong = expression_error(origin.regex) if origin.regex is not None else ""
-        if wrong:
-            yield invalid((*path, "regex"), f"{origin.regex!r} {wrong}")
-    for field, names in (
-        ("allowHeaders", cors.allow_headers),
-        ("exposeHeaders", cors.expose_headers),
-        ("allowMethods", cors.allow_methods),
-    ):
-        for index, name in enumerate(names):
-            yield from _header_name((field, index), name)
-    if cors.max_age is not None and cors.max_age.microseconds:
-        yield invalid(("maxAge",), "must be of whole seconds")

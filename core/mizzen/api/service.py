@@ -105,7 +105,9 @@ def _check(manifest: ServiceManifest) -> Iterator[Finding]:
         yield invalid(("spec", "externalName"), f"{spec.external_name!r} is not a DNS name")
     exported = manifest.metadata.annotations.get(_EXPORT_TO)
     if exported is not None:
-        yield from check_export_to(("metadata", "annotations", _EXPORT_TO), _words(exported))
+        where: Path = ("metadata", "annotations", _EXPORT_TO)
+        own = manifest.metadata.namespace
+        yield from check_export_to(where, _words(exported), own, hidden=True)
 
 
 def _check_address(where: Path, address: str) -> Iterator[Finding]:

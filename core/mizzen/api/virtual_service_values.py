@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from mizzen.api import http_action, http_match, virtual_service_checks
 from mizzen.api.claims import claim_path
 from mizzen.api.hosts import block
-from mizzen.api.http_checks import GRPC_STATUSES
+from mizzen.api.http_side_checks import GRPC_STATUSES
 from mizzen.api.reading import Reading, read
 from mizzen.api.virtual_service import HttpRule, TcpRule, TlsRule, VirtualServiceManifest
 from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, labels

@@ -31,8 +31,8 @@ def apply_headers(message: Route | WeightedCluster.ClusterWeight, headers: Heade
 
 
 def authority_set(headers: Headers) -> str:
-    """Return the host that ``request.set`` gives the request; empty where it gives none."""
-    for name, value in headers.request.set:
+    """Return the host that ``request.set``, or else ``add``, gives the request; empty for none."""
+    for name, value in (*headers.request.set, *headers.request.add):
         if name.lower() in _AUTHORITY:
             return value
     return ""

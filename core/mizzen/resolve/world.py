@@ -153,8 +153,14 @@ def _mesh_hosts(item: VirtualService, mesh: MeshSettings) -> tuple[str, ...]:
 
 
 def gateway_name(name: str, namespace: str) -> str:
-    """Return ``namespace/name`` of a gateway that a VirtualService of ``namespace`` names."""
-    return name if "/" in name else f"{namespace}/{name}"
+    """Return ``namespace/name`` of a gateway that a VirtualService of ``namespace`` names.
+
+    Once it was written as ``name.namespace``, or in full as a Service's host (Istio: resolveGatewayName).
+    """
+    if "/" in name:
+        return name
+    short, _, rest = name.partition(".")
+    return f"{rest.partition('.')[0] or namespace}/{short}"
 
 
 def _gateway_hosts(item: VirtualService, mesh: MeshSettings) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen.api.documents import split_documents
 from mizzen.api.parse import parse_document
-from mizzen.diagnostics import NO_EFFECT, NOT_TRANSLATED, UNKNOWN_FIELD
+from mizzen.diagnostics import Severity
 from mizzen.model.world import Parsed
 
 if TYPE_CHECKING:
@@ -69,13 +69,13 @@ def value(parsed: Parsed) -> Object:
 
 def told(parsed: Parsed) -> list[tuple[str, str, int]]:
     """Return code, path and line of every diagnostic."""
-    return [
-        (each.code.id, each.path, each.location.line if each.location else 0)
-        for each in parsed.diagnostics
-    ]
+    return [_row(each) for each in parsed.diagnostics]
+
+
+def _row(each: Diagnostic) -> tuple[str, str, int]:
+    return each.code.id, each.path, each.location.line if each.location else 0
 
 
 def errors(parsed: Parsed) -> list[tuple[str, str, int]]:
     """Return code, path and line of what keeps an object out of force."""
-    warnings = {NOT_TRANSLATED.id, UNKNOWN_FIELD.id, NO_EFFECT.id}
-    return [each for each in told(parsed) if each[0] not in warnings]
+    return [_row(each) for each in parsed.diagnostics if each.code.severity is Severity.ERROR]

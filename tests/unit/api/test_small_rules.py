@@ -156,11 +156,14 @@ def test_blocks_are_addresses_and_cidrs() -> None:
 
 
 def test_export_to_is_namespaces_or_all_or_none() -> None:
-    """All and none stand alone."""
+    """All and none stand alone, and none is for services; the own namespace has two names."""
     assert not list(check_export_to((), ("shop", ".")))
     assert not list(check_export_to((), ("*",)))
     assert list(check_export_to((), ("*", "shop")))
-    assert list(check_export_to((), ("~", ".")))
+    assert not list(check_export_to((), ("~",), hidden=True))
+    assert list(check_export_to((), ("~", "."), hidden=True))
+    assert list(check_export_to((), ("~",)))
+    assert list(check_export_to((), ("shop", "."), "shop"))
     assert list(check_export_to((), ("shop", "shop")))
     assert list(check_export_to((), ("Shop/a",)))
 

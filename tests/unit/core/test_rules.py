@@ -84,7 +84,7 @@ def test_within_a_namespace_the_most_specific_host_wins() -> None:
 
 @pytest.mark.parametrize(
     ("export_to", "scopes"),
-    [("'*'", (SHOP, BANK, THIRD)), ("'.'", (SHOP,)), ("bank", (BANK,)), ("'~'", ())],
+    [("'*'", (SHOP, BANK, THIRD)), ("'.'", (SHOP,)), ("bank", (BANK,)), ("elsewhere", ())],
 )
 def test_a_rule_is_seen_where_it_is_exported(export_to: str, scopes: tuple[Scope, ...]) -> None:
     """exportTo of the service's own rule."""
