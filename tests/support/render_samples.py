@@ -9,9 +9,22 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mizzen import ir
+from mizzen.model.destination import (
+    ConnectionPool,
+    ConsistentHash,
+    HashCookie,
+    LoadBalancer,
+    OutlierDetection,
+    Pings,
+    ProxyProtocol,
+    SimpleLb,
+    TcpKeepalive,
+    Tunnel,
+    Warmup,
+)
 from mizzen.model.kube import Protocol
 from mizzen.model.routing import (
     DirectResponse,
@@ -22,16 +35,6 @@ from mizzen.model.routing import (
     StringMatch,
 )
 from mizzen.model.security import MtlsMode, PolicyAction
-from mizzen.model.traffic import (
-    ConnectionPool,
-    ConsistentHash,
-    HashCookie,
-    LoadBalancer,
-    OutlierDetection,
-    SimpleLb,
-    TcpKeepalive,
-    Warmup,
-)
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen.render import cluster, endpoint, inbound, listener, route
 
@@ -107,6 +110,16 @@ _TLS: Final[tuple[ir.UpstreamTls, ...]] = (
     ir.SimpleTls(sni="api.example", subject_alt_names=("api.example", "10.0.0.1", "spiffe://x/y")),
     ir.SimpleTls(insecure_skip_verify=True),
 )
+_PINGS: Final = Pings(interval=30 * _SECOND, timeout=5 * _SECOND)
+_ERRORS: Final = OutlierDetection(http_error_codes=(429, 503))
+_MORE: Final[tuple[dict[str, Any], ...]] = (
+    {"proxy_protocol": ProxyProtocol.V1},
+    {"proxy_protocol": ProxyProtocol.V2, "tls": ir.Plaintext()},
+    {"proxy_protocol": ProxyProtocol.V2, "tls": ir.SimpleTls()},
+    {"locality_weighted": True},
+    {"http": ir.UpstreamHttp.HTTP2, "connection_pool": ConnectionPool(pings=_PINGS)},
+    {"outlier_detection": _ERRORS},
+)
 
 
 def upstreams() -> Iterator[ir.Upstream]:
@@ -124,6 +137,8 @@ def upstreams() -> Iterator[ir.Upstream]:
     yield replace(full, subset="full-h2", http=ir.UpstreamHttp.HTTP2)
     yield replace(full, subset="full-tcp", protocol=Protocol.TCP)
     yield replace(UPSTREAM, subset="empty", outlier_detection=OutlierDetection())
+    for number, more in enumerate(_MORE):
+        yield replace(UPSTREAM, subset=f"more-{number}", **more)
 
 
 def endpoint_groups() -> Iterator[ir.EndpointGroup]:
@@ -351,6 +366,7 @@ def outbound_listeners() -> Iterator[ir.OutboundListener]:
         idle_timeout=60 * _SECOND,
         max_connection_duration=600 * _SECOND,
         hash_on_source=True,
+        tunnel=Tunnel(target="proxy.example.com:443"),
     )
     yield ir.OutboundListener(bind="10.0.0.5", port=3306, tcp=own)
     chain = ir.TcpChain(server_name="a.test", cidr="10.7.0.0/16", tcp=own)

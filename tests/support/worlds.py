@@ -7,6 +7,21 @@ from typing import Final
 
 from hypothesis import strategies as st
 
+from mizzen.model.destination import (
+    ClientTls,
+    ConnectionPool,
+    ConsistentHash,
+    DestinationRule,
+    LoadBalancer,
+    OutlierDetection,
+    PortPolicy,
+    ProxyProtocol,
+    SimpleLb,
+    Subset,
+    TlsMode,
+    TrafficPolicy,
+    Tunnel,
+)
 from mizzen.model.kube import (
     ConfigMap,
     ContainerPort,
@@ -42,21 +57,10 @@ from mizzen.model.sidecar import (
     Sidecar,
 )
 from mizzen.model.traffic import (
-    ClientTls,
-    ConnectionPool,
-    ConsistentHash,
-    DestinationRule,
     Gateway,
-    LoadBalancer,
-    OutlierDetection,
-    PortPolicy,
     Resolution,
     Server,
     ServiceEntry,
-    SimpleLb,
-    Subset,
-    TlsMode,
-    TrafficPolicy,
     WorkloadEndpoint,
     WorkloadEntry,
 )
@@ -224,13 +228,24 @@ _port_policies = st.builds(
         )
     ),
     connection_pool=st.sampled_from((None, ConnectionPool(max_connections=5))),
-    outlier_detection=st.sampled_from((None, OutlierDetection(min_health_percent=2))),
-    tls=st.sampled_from((None, None, *(ClientTls(mode=m) for m in TlsMode if m != "MUTUAL"))),
+    outlier_detection=st.sampled_from(
+        (None, OutlierDetection(min_health_percent=2), OutlierDetection(http_error_codes=(429,)))
+    ),
+    tls=st.sampled_from(
+        (
+            None,
+            None,
+            *(ClientTls(mode=mode) for mode in TlsMode if mode is not TlsMode.MUTUAL),
+            ClientTls(mode=TlsMode.MUTUAL, certificate="/c", key="/k", roots="/r", revoked="/x"),
+        )
+    ),
 )
 _policies = st.none() | st.builds(
     TrafficPolicy,
     base=_port_policies,
     ports=st.sampled_from(((), ((80, PortPolicy(tls=ClientTls(mode=TlsMode.DISABLE))),))),
+    tunnel=st.sampled_from((None, None, Tunnel(target="proxy:443"))),
+    proxy_protocol=st.sampled_from((None, None, ProxyProtocol.V2)),
 )
 _rules = st.builds(
     DestinationRule,

@@ -33,7 +33,7 @@ class DestinationRuleSpec(ApiModel):
     workload_selector: Annotated[
         WorkloadSelector | None,
         NotTranslated("rules for single clients come later; the whole rule is out of force"),
-    ] = Field(default=None, description="Clients that it is for.")
+    ] = Field(default=None, description="Clients of its namespace that it is for.")
 
 
 class DestinationRuleManifest(Manifest):

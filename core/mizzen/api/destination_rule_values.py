@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from mizzen.api import destination_rule_checks, load_balancing, traffic_policy
 from mizzen.api.destination_rule import DestinationRuleManifest, DestinationRuleSpec
 from mizzen.api.reading import Reading, read
-from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, labels
-from mizzen.model.traffic import (
+from mizzen.model.destination import (
     ClientTls,
     ConnectionPool,
     ConsistentHash,
     DestinationRule,
     HashCookie,
     LoadBalancer,
+    LocalityLb,
     OutlierDetection,
+    Pings,
     PortPolicy,
+    ProxyProtocol,
     RetryBudget,
     SimpleLb,
     Subset,
     TcpKeepalive,
     TlsMode,
     TrafficPolicy,
+    Tunnel,
     Warmup,
 )
+from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 
 _NOBODY: Final = ExportTo(("~",))
 _DEFAULT_RING_SIZE: Final = 1024
+_PING_TIMEOUT: Final = timedelta(seconds=20)
 
 
 def read_destination_rule(raw: Mapping[str, object], key: ObjectKey) -> Reading:
@@ -73,6 +79,10 @@ def _policy(policy: traffic_policy.TrafficPolicy | None) -> TrafficPolicy | None
         base=_blocks(policy),
         ports=tuple(sorted(ports.items(), key=_number)),
         retry_budget=_retry_budget(policy.retry_budget) if policy.retry_budget else None,
+        tunnel=_tunnel(policy.tunnel) if policy.tunnel else None,
+        proxy_protocol=ProxyProtocol(policy.proxy_protocol.version)
+        if policy.proxy_protocol
+        else None,
     )
 
 
@@ -82,7 +92,15 @@ def _retry_budget(budget: traffic_policy.RetryBudget) -> RetryBudget:
     return RetryBudget(
         percent=default.percent if budget.percent is None else budget.percent,
         min_concurrency=budget.min_retry_concurrency or default.min_concurrency,
+        interval=budget.budget_interval or default.interval,
     )
+
+
+def _tunnel(tunnel: traffic_policy.TunnelSettings) -> Tunnel:
+    host = tunnel.target_host
+    if ":" in host:
+        host = f"[{host}]"
+    return Tunnel(target=f"{host}:{tunnel.target_port}", post=tunnel.protocol == "POST")
 
 
 def _number(entry: tuple[int, PortPolicy]) -> int:
@@ -108,19 +126,38 @@ def _load_balancer(balancer: load_balancing.LoadBalancerSettings | None) -> Load
     )
 
 
+def locality_lb(setting: load_balancing.LocalityLbSetting | None) -> LocalityLb | None:
+    """Return what is written of localities; a MeshConfig may say it too."""
+    if setting is None:
+        return None
+    return LocalityLb(
+        enabled=setting.enabled is not False,
+        distribute=tuple((one.from_, tuple(one.to.items())) for one in setting.distribute),
+        failover=tuple((one.from_, one.to) for one in setting.failover),
+        failover_priority=tuple(setting.failover_priority),
+    )
+
+
 def _hash(settings: load_balancing.ConsistentHashLb) -> ConsistentHash:
     cookie, ring, maglev = settings.http_cookie, settings.ring_hash, settings.maglev
     old_size = settings.minimum_ring_size or _DEFAULT_RING_SIZE
     return ConsistentHash(
         http_header_name=settings.http_header_name or "",
-        http_cookie=HashCookie(name=cookie.name, path=cookie.path, ttl=cookie.ttl)
-        if cookie
-        else None,
+        http_cookie=_cookie(cookie) if cookie else None,
         use_source_ip=bool(settings.use_source_ip),
         http_query_parameter_name=settings.http_query_parameter_name or "",
         minimum_ring_size=ring.minimum_ring_size if ring else old_size,
         maglev=maglev is not None,
         maglev_table_size=maglev.table_size if maglev else None,
+    )
+
+
+def _cookie(cookie: load_balancing.HttpCookie) -> HashCookie:
+    return HashCookie(
+        name=cookie.name,
+        path=cookie.path,
+        ttl=cookie.ttl,
+        attributes=tuple((one.name, one.value) for one in cookie.attributes),
     )
 
 
@@ -137,26 +174,34 @@ def _warmup(balancer: load_balancing.LoadBalancerSettings) -> Warmup | None:
 
 
 def connection_pool(pool: traffic_policy.ConnectionPoolSettings | None) -> ConnectionPool | None:
-    """Return the limits that are written; a Sidecar has them too."""
+    """Return the limits that are written; a Sidecar has them too. A limit of 0 is none (Istio)."""
     if pool is None:
         return None
     tcp = pool.tcp or traffic_policy.TcpSettings()
     http = pool.http or traffic_policy.HttpSettings()
     return ConnectionPool(
-        max_connections=tcp.max_connections,
+        max_connections=tcp.max_connections or None,
         connect_timeout=tcp.connect_timeout,
         tcp_keepalive=_keepalive(tcp.tcp_keepalive),
         max_connection_duration=tcp.max_connection_duration,
         tcp_idle_timeout=tcp.idle_timeout,
-        http1_max_pending_requests=http.http1_max_pending_requests,
-        http2_max_requests=http.http2_max_requests,
-        max_requests_per_connection=http.max_requests_per_connection,
-        max_retries=http.max_retries,
+        http1_max_pending_requests=http.http1_max_pending_requests or None,
+        http2_max_requests=http.http2_max_requests or None,
+        max_requests_per_connection=http.max_requests_per_connection or None,
+        max_retries=http.max_retries or None,
         http_idle_timeout=http.idle_timeout,
         h2_upgrade_policy=http.h2_upgrade_policy,
         use_client_protocol=http.use_client_protocol,
-        max_concurrent_streams=http.max_concurrent_streams,
+        max_concurrent_streams=http.max_concurrent_streams or None,
+        pings=_pings(http.http2_keep_alive),
     )
+
+
+def _pings(written: traffic_policy.Http2KeepAlive | None) -> Pings | None:
+    """Return the PING frames that are sent; Envoy wants a time for the answer, gRPC's is 20 s."""
+    if written is None or written.interval is None:
+        return None
+    return Pings(interval=written.interval, timeout=written.timeout or _PING_TIMEOUT)
 
 
 def _keepalive(keepalive: traffic_policy.TcpKeepalive | None) -> TcpKeepalive | None:
@@ -177,6 +222,7 @@ def _outliers(outliers: traffic_policy.OutlierDetection | None) -> OutlierDetect
         base_ejection_time=outliers.base_ejection_time,
         max_ejection_percent=outliers.max_ejection_percent,
         min_health_percent=outliers.min_health_percent,
+        http_error_codes=tuple(sorted(set(outliers.outlier_detection_http_error_codes))),
     )
 
 
@@ -188,4 +234,9 @@ def _tls(tls: traffic_policy.ClientTlsSettings | None) -> ClientTls | None:
         sni=tls.sni,
         subject_alt_names=tuple(tls.subject_alt_names),
         insecure_skip_verify=bool(tls.insecure_skip_verify),
+        certificate=tls.client_certificate,
+        key=tls.private_key,
+        roots=tls.ca_certificates,
+        revoked=tls.ca_crl,
+        credential_name=tls.credential_name,
     )

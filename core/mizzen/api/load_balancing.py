@@ -27,9 +27,9 @@ class HttpCookie(ApiModel):
     ttl: Duration | None = Field(
         default=None, description="Its lifetime, when it is made; 0 makes a session cookie."
     )
-    attributes: Annotated[
-        list[CookieAttribute], NotTranslated("the cookie is made without further attributes")
-    ] = Field(default_factory=list, description="Further attributes, when it is made.")
+    attributes: list[CookieAttribute] = Field(
+        default_factory=list, description="Further attributes, when it is made."
+    )
 
 
 class RingHash(ApiModel):
@@ -122,7 +122,7 @@ class LoadBalancerSettings(ApiModel):
     ] = Field(default=None, description="Preference for near endpoints.")
     zone_aware_lb_setting: Annotated[
         ZoneAwareLbSetting | None,
-        NotTranslated("zone-aware load balancing comes with a later version"),
+        NotTranslated("a proxy is not told who else serves beside it; use localityLbSetting"),
     ] = Field(default=None, description="Preference for the own zone.")
     warmup: WarmupConfiguration | None = Field(default=None, description="Slow start.")
     warmup_duration_secs: PositiveDuration | None = Field(

@@ -19,7 +19,6 @@ from mizzen.api.base import (
 from mizzen.api.durations import Duration, PositiveDuration
 from mizzen.api.load_balancing import LoadBalancerSettings
 
-_FILES = NotTranslated("certificates from files come with a later version")
 _CREDENTIALS = NotTranslated("certificates from Secrets come with a later version")
 
 
@@ -67,9 +66,9 @@ class HttpSettings(ApiModel):
     max_concurrent_streams: Count | None = Field(
         default=None, description="Streams of one HTTP/2 connection."
     )
-    http2_keep_alive: Annotated[
-        Http2KeepAlive | None, NotTranslated("PING frames are not sent")
-    ] = Field(default=None, description="Keepalive by PING frames.")
+    http2_keep_alive: Http2KeepAlive | None = Field(
+        default=None, description="Keepalive by PING frames."
+    )
 
 
 class ConnectionPoolSettings(ApiModel):
@@ -107,22 +106,20 @@ class OutlierDetection(ApiModel):
     min_health_percent: Annotated[int, Field(ge=0, le=100)] = Field(
         default=0, description="With fewer healthy ones all are used again."
     )
-    outlier_detection_http_error_codes: Annotated[
-        list[Annotated[int, Field(ge=100, le=599)]],
-        NotTranslated("errors are the statuses 500 to 599"),
-    ] = Field(default_factory=list, description="Statuses that count as errors.")
+    outlier_detection_http_error_codes: list[Annotated[int, Field(ge=100, le=599)]] = Field(
+        default_factory=list, description="Statuses that count as errors."
+    )
 
 
 class ClientTlsSettings(ApiModel):
     """TLS towards a host (Istio: ClientTLSSettings)."""
 
-    mode: Annotated[
-        Literal["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"],
-        NotTranslated("client certificates of one's own come later", only=("MUTUAL",)),
-    ] = Field(default="DISABLE", description="Whether and how.")
-    client_certificate: Annotated[str, _FILES] = Field(default="", description="A file.")
-    private_key: Annotated[str, _FILES] = Field(default="", description="A file.")
-    ca_certificates: Annotated[str, _FILES] = Field(default="", description="A file.")
+    mode: Literal["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"] = Field(
+        default="DISABLE", description="Whether and how."
+    )
+    client_certificate: str = Field(default="", description="A file of the proxy's.")
+    private_key: str = Field(default="", description="A file of the proxy's.")
+    ca_certificates: str = Field(default="", description="A file of the proxy's.")
     credential_name: Annotated[str, _CREDENTIALS] = Field(default="", description="A Secret.")
     subject_alt_names: list[str] = Field(
         default_factory=list, description="Names of which the server must have one."
@@ -131,7 +128,7 @@ class ClientTlsSettings(ApiModel):
     insecure_skip_verify: bool | None = Field(
         default=None, description="Whether any certificate will do."
     )
-    ca_crl: Annotated[str, _FILES] = Field(default="", description="A file.")
+    ca_crl: str = Field(default="", description="A file of the proxy's.")
 
 
 class RetryBudget(ApiModel):
@@ -139,9 +136,9 @@ class RetryBudget(ApiModel):
 
     percent: Percent | None = Field(default=None, description="20 by default.")
     min_retry_concurrency: UInt32 = Field(default=0, description="3 by default.")
-    budget_interval: Annotated[
-        Duration | None, NotTranslated("this Envoy counts what is under way at the moment")
-    ] = Field(default=None, description="The time over which requests are counted.")
+    budget_interval: Duration | None = Field(
+        default=None, description="The time over which requests are counted."
+    )
 
 
 class TunnelSettings(ApiModel):
@@ -179,10 +176,6 @@ class TrafficPolicy(PolicyBlocks):
     port_level_settings: list[PortTrafficPolicy] = Field(
         default_factory=list, max_length=4096, description="Policies of single ports."
     )
-    tunnel: Annotated[TunnelSettings | None, NotTranslated("connections are not tunnelled")] = (
-        Field(default=None, description="A tunnel.")
-    )
-    proxy_protocol: Annotated[
-        ProxyProtocol | None, NotTranslated("the PROXY protocol is not spoken")
-    ] = Field(default=None, description="PROXY protocol.")
+    tunnel: TunnelSettings | None = Field(default=None, description="A tunnel.")
+    proxy_protocol: ProxyProtocol | None = Field(default=None, description="PROXY protocol.")
     retry_budget: RetryBudget | None = Field(default=None, description="A budget of retries.")

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from mizzen.ir.authorization import Authorization
 from mizzen.ir.origins import Origins
+from mizzen.model.destination import ConnectionPool, Tunnel
 from mizzen.model.kube import Protocol
 from mizzen.model.security import JwtRule, MtlsMode
-from mizzen.model.traffic import ConnectionPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,7 @@ class TcpProxy:
     """Bytes to one cluster, or to several by shares.
 
     With ``shares`` (clusters and weights) ``cluster`` is but a name, for statistics.
-    ``hash_on_source`` is consistentHash.useSourceIp.
+    ``hash_on_source`` is consistentHash.useSourceIp; ``tunnel`` carries the bytes in a request.
     """
 
     cluster: str
@@ -25,6 +25,7 @@ class TcpProxy:
     idle_timeout: timedelta | None = None
     max_connection_duration: timedelta | None = None
     hash_on_source: bool = False
+    tunnel: Tunnel | None = None
 
     @property
     def clusters(self) -> tuple[str, ...]:

@@ -7,8 +7,14 @@ from datetime import timedelta
 from enum import StrEnum
 
 from mizzen.ir.origins import Origins
+from mizzen.model.destination import (
+    ConnectionPool,
+    LoadBalancer,
+    OutlierDetection,
+    ProxyProtocol,
+    RetryBudget,
+)
 from mizzen.model.kube import Protocol
-from mizzen.model.traffic import ConnectionPool, LoadBalancer, OutlierDetection, RetryBudget
 from mizzen.names import ObjectKey
 
 
@@ -51,11 +57,20 @@ class MeshTls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimpleTls:
-    """TLS to a server outside the mesh (DestinationRule tls.mode SIMPLE), against the system's roots."""
+    """TLS to a server outside the mesh (DestinationRule tls.mode SIMPLE or MUTUAL).
+
+    Attributes:
+        certificate: The proxy's files of a certificate and its key; None shows no certificate.
+        roots: The proxy's file of the roots that are believed, the system's where it is empty.
+        revoked: Its file of certificates that are not.
+    """
 
     sni: str = ""
     subject_alt_names: tuple[str, ...] = ()
     insecure_skip_verify: bool = False
+    certificate: tuple[str, str] | None = None
+    roots: str = ""
+    revoked: str = ""
 
 
 UpstreamTls = Plaintext | MeshTls | SimpleTls
@@ -66,7 +81,8 @@ class Upstream:
     """One outbound cluster: a host's port, as a whole or as one subset of it.
 
     ``service_name``/``service_namespace`` are for metadata; ``external`` is a MESH_EXTERNAL
-    ServiceEntry. ``rule`` is the DestinationRule in force, or None.
+    ServiceEntry. ``rule`` is the DestinationRule in force, or None. ``locality_weighted`` tells that
+    localities weigh what their endpoints' groups say, before any endpoint is chosen.
     """
 
     host: str
@@ -80,6 +96,8 @@ class Upstream:
     connection_pool: ConnectionPool
     outlier_detection: OutlierDetection | None
     retry_budget: RetryBudget | None = None
+    proxy_protocol: ProxyProtocol | None = None
+    locality_weighted: bool = False
     connect_timeout: timedelta
     service_name: str
     service_namespace: str
@@ -117,11 +135,15 @@ class Locality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalityGroup:
-    """The endpoints of one locality, sorted by address; lower ``priority`` is used first."""
+    """The endpoints of one locality, sorted by address; lower ``priority`` is used first.
+
+    ``weight`` None is what the endpoints weigh together.
+    """
 
     locality: Locality
     endpoints: tuple[Endpoint, ...]
     priority: int = 0
+    weight: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ class HashCookie:
     name: str
     path: str = ""
     ttl: timedelta | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +60,30 @@ class Warmup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalityLb:
+    """``loadBalancer.localityLbSetting``: explicit shares, or what comes next when near ones fail.
+
+    Attributes:
+        enabled: False where localities are not looked at.
+        distribute: By the client's locality (a pattern), the shares of others, which add up to 100.
+        failover: By the client's region, the region that comes before all others.
+        failover_priority: Names of labels, or ``name=value``, the first of which matters most.
+    """
+
+    enabled: bool = True
+    distribute: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
+    failover: tuple[tuple[str, str], ...] = ()
+    failover_priority: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadBalancer:
-    """``trafficPolicy.loadBalancer``."""
+    """``trafficPolicy.loadBalancer``; a ``locality`` of None leaves localities to the mesh's settings."""
 
     simple: SimpleLb = SimpleLb.UNSPECIFIED
     consistent_hash: ConsistentHash | None = None
     warmup: Warmup | None = None
+    locality: LocalityLb | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +93,14 @@ class TcpKeepalive:
     probes: int | None = None
     time: timedelta | None = None
     interval: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pings:
+    """``connectionPool.http.http2KeepAlive``: PING frames, and how long their answers may take."""
+
+    interval: timedelta
+    timeout: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +120,7 @@ class ConnectionPool:
     h2_upgrade_policy: str = "DEFAULT"
     use_client_protocol: bool = False
     max_concurrent_streams: int | None = None
+    pings: Pings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +135,7 @@ class OutlierDetection:
     base_ejection_time: timedelta | None = None
     max_ejection_percent: int | None = None
     min_health_percent: int = 0
+    http_error_codes: tuple[int, ...] = ()
 
 
 class TlsMode(StrEnum):
@@ -120,12 +149,20 @@ class TlsMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTls:
-    """``trafficPolicy.tls`` (ClientTLSSettings) without files and credentials, which come later."""
+    """``trafficPolicy.tls`` (ClientTLSSettings); paths of files are the proxy's own.
+
+    ``credential_name`` is a Secret of the proxy's namespace.
+    """
 
     mode: TlsMode
     sni: str = ""
     subject_alt_names: tuple[str, ...] = ()
     insecure_skip_verify: bool = False
+    certificate: str = ""
+    key: str = ""
+    roots: str = ""
+    revoked: str = ""
+    credential_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +181,22 @@ class RetryBudget:
 
     percent: float = 20.0
     min_concurrency: int = 3
+    interval: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """``trafficPolicy.tunnel``: bytes go through HTTP to ``target``, a host and port; CONNECT or POST."""
+
+    target: str
+    post: bool = False
+
+
+class ProxyProtocol(StrEnum):
+    """``trafficPolicy.proxyProtocol.version``: the client's address ahead of all bytes."""
+
+    V1 = "V1"
+    V2 = "V2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +206,8 @@ class TrafficPolicy:
     base: PortPolicy = field(default_factory=PortPolicy)
     ports: tuple[tuple[int, PortPolicy], ...] = ()
     retry_budget: RetryBudget | None = None
+    tunnel: Tunnel | None = None
+    proxy_protocol: ProxyProtocol | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,10 +221,11 @@ class Subset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationRule:
-    """networking.istio.io DestinationRule."""
+    """networking.istio.io DestinationRule; with a ``selector`` it is for some clients of its namespace."""
 
     meta: Meta
     host: str
     policy: TrafficPolicy | None = None
     subsets: tuple[Subset, ...] = ()
     export_to: ExportTo = EXPORT_ALL
+    selector: Labels | None = None

@@ -16,13 +16,19 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 
 from mizzen import names
 from mizzen.ir import Discovery, InboundPort, MeshTls, Plaintext, SimpleTls, Upstream, UpstreamHttp
+from mizzen.model.destination import ConnectionPool, RetryBudget, SimpleLb
 from mizzen.model.kube import Protocol
-from mizzen.model.traffic import ConnectionPool, SimpleLb
 from mizzen.render import alpn
+from mizzen.render.announce import announce_clients
 from mizzen.render.balancing import apply_load_balancer, apply_outlier_detection
 from mizzen.render.proto import ads, duration, fill_address, fill_socket
 from mizzen.render.tls import mesh_client, simple_client
-from mizzen.render.upstream_http import HTTP_OPTIONS, http_options, needs_http_options
+from mizzen.render.upstream_http import (
+    HTTP_OPTIONS,
+    http_options,
+    needs_http_options,
+    upstream_options,
+)
 from mizzen.wire import Resource, TypeUrl, encode
 
 INBOUND_SOURCE: Final = "127.0.0.6"
@@ -32,6 +38,8 @@ _CONNECT_TIMEOUT: Final = timedelta(seconds=10)
 _UNLIMITED: Final = 2**32 - 1
 _UNIX: Final = "unix://"
 _NO_POOL: Final = ConnectionPool()
+# The tag of CircuitBreakers.Thresholds.RetryBudget.budget_interval: field 3, a message.
+_BUDGET_INTERVAL: Final = b"\x1a"
 # What Linux takes of TCP_KEEPCNT, and of TCP_KEEPIDLE and TCP_KEEPINTVL (net/ipv4/tcp.c).
 _MOST_PROBES: Final = 127
 _LONGEST_KEEPALIVE_SECONDS: Final = 32_767
@@ -45,14 +53,14 @@ def render_upstream(upstream: Upstream) -> Resource:
     cluster = _named(name, upstream.connect_timeout)
     _apply_discovery(cluster, upstream)
     _apply_pool(cluster, upstream.connection_pool)
-    if (budget := upstream.retry_budget) is not None:
-        limit = cluster.circuit_breakers.thresholds[0].retry_budget
-        limit.budget_percent.value = budget.percent
-        limit.min_retry_concurrency.value = budget.min_concurrency
+    if upstream.retry_budget is not None:
+        _apply_budget(cluster, upstream.retry_budget)
     if upstream.outlier_detection is not None:
         apply_outlier_detection(cluster, upstream.outlier_detection)
     _apply_http(cluster, upstream)
     _apply_tls(cluster, upstream)
+    if upstream.proxy_protocol is not None:
+        announce_clients(cluster, upstream.proxy_protocol)
     _apply_metadata(cluster, upstream)
     return encode(TypeUrl.CLUSTER, name, cluster)
 
@@ -151,6 +159,8 @@ def _apply_discovery(cluster: Cluster, upstream: Upstream) -> None:
     cluster.type = Cluster.EDS
     cluster.eds_cluster_config.eds_config.CopyFrom(ads())
     cluster.common_lb_config.healthy_panic_threshold.value = 0
+    if upstream.locality_weighted:
+        cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
     apply_load_balancer(cluster, upstream.load_balancer)
 
 
@@ -178,6 +188,20 @@ def _apply_pool(cluster: Cluster, pool: ConnectionPool) -> None:
         wanted.keepalive_interval.value = _keepalive_seconds(keepalive.interval)
 
 
+def _apply_budget(cluster: Cluster, budget: RetryBudget) -> None:
+    """Write the budget of retries.
+
+    ``budget_interval`` is younger than the classes that messages are built with; Envoy knows it, and an
+    unknown field is carried along as it is.
+    """
+    limit = cluster.circuit_breakers.thresholds[0].retry_budget
+    limit.budget_percent.value = budget.percent
+    limit.min_retry_concurrency.value = budget.min_concurrency
+    if budget.interval:
+        interval = duration(budget.interval).SerializeToString(deterministic=True)
+        limit.MergeFromString(_BUDGET_INTERVAL + bytes([len(interval)]) + interval)
+
+
 def _keepalive_seconds(wanted: timedelta) -> int:
     """Return whole seconds that a socket takes; it takes no zero, and with too many it is not opened."""
     return min(max(int(wanted.total_seconds()), 1), _LONGEST_KEEPALIVE_SECONDS)
@@ -198,12 +222,10 @@ def _unlimited() -> CircuitBreakers:
 
 
 def _apply_http(cluster: Cluster, upstream: Upstream) -> None:
-    pool = upstream.connection_pool
     if not needs_http_options(upstream):
         # Without a word about HTTP, Envoy speaks HTTP/1.1.
         return
-    tls = upstream.tls if isinstance(upstream.tls, SimpleTls) else None
-    options = http_options(upstream.http, pool, tls)
+    options = upstream_options(upstream)
     cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(options)
 
 

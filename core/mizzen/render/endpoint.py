@@ -52,7 +52,7 @@ def _bearable(groups: tuple[LocalityGroup, ...]) -> tuple[LocalityGroup, ...]:
 
 
 def _fill_locality(message: LocalityLbEndpoints, group: LocalityGroup) -> None:
-    """Write one locality; it weighs what its endpoints weigh together (Istio: loadbalancer).
+    """Write one locality; it weighs what its endpoints weigh together, unless it says otherwise (Istio).
 
     Where all of its endpoints take mutual TLS, the locality says so for them: Envoy looks there for
     what an endpoint does not say (Cluster.transport_socket_matches). A weight of 1 is the default.
@@ -60,7 +60,8 @@ def _fill_locality(message: LocalityLbEndpoints, group: LocalityGroup) -> None:
     _fill_place(message, group.locality)
     if group.priority:
         message.priority = group.priority
-    message.load_balancing_weight.value = sum(e.weight for e in group.endpoints) or 1
+    weight = sum(e.weight for e in group.endpoints) if group.weight is None else group.weight
+    message.load_balancing_weight.value = weight or 1
     uniform = all(endpoint.mtls for endpoint in group.endpoints)
     if uniform:
         message.metadata.CopyFrom(_takes_mtls())

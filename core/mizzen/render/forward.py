@@ -119,6 +119,8 @@ def _fill_hash(message: RouteAction.HashPolicy, key: ConsistentHash) -> None:
         message.cookie.path = key.http_cookie.path
         if key.http_cookie.ttl is not None:
             message.cookie.ttl.CopyFrom(duration(key.http_cookie.ttl))
+        for name, value in key.http_cookie.attributes:
+            message.cookie.attributes.add(name=name, value=value)
     elif key.http_query_parameter_name:
         message.query_parameter.name = key.http_query_parameter_name
     elif key.use_source_ip:

@@ -54,13 +54,24 @@ def mesh_client(tls: MeshTls, protocols: tuple[str, ...]) -> TransportSocket:
 
 
 def simple_client(tls: SimpleTls) -> TransportSocket:
-    """Return the client's side of TLS with a server outside the mesh, against the system's roots."""
+    """Return the client's side of TLS with a server outside the mesh.
+
+    A client of Envoy's own choice would stop at TLS 1.2, which is not enough for every server.
+    """
     context = UpstreamTlsContext(sni=tls.sni)
-    validation = context.common_tls_context.validation_context
+    common = context.common_tls_context
+    common.tls_params.tls_minimum_protocol_version = TlsParameters.TLSv1_2
+    common.tls_params.tls_maximum_protocol_version = TlsParameters.TLSv1_3
+    if tls.certificate is not None:
+        shown = common.tls_certificates.add()
+        shown.certificate_chain.filename, shown.private_key.filename = tls.certificate
+    validation = common.validation_context
     if tls.insecure_skip_verify:
         validation.trust_chain_verification = CertificateValidationContext.ACCEPT_UNTRUSTED
         return _tls_socket(context)
-    validation.trusted_ca.filename = SYSTEM_ROOTS
+    validation.trusted_ca.filename = tls.roots or SYSTEM_ROOTS
+    if tls.revoked:
+        validation.crl.filename = tls.revoked
     for name in tls.subject_alt_names:
         matcher = validation.match_typed_subject_alt_names.add(san_type=_san_type(name))
         matcher.matcher.exact = name

@@ -22,7 +22,7 @@ from mizzen.model.routing import (
 )
 from mizzen.names import MESH_GATEWAY, outbound_cluster, resolve_host
 from mizzen.resolve.matching import Place, destination_port, weighted_only
-from mizzen.resolve.rules import policy_for, rule_for
+from mizzen.resolve.rules import policy_for, rule_for, tunnel_for
 from mizzen.resolve.world import gateway_name, settings
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _applies(place: Place, owner: VirtualService, match: ConnectionMatch) -> boo
 def proxy_of(
     db: Database, place: Place, owner: VirtualService, route: tuple[RouteDestination, ...]
 ) -> TcpProxy:
-    """Return the proxy to a rule's destinations, with the times of the first (Istio)."""
+    """Return the proxy to a rule's destinations, with the times of the first; several have no tunnel (Istio)."""
     weighted = weighted_only(route)
     found = [_proxy(db, place, owner, share.destination) for share in weighted]
     if len(found) == 1:
@@ -117,6 +117,7 @@ def proxy_of(
             (tcp.cluster, share.weight) for tcp, share in zip(found, weighted, strict=True)
         ),
         hash_on_source=any(tcp.hash_on_source for tcp in found),
+        tunnel=None,
     )
 
 
@@ -129,7 +130,8 @@ def _proxy(db: Database, place: Place, owner: VirtualService, to: Destination) -
 def proxy_to(db: Database, scope: Scope, host: str, port: int, subset: str = "") -> TcpProxy:
     """Return the proxy to one cluster, with what its DestinationRule says of connections."""
     rule = rule_for(db, (scope, host))
-    policy = policy_for(rule, port, rule.subset(subset))
+    part = rule.subset(subset)
+    policy = policy_for(rule, port, part)
     pool, balancer = policy.connection_pool, policy.load_balancer
     hashed = balancer.consistent_hash if balancer else None
     return TcpProxy(
@@ -137,4 +139,5 @@ def proxy_to(db: Database, scope: Scope, host: str, port: int, subset: str = "")
         idle_timeout=pool.tcp_idle_timeout if pool else None,
         max_connection_duration=pool.max_connection_duration if pool else None,
         hash_on_source=bool(hashed and hashed.use_source_ip),
+        tunnel=tunnel_for(rule, part),
     )

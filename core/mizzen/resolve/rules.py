@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING
 
 from mizzen.engine import query
 from mizzen.ir import Origins
+from mizzen.model.destination import (
+    DestinationRule,
+    PortPolicy,
+    ProxyProtocol,
+    RetryBudget,
+    Subset,
+    TrafficPolicy,
+    Tunnel,
+)
 from mizzen.model.meta import visible_from
 from mizzen.model.proxy import Scope
-from mizzen.model.traffic import DestinationRule, PortPolicy, RetryBudget, Subset, TrafficPolicy
 from mizzen.names import covering_hosts
 from mizzen.resolve.services import MeshService, candidates, service_at
 from mizzen.resolve.world import OBJECT, RULES_AT_HOST, settings
@@ -129,6 +137,25 @@ def retry_budget_for(rule: EffectiveRule, subset: Subset | None = None) -> Retry
     """Return the budget of retries: the subset's, or else the rule's; a port has none of its own."""
     own = subset.policy.retry_budget if subset and subset.policy else None
     return own or (rule.policy.retry_budget if rule.policy else None)
+
+
+def proxy_protocol_for(
+    rule: EffectiveRule, port: int, subset: Subset | None = None
+) -> ProxyProtocol | None:
+    """Return the PROXY protocol's version: the subset's, or else the rule's, where no port stands alone.
+
+    What is written for a port has none (Istio: ``MergeSubsetTrafficPolicy``).
+    """
+    for policy in (subset.policy if subset else None, rule.policy):
+        if policy is not None and policy.proxy_protocol and port not in dict(policy.ports):
+            return policy.proxy_protocol
+    return None
+
+
+def tunnel_for(rule: EffectiveRule, subset: Subset | None = None) -> Tunnel | None:
+    """Return the tunnel: that of the whole host, or, for a subset, its own alone (Istio: tunnelingconfig)."""
+    policy = subset.policy if subset else rule.policy
+    return policy.tunnel if policy else None
 
 
 def _for_port(policy: TrafficPolicy | None, port: int) -> PortPolicy:

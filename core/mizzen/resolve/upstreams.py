@@ -14,11 +14,7 @@ from mizzen.ir import (
     UpstreamHttp,
     UpstreamTls,
 )
-from mizzen.model.kube import Protocol, ServicePort
-from mizzen.model.meta import NO_LABELS, Labels
-from mizzen.model.proxy import Scope
-from mizzen.model.security import MtlsMode
-from mizzen.model.traffic import (
+from mizzen.model.destination import (
     ClientTls,
     ConnectionPool,
     LoadBalancer,
@@ -28,10 +24,20 @@ from mizzen.model.traffic import (
     Subset,
     TlsMode,
 )
+from mizzen.model.kube import Protocol, ServicePort
+from mizzen.model.meta import NO_LABELS, Labels
+from mizzen.model.proxy import Scope
+from mizzen.model.security import MtlsMode
 from mizzen.names import subset_sni
 from mizzen.resolve.endpoints import EdsCluster, identities, instances, takes_mtls_on
 from mizzen.resolve.peers import namespace_mode
-from mizzen.resolve.rules import EffectiveRule, policy_for, retry_budget_for, rule_for
+from mizzen.resolve.rules import (
+    EffectiveRule,
+    policy_for,
+    proxy_protocol_for,
+    retry_budget_for,
+    rule_for,
+)
 from mizzen.resolve.services import MeshService, service_at
 from mizzen.resolve.world import settings
 
@@ -80,6 +86,7 @@ def _upstream(
         connection_pool=pool,
         outlier_detection=policy.outlier_detection,
         retry_budget=retry_budget_for(rule, subset),
+        proxy_protocol=proxy_protocol_for(rule, port.number, subset),
         connect_timeout=pool.connect_timeout or settings(db).connect_timeout,
         service_name=service.meta.name,
         service_namespace=service.namespace,
@@ -98,10 +105,12 @@ def _discovery(scope: Scope, service: MeshService, balancer: LoadBalancer) -> Di
 
 
 def _http(protocol: Protocol, pool: ConnectionPool) -> UpstreamHttp:
-    if protocol is Protocol.UNSET or pool.use_client_protocol:
+    """Return which HTTP is spoken; who writes UPGRADE is believed, whatever the port declares (Istio)."""
+    if pool.use_client_protocol:
         return UpstreamHttp.CLIENT
-    upgraded = protocol.is_http and pool.h2_upgrade_policy == "UPGRADE"
-    return UpstreamHttp.HTTP2 if protocol.is_http2 or upgraded else UpstreamHttp.HTTP1
+    if protocol.is_http2 or pool.h2_upgrade_policy == "UPGRADE":
+        return UpstreamHttp.HTTP2
+    return UpstreamHttp.CLIENT if protocol is Protocol.UNSET else UpstreamHttp.HTTP1
 
 
 def _tls(
@@ -139,6 +148,9 @@ def _written_tls(db: Database, service: MeshService, tls: ClientTls, sni: str) -
                 sni=tls.sni,
                 subject_alt_names=tls.subject_alt_names or service.subject_alt_names,
                 insecure_skip_verify=tls.insecure_skip_verify,
+                certificate=(tls.certificate, tls.key) if tls.mode is TlsMode.MUTUAL else None,
+                roots=tls.roots,
+                revoked=tls.revoked,
             )
 
 

@@ -6,8 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from mizzen.model.meta import Labels
-from mizzen.model.traffic import (
+from mizzen.model.destination import (
     ClientTls,
     ConnectionPool,
     ConsistentHash,
@@ -15,13 +14,17 @@ from mizzen.model.traffic import (
     HashCookie,
     LoadBalancer,
     OutlierDetection,
+    Pings,
     PortPolicy,
+    ProxyProtocol,
     RetryBudget,
     SimpleLb,
     TcpKeepalive,
     TlsMode,
+    Tunnel,
     Warmup,
 )
+from mizzen.model.meta import Labels
 from tests.unit.api.reading import errors, read_manifest, read_spec, told, value
 
 pytestmark = pytest.mark.unit
@@ -59,6 +62,7 @@ def test_a_policy_has_four_blocks() -> None:
             h2_upgrade_policy="DO_NOT_UPGRADE",
             use_client_protocol=True,
             max_concurrent_streams=128,
+            pings=Pings(interval=timedelta(seconds=30), timeout=timedelta(seconds=5)),
         ),
         outlier_detection=OutlierDetection(
             split_external_local_origin_errors=True,
@@ -69,6 +73,7 @@ def test_a_policy_has_four_blocks() -> None:
             base_ejection_time=timedelta(minutes=15),
             max_ejection_percent=50,
             min_health_percent=20,
+            http_error_codes=(429, 503),
         ),
         tls=ClientTls(
             mode=TlsMode.SIMPLE,
@@ -117,13 +122,68 @@ def test_subsets_have_labels_and_policies() -> None:
     ]
     assert hashes == [
         ConsistentHash(
-            http_cookie=HashCookie(name="session", path="/", ttl=timedelta(0)),
+            http_cookie=HashCookie(
+                name="session", path="/", ttl=timedelta(0), attributes=(("SameSite", "Strict"),)
+            ),
             minimum_ring_size=2048,
         ),
         ConsistentHash(http_header_name="x-user", maglev=True, maglev_table_size=65537),
         ConsistentHash(use_source_ip=True, minimum_ring_size=4096),
         ConsistentHash(http_query_parameter_name="user"),
     ]
+
+
+def test_a_policy_has_more_than_blocks() -> None:
+    """Files are the proxy's own; a tunnel ends at a host and a port."""
+    policy = _reviews().subsets[-1].policy
+    assert policy is not None
+    assert policy.base.tls == ClientTls(
+        mode=TlsMode.MUTUAL,
+        certificate="/etc/certs/tls.crt",
+        key="/etc/certs/tls.key",
+        roots="/etc/certs/ca.crt",
+        revoked="/etc/certs/crl.pem",
+    )
+    assert policy.tunnel == Tunnel(target="proxy.example.com:443", post=True)
+    assert policy.proxy_protocol is ProxyProtocol.V2
+    assert policy.retry_budget == RetryBudget(
+        percent=25, min_concurrency=5, interval=timedelta(seconds=10)
+    )
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "meant"),
+    [
+        ("{targetHost: proxy, targetPort: 1}", Tunnel(target="proxy:1")),
+        ("{targetHost: 'fd00::1', targetPort: 443}", Tunnel(target="[fd00::1]:443")),
+    ],
+)
+def test_a_tunnel_is_made_by_connect(tunnel: str, meant: Tunnel) -> None:
+    """Unless it says otherwise; an IPv6 address stands in brackets."""
+    found = value(read_spec("DestinationRule", f"{{host: a, trafficPolicy: {{tunnel: {tunnel}}}}}"))
+    assert isinstance(found, DestinationRule)
+    assert found.policy is not None
+    assert found.policy.tunnel == meant
+
+
+def _pool(http: str) -> ConnectionPool | None:
+    spec = f"{{host: a, trafficPolicy: {{connectionPool: {{http: {http}}}}}}}"
+    found = value(read_spec("DestinationRule", spec))
+    assert isinstance(found, DestinationRule)
+    assert found.policy is not None
+    return found.policy.base.connection_pool
+
+
+def test_a_limit_of_nothing_is_none() -> None:
+    """A 0 is what protobuf says of a number that nobody wrote (Istio)."""
+    assert _pool("{http2MaxRequests: 0, maxRetries: 0}") == ConnectionPool()
+
+
+def test_pings_have_a_time_for_their_answers() -> None:
+    """Twenty seconds where none is written; without an interval nothing is sent."""
+    pings = Pings(interval=timedelta(seconds=1), timeout=timedelta(seconds=20))
+    assert _pool("{http2KeepAlive: {interval: 1s}}") == ConnectionPool(pings=pings)
+    assert _pool("{http2KeepAlive: {timeout: 1s}}") == ConnectionPool()
 
 
 def test_a_budget_of_retries_has_istios_defaults() -> None:
@@ -148,20 +208,8 @@ def test_what_is_not_translated_is_told_of() -> None:
     assert {code for code, _, _ in told(parsed)} == {"MZ0201"}
     assert [path.removeprefix("spec.") for _, path, _ in told(parsed)] == [
         "workloadSelector",
-        "trafficPolicy.loadBalancer.consistentHash.httpCookie.attributes",
         "trafficPolicy.loadBalancer.localityLbSetting",
-        "trafficPolicy.connectionPool.http.http2KeepAlive",
         "trafficPolicy.outlierDetection.consecutiveErrors",
-        "trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes",
-        "trafficPolicy.tls.mode",
-        "trafficPolicy.tls.clientCertificate",
-        "trafficPolicy.tls.privateKey",
-        "trafficPolicy.tls.caCertificates",
-        "trafficPolicy.tls.caCrl",
-        "trafficPolicy.tunnel",
-        "trafficPolicy.proxyProtocol",
-        "trafficPolicy.retryBudget.budgetInterval",
-        "subsets[0].trafficPolicy.tls.mode",
         "subsets[0].trafficPolicy.tls.credentialName",
         "subsets[0].trafficPolicy.loadBalancer.localityLbSetting",
         "subsets[1].trafficPolicy.loadBalancer.localityLbSetting",

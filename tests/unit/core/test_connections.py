@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mizzen.ir import OutboundListener, TcpProxy
+from mizzen.model.destination import Tunnel
 from mizzen.model.meta import labels
 from mizzen.model.proxy import Scope
 from mizzen.resolve.listeners import own_listeners
@@ -73,6 +74,30 @@ def test_a_destinations_rule_says_how_long_its_connections_live() -> None:
     assert found.tcp.cluster == f"outbound|3306|v2|{DB}"
     assert found.tcp.idle_timeout is not None
     assert (found.tcp.idle_timeout.total_seconds(), found.tcp.hash_on_source) == (7, True)
+
+
+def test_a_tunnel_is_of_the_host_or_of_the_subset() -> None:
+    """A subset has none but its own, and several clusters have none at all (Istio)."""
+    rule = istio(
+        "DestinationRule",
+        "r",
+        """
+        host: db
+        trafficPolicy: {tunnel: {targetHost: proxy, targetPort: 443}}
+        subsets:
+        - {name: v1}
+        - {name: v2, trafficPolicy: {tunnel: {protocol: POST, targetHost: other, targetPort: 80}}}
+        """,
+    )
+    to_subset = "route: [{{destination: {{host: db, subset: {}}}}}]"
+    shares = (
+        "route: [{destination: {host: db}, weight: 1}, {destination: {host: other}, weight: 1}]"
+    )
+    assert listener(rule).tcp.tunnel == Tunnel(target="proxy:443")
+    assert listener(rule, rules("tcp", to_subset.format("v1"))).tcp.tunnel is None
+    found = listener(rule, rules("tcp", to_subset.format("v2"))).tcp.tunnel
+    assert found == Tunnel(target="other:80", post=True)
+    assert listener(rule, rules("tcp", shares)).tcp.tunnel is None
 
 
 def test_addresses_are_told_apart_and_the_rest_is_the_services() -> None:

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from mizzen.ir import Discovery, MeshTls, Plaintext, SimpleTls, UpstreamHttp, UpstreamTls
+from mizzen.model.destination import PortPolicy, ProxyProtocol, RetryBudget, SimpleLb, Subset
 from mizzen.model.mesh import MeshSettings
 from mizzen.model.proxy import Scope
-from mizzen.model.traffic import PortPolicy, RetryBudget, SimpleLb, Subset
 from mizzen.resolve.rules import NO_RULE, policy_for, rule_for
 from mizzen.resolve.upstreams import upstreams
 from tests.support.small_mesh import (
@@ -192,12 +192,13 @@ def test_a_cluster_for_each_port_and_subset() -> None:
         ("x:80", "", UpstreamHttp.CLIENT),
         ("http:80", "{h2UpgradePolicy: UPGRADE}", UpstreamHttp.HTTP2),
         ("http:80", "{h2UpgradePolicy: DO_NOT_UPGRADE}", UpstreamHttp.HTTP1),
-        ("tcp-x:80", "{h2UpgradePolicy: UPGRADE}", UpstreamHttp.HTTP1),
+        ("tcp-x:80", "{h2UpgradePolicy: UPGRADE}", UpstreamHttp.HTTP2),
+        ("x:80", "{h2UpgradePolicy: UPGRADE}", UpstreamHttp.HTTP2),
         ("http:80", "{useClientProtocol: true}", UpstreamHttp.CLIENT),
     ],
 )
 def test_which_http_is_spoken(port: str, spec: str, http: UpstreamHttp) -> None:
-    """By declaration, by upgrade of HTTP alone, or whatever the client spoke."""
+    """By declaration, by upgrade whatever is declared, or whatever the client spoke."""
     written = f"    trafficPolicy: {{connectionPool: {{http: {spec or '{}'}}}}}"
     mesh = SmallMesh(service("cart", port), rule("r", written))
     assert upstreams(mesh.db, (SHOP, CART))[0].http is http
@@ -352,6 +353,46 @@ def test_an_entry_outside_is_plain_and_lends_its_names() -> None:
     found = upstreams(mesh.db, (SHOP, "api.example.com"))[0]
     assert found.tls == SimpleTls(subject_alt_names=("api.test",))
     assert found.external
+
+
+def test_clients_are_announced_as_the_subset_or_the_rule_says() -> None:
+    """A port that something is written for is not: blocks that it leaves out have their defaults."""
+    mesh = SmallMesh(
+        service("cart", "http:80", "http-x:81"),
+        rule(
+            "r",
+            """
+    trafficPolicy:
+      proxyProtocol: {version: V2}
+      portLevelSettings: [{port: {number: 81}, tls: {mode: DISABLE}}]
+    subsets:
+    - {name: v1}
+    - name: v2
+      trafficPolicy:
+        proxyProtocol: {}
+        portLevelSettings: [{port: {number: 80}, tls: {mode: DISABLE}}]
+""",
+        ),
+    )
+    found = [(u.port, u.subset, u.proxy_protocol) for u in upstreams(mesh.db, (SHOP, CART))]
+    assert found == [
+        (80, "", ProxyProtocol.V2),
+        (80, "v1", ProxyProtocol.V2),
+        (80, "v2", ProxyProtocol.V2),
+        (81, "", None),
+        (81, "v1", None),
+        (81, "v2", ProxyProtocol.V1),
+    ]
+
+
+def test_a_certificate_is_shown_in_mutual_tls_alone() -> None:
+    """Roots and what was revoked count in both modes."""
+    files = "clientCertificate: /c, privateKey: /k, caCertificates: /r, caCrl: /x"
+    mesh = SmallMesh(service("cart"))
+    for mode, certificate in (("SIMPLE", None), ("MUTUAL", ("/c", "/k"))):
+        mesh.apply(rule("r", f"    trafficPolicy: {{tls: {{mode: {mode}, {files}}}}}"))
+        found = upstreams(mesh.db, (SHOP, CART))[0].tls
+        assert found == SimpleTls(certificate=certificate, roots="/r", revoked="/x")
 
 
 def test_a_budget_of_retries_is_the_subsets_or_the_rules() -> None:

@@ -7,19 +7,23 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from envoy_data_plane.envoy.config.cluster.v3 import Cluster as NewerCluster
 
 from mizzen import ir
-from mizzen.model.kube import Protocol
-from mizzen.model.security import MtlsMode
-from mizzen.model.traffic import (
+from mizzen.model.destination import (
     ConnectionPool,
     ConsistentHash,
     LoadBalancer,
     OutlierDetection,
+    Pings,
+    ProxyProtocol,
+    RetryBudget,
     SimpleLb,
     TcpKeepalive,
     Warmup,
 )
+from mizzen.model.kube import Protocol
+from mizzen.model.security import MtlsMode
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen.render.cluster import (
     gateway_clusters,
@@ -296,6 +300,74 @@ def test_tls_that_skips_verification_says_so() -> None:
     validation, by_host = _simple(ir.SimpleTls(insecure_skip_verify=True))
     assert validation == {"trust_chain_verification": "ACCEPT_UNTRUSTED"}
     assert by_host == {"auto_sni": True}
+
+
+def test_tls_may_show_a_certificate_and_believe_other_roots() -> None:
+    """From files of the proxy's own; what was revoked is not believed."""
+    tls = ir.SimpleTls(certificate=("/c", "/k"), roots="/roots", revoked="/crl")
+    context = _shown(tls=tls)["transport_socket"]["typed_config"]["common_tls_context"]
+    assert context["tls_certificates"] == [
+        {"certificate_chain": {"filename": "/c"}, "private_key": {"filename": "/k"}}
+    ]
+    assert context["validation_context"] == {
+        "trusted_ca": {"filename": "/roots"},
+        "crl": {"filename": "/crl"},
+    }
+    assert context["tls_params"] == {
+        "tls_minimum_protocol_version": "TLSv1_2",
+        "tls_maximum_protocol_version": "TLSv1_3",
+    }
+
+
+@pytest.mark.parametrize("version", ProxyProtocol)
+def test_clients_are_announced_in_plain_text(version: ProxyProtocol) -> None:
+    """Before anything else, TLS included, whichever transport socket an endpoint gets."""
+    shown = _shown(proxy_protocol=version)
+    matched = shown["transport_socket_matches"][0]["transport_socket"]
+    wrapped = {matched["name"], shown["transport_socket"]["name"]}
+    assert wrapped == {"envoy.transport_sockets.upstream_proxy_protocol"}
+    inner = [
+        socket["typed_config"]["transport_socket"]["name"]
+        for socket in (matched, shown["transport_socket"])
+    ]
+    assert inner == ["envoy.transport_sockets.tls", "envoy.transport_sockets.raw_buffer"]
+    said = shown["transport_socket"]["typed_config"].get("config", {}).get("version", "V1")
+    assert said == version
+
+
+def test_pings_are_of_http2() -> None:
+    """HTTP/1.1 has none."""
+    pool = ConnectionPool(pings=Pings(interval=timedelta(seconds=30), timeout=timedelta(seconds=5)))
+    said = _options(_shown(http=ir.UpstreamHttp.HTTP2, connection_pool=pool))
+    http2 = said["explicit_http_config"]["http2_protocol_options"]
+    assert http2["connection_keepalive"] == {"interval": "30s", "timeout": "5s"}
+    assert "typed_extension_protocol_options" not in _shown(connection_pool=pool)
+
+
+@pytest.mark.parametrize("codes", [(429,), (429, 503)])
+def test_answers_of_some_kinds_count_as_failures(codes: tuple[int, ...]) -> None:
+    """Told by the status, exactly."""
+    said = _options(_shown(outlier_detection=OutlierDetection(http_error_codes=codes)))
+    matcher = said["outlier_detection"]["error_matcher"]
+    rules = matcher["or_match"]["rules"] if len(codes) > 1 else [matcher]
+    found = [rule["http_response_headers_match"]["headers"][0] for rule in rules]
+    assert found == [{"name": ":status", "string_match": {"exact": str(c)}} for c in codes]
+
+
+def test_a_budget_of_retries_may_look_back() -> None:
+    """The field is younger than the classes; what is written is what Envoy's newer ones read."""
+    budget = RetryBudget(interval=timedelta(seconds=10))
+    cluster = NewerCluster.parse(render_upstream(replace(UPSTREAM, retry_budget=budget)).body)
+    assert cluster.circuit_breakers is not None
+    (limits,) = cluster.circuit_breakers.thresholds
+    assert limits.retry_budget is not None
+    assert limits.retry_budget.budget_interval == timedelta(seconds=10)
+
+
+def test_localities_may_be_weighed() -> None:
+    """Before the endpoints within."""
+    shown = _shown(locality_weighted=True)
+    assert shown["common_lb_config"]["locality_weighted_lb_config"] == {}
 
 
 def test_a_rule_that_changes_nothing_changes_no_byte() -> None:

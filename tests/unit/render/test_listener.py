@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from mizzen import ir
+from mizzen.model.destination import Tunnel
 from mizzen.model.security import PolicyAction
 from mizzen.render.listener import render_gateway, render_outbound, render_virtual_outbound
 from tests.support.show import show
@@ -57,12 +58,13 @@ def test_connections_are_told_apart_by_name_and_range() -> None:
 
 
 def test_a_tcp_proxy_says_how_long_and_by_what() -> None:
-    """Istio: tcp.idleTimeout, tcp.maxConnectionDuration, useSourceIp."""
+    """Istio: tcp.idleTimeout, tcp.maxConnectionDuration, useSourceIp, tunnel."""
     tcp = ir.TcpProxy(
         cluster="c",
         idle_timeout=timedelta(seconds=60),
         max_connection_duration=timedelta(milliseconds=1500),
         hash_on_source=True,
+        tunnel=Tunnel(target="proxy:443", post=True),
     )
     shown = show(render_outbound(ir.OutboundListener(bind="10.0.0.5", port=1, tcp=tcp)))
     (chain,) = shown["filter_chains"]
@@ -74,6 +76,7 @@ def test_a_tcp_proxy_says_how_long_and_by_what() -> None:
         "idle_timeout": "60s",
         "max_downstream_connection_duration": "1.500s",
         "hash_policy": [{"source_ip": {}}],
+        "tunneling_config": {"hostname": "proxy:443", "use_post": True},
     }
 
 

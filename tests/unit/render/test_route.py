@@ -282,6 +282,10 @@ def test_the_same_endpoint_may_be_tried_again() -> None:
             {"cookie": {"name": "c", "path": "/p", "ttl": "0s"}},
         ),
         (ConsistentHash(http_cookie=HashCookie(name="c")), {"cookie": {"name": "c"}}),
+        (
+            ConsistentHash(http_cookie=HashCookie(name="c", attributes=(("SameSite", "Lax"),))),
+            {"cookie": {"name": "c", "attributes": [{"name": "SameSite", "value": "Lax"}]}},
+        ),
     ],
 )
 def test_a_consistent_hash_is_of_one_thing(key: ConsistentHash, said: dict[str, object]) -> None:

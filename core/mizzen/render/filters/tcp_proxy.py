@@ -21,6 +21,9 @@ def tcp_proxy(proxy: TcpProxy) -> Filter:
         config.idle_timeout.CopyFrom(duration(proxy.idle_timeout))
     if proxy.max_connection_duration is not None:
         config.max_downstream_connection_duration.CopyFrom(duration(proxy.max_connection_duration))
+    if proxy.tunnel is not None:
+        config.tunneling_config.hostname = proxy.tunnel.target
+        config.tunneling_config.use_post = proxy.tunnel.post
     if proxy.hash_on_source:
         config.hash_policy.add().source_ip.SetInParent()
     return Filter(name="envoy.filters.network.tcp_proxy", typed_config=pack(config))
