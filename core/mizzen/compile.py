@@ -76,7 +76,9 @@ def inbound_tables(_db: Database, key: tuple[InboundPolicy, bool]) -> tuple[Tabl
         for port in policy.ports
         for resource in (render_inbound_cluster(port),)
     }
-    return Table(clusters), Table({listener.name: Entry(listener, origins=origins)})
+    needs = policy.authorization.clusters | policy.tokens.clusters
+    entry = Entry(listener, origins=origins, requires=needs)
+    return Table(clusters), Table({listener.name: entry})
 
 
 @query
@@ -102,7 +104,9 @@ def gateway_listener_tables(db: Database, workload: Workload) -> tuple[Table, Ta
                 *listener.authorization.origins,
                 *listener.tokens.origins,
             ),
-            requires=required_by_connections(listener.chains, listener.tcp),
+            requires=required_by_connections(listener.chains, listener.tcp)
+            | listener.authorization.clusters
+            | listener.tokens.clusters,
         )
         for listener in gateway_listeners(db, workload)
     }

@@ -199,6 +199,11 @@ EMPTY_IMPORT: Final = _warning(
     "Sidecar imports a host that is not known",
     "Correct the host or its namespace, or create the Service or ServiceEntry.",
 )
+UNKNOWN_PROVIDER: Final = _error(
+    "MZ0320",
+    "provider of a CUSTOM policy cannot be asked",
+    "Correct the name, or the provider's service and port in the mesh's extensionProviders.",
+)
 HOST_CONFLICT: Final = _warning(
     "MZ0401",
     "another VirtualService routes the same host",
@@ -299,6 +304,7 @@ CATALOGUE: Final = (
     UNUSED_DELEGATE,
     RULES_WITHOUT_PORT,
     EMPTY_IMPORT,
+    UNKNOWN_PROVIDER,
     HOST_CONFLICT,
     UNREACHABLE_RULE,
     DUPLICATE_SUBSET,

@@ -281,11 +281,12 @@ class LiveMesh:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         at: str = "",
+        body: bytes = b"",
     ) -> Reply:
         """Make one request on a connection of its own."""
         client = self._client(of)
         try:
-            return client.call(url, method=method, headers=headers, at=at)
+            return client.call(url, method=method, headers=headers, at=at, body=body)
         finally:
             client.close()
 

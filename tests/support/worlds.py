@@ -35,6 +35,7 @@ from mizzen.model.kube import (
 )
 from mizzen.model.mesh import MeshConfig
 from mizzen.model.meta import NO_LABELS, ExportTo, Labels, Meta, labels
+from mizzen.model.providers import Authorizer, HttpCheck
 from mizzen.model.proxy import NodeInfo, ProxyKind
 from mizzen.model.security import (
     AuthorizationPolicy,
@@ -92,6 +93,10 @@ _SELECTORS: Final = (
     labels({"app": "cart"}),
     labels({"version": "v1"}),
     labels({"istio": "ingressgateway"}),
+)
+_AUTHORIZERS: Final = (
+    Authorizer(name="council", host="web.shop.svc.cluster.local", port=80, http=HttpCheck()),
+    Authorizer(name="judge", host="cart.bank.svc.cluster.local", namespace="bank", port=8080),
 )
 _ADDRESSES: Final = tuple(f"10.0.0.{number}" for number in range(1, 7))
 _EXPORTS: Final = tuple(ExportTo(e) for e in (("*",), (".",), ("bank",), ("~",)))
@@ -328,7 +333,8 @@ _authorization_policies = st.builds(
     AuthorizationPolicy,
     meta=_metas("AuthorizationPolicy"),
     selector=st.just(NO_LABELS) | _selectors,
-    action=st.sampled_from((PolicyAction.ALLOW, PolicyAction.DENY)),
+    action=st.sampled_from((PolicyAction.ALLOW, PolicyAction.DENY, PolicyAction.CUSTOM)),
+    provider=st.sampled_from(("judge", "council", "nobody")),
     rules=st.lists(
         st.builds(
             Rule,
@@ -405,6 +411,8 @@ _config_maps = st.builds(
         (
             None,
             MeshConfig(registry_only=True),
+            MeshConfig(authorizers=_AUTHORIZERS),
+            MeshConfig(authorizers=_AUTHORIZERS[:1]),
             MeshConfig(connect_timeout=timedelta(seconds=3), trust_domain_aliases=("old",)),
         )
     ),

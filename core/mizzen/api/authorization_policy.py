@@ -1,8 +1,4 @@
-"""AuthorizationPolicy (security.istio.io): who may do what (Istio: authorization_policy.proto).
-
-What is not translated yet must never make a policy weaker: as long as nobody else can be asked, what a
-CUSTOM policy matches is denied.
-"""
+"""AuthorizationPolicy (security.istio.io): who may do what (Istio: authorization_policy.proto)."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import Field
 
 from mizzen.api.authorization_rules import Rule, check_custom, check_rule, value_of
-from mizzen.api.base import ApiModel, NotTranslated, WorkloadSelector
+from mizzen.api.base import ApiModel, WorkloadSelector
 from mizzen.api.findings import Finding, at, conflict, missing
 from mizzen.api.meta import Manifest
 from mizzen.api.reading import Reading, read
@@ -51,16 +47,12 @@ class AuthorizationPolicySpec(ApiModel):
         max_length=512,
         description="Rules, any of which matches; none matches nothing.",
     )
-    action: Annotated[
-        Literal["ALLOW", "DENY", "AUDIT", "CUSTOM"],
-        NotTranslated(
-            "external authorization comes with a later version; what the policy matches is denied",
-            only=("CUSTOM",),
-        ),
-    ] = Field(default="ALLOW", description="What is done with requests that match.")
-    provider: Annotated[
-        ExtensionProvider | None, NotTranslated("external authorization comes with a later version")
-    ] = Field(default=None, description="Who decides, of a CUSTOM policy.")
+    action: Literal["ALLOW", "DENY", "AUDIT", "CUSTOM"] = Field(
+        default="ALLOW", description="What is done with requests that match."
+    )
+    provider: ExtensionProvider | None = Field(
+        default=None, description="Who decides, of a CUSTOM policy."
+    )
 
 
 class AuthorizationPolicyManifest(Manifest):
@@ -107,6 +99,7 @@ def _convert(manifest: AuthorizationPolicyManifest, meta: Meta) -> Authorization
         meta=meta,
         selector=labels(spec.selector.match_labels) if spec.selector else NO_LABELS,
         action=action,
+        provider=spec.provider.name if spec.provider else "",
         rules=tuple(value_of(rule) for rule in spec.rules),
         enforced=spec.target_ref is None and not spec.target_refs,
         dry_run=action in _CAN_BE_DRY and label(meta.annotations, _DRY_RUN).lower() == "true",

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from mizzen.api.base import ApiModel, NotTranslated, Port
 from mizzen.api.durations import Duration, PositiveDuration
+from mizzen.api.extension_providers import ExtensionProvider, authorizers, check_providers
 from mizzen.api.findings import Finding, at, fatal, invalid
 from mizzen.api.hosts import is_name
 from mizzen.api.reading import validated
@@ -148,9 +149,9 @@ class MeshConfigSpec(ApiModel):
     config_sources: Annotated[list[Any], _LATER] = Field(
         default_factory=list, description="Where objects come from."
     )
-    extension_providers: Annotated[
-        list[Any], NotTranslated("external services come with a later version")
-    ] = Field(default_factory=list, description="Telemetry, authorization and the like.")
+    extension_providers: list[ExtensionProvider] = Field(
+        default_factory=list, description="Telemetry, authorization and the like."
+    )
     default_providers: Annotated[_Anything | None, _TELEMETRY] = Field(
         default=None, description="Where telemetry goes."
     )
@@ -201,6 +202,7 @@ def mesh_config(text: str) -> MeshConfig | None:
         connect_timeout=spec.connect_timeout,
         registry_only=policy.mode == "REGISTRY_ONLY" if policy is not None else None,
         trust_domain_aliases=tuple(aliases) if aliases is not None else None,
+        authorizers=authorizers(spec.extension_providers),
     )
 
 
@@ -223,3 +225,4 @@ def _check(spec: MeshConfigSpec) -> Iterator[Finding]:
     for index, alias in enumerate(spec.trust_domain_aliases or ()):
         if not is_name(alias):
             yield invalid(("trustDomainAliases", index), f"{alias!r} is not a trust domain")
+    yield from at(("extensionProviders",), check_providers(spec.extension_providers))

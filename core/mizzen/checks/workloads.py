@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mizzen import diagnostics as codes
-from mizzen.checks import gateway_ports
+from mizzen.checks import gateway_ports, providers
 from mizzen.checks.findings import Found, finding, listed, pairs
 from mizzen.engine import query
 from mizzen.model.meta import NO_LABELS, Labels, selects
-from mizzen.model.proxy import Workload
+from mizzen.model.proxy import Scope, Workload
 from mizzen.resolve import authentication, authorization, peers
 from mizzen.resolve.inbound import served_ports
 from mizzen.resolve.world import LABELS_IN, settings
@@ -90,7 +90,8 @@ def check_request_authentication(db: Database, item: RequestAuthentication) -> F
         yield _selects_nothing(db, item)
     for number, rule in enumerate(item.rules):
         place = "" if rule.jwks else rule.jwks_uri
-        if place and not authentication.key_cluster(db, item.meta.namespace, place):
+        scope = Scope(namespace=item.meta.namespace)
+        if place and not authentication.key_cluster(db, scope, place):
             host, port = authentication.host_and_port(place)
             message = (
                 f"no service is {host}:{port}: no keys are had, and the issuer's tokens refused"
@@ -122,6 +123,7 @@ def check_authorization_policy(db: Database, item: AuthorizationPolicy) -> Found
     if item.selector and not chosen:
         yield _selects_nothing(db, item)
     tcp = {port for ns, one in chosen for port in _tcp_ports(db, ns, one)}
+    yield from providers.check(db, item, chosen, tcp)
     for number, rule in enumerate(item.rules):
         asked = sorted(tcp & _ports_of(rule, tcp))
         if asked and authorization.asks_for_request(rule):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mizzen.ir.origins import Origins
+from mizzen.model.providers import Authorizer
 from mizzen.model.security import PolicyAction
 
 
@@ -179,12 +180,33 @@ class RuleSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What somebody else decides: requests that match one of the rules; ``cluster`` leads there."""
+
+    authorizer: Authorizer
+    cluster: str
+    rules: tuple[PolicyRule, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Authorization:
-    """Rule sets in the order in which they are asked: AUDIT, DENY, ALLOW; for HTTP and for TCP."""
+    """What is asked of those who come, for HTTP and for TCP.
+
+    Attributes:
+        http: Rule sets in the order in which they are asked: AUDIT, DENY, ALLOW; ``tcp`` likewise.
+        asked_http: Who else is asked before all these, sorted by name; all of them have to agree.
+    """
 
     http: tuple[RuleSet, ...] = ()
     tcp: tuple[RuleSet, ...] = ()
+    asked_http: tuple[Question, ...] = ()
+    asked_tcp: tuple[Question, ...] = ()
     origins: Origins = ()
+
+    @property
+    def clusters(self) -> frozenset[str]:
+        """The clusters that have to be there."""
+        return frozenset(asked.cluster for asked in (*self.asked_http, *self.asked_tcp))
 
 
 OPEN = Authorization()

@@ -113,6 +113,11 @@ class TokenIssuers:
     sources: tuple[tuple[str, str], ...] = ()
     origins: Origins = ()
 
+    @property
+    def clusters(self) -> frozenset[str]:
+        """The clusters that have to be there."""
+        return frozenset(cluster for _, cluster in self.sources)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundPolicy:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from mizzen.identity import DEFAULT_TRUST_DOMAIN, TrustDomain
+from mizzen.model.providers import Authorizer
 from mizzen.names import DEFAULT_DOMAIN, DEFAULT_ROOT_NAMESPACE
 
 
@@ -21,6 +22,7 @@ class MeshSettings:
         root_namespace: Policies there hold for the whole mesh.
         connect_timeout: Of every upstream connection, where no DestinationRule says otherwise.
         registry_only: True refuses traffic to unknown hosts (outboundTrafficPolicy REGISTRY_ONLY).
+        authorizers: Who may be asked by CUSTOM policies, sorted by name.
     """
 
     trust_domain: TrustDomain = DEFAULT_TRUST_DOMAIN
@@ -29,6 +31,7 @@ class MeshSettings:
     root_namespace: str = DEFAULT_ROOT_NAMESPACE
     connect_timeout: timedelta = timedelta(seconds=10)
     registry_only: bool = False
+    authorizers: tuple[Authorizer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,7 @@ class MeshConfig:
     connect_timeout: timedelta | None = None
     registry_only: bool | None = None
     trust_domain_aliases: tuple[str, ...] | None = None
+    authorizers: tuple[Authorizer, ...] = ()
 
     def over(self, settings: MeshSettings) -> MeshSettings:
         """Return the settings that hold: what is written here, and the others as they were."""
@@ -49,6 +53,7 @@ class MeshConfig:
             if self.registry_only is None
             else self.registry_only,
             trust_domain_aliases=settings.trust_domain_aliases if aliases is None else aliases,
+            authorizers=self.authorizers or settings.authorizers,
         )
 
 

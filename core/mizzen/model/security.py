@@ -96,11 +96,13 @@ class AuthorizationPolicy:
     ``rules`` empty means that nothing matches (an ALLOW policy then denies everything). ``enforced`` is
     False for what only later versions translate (targetRefs); such a policy has a diagnostic and no
     effect. ``dry_run`` refuses nothing, and leaves in the proxy's statistics what it would have done.
+    ``provider`` decides of what a CUSTOM policy matches.
     """
 
     meta: Meta
     selector: Labels = NO_LABELS
     action: PolicyAction = PolicyAction.ALLOW
+    provider: str = ""
     rules: tuple[Rule, ...] = ()
     enforced: bool = True
     dry_run: bool = False

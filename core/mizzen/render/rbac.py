@@ -58,11 +58,16 @@ def fill_rules(config: http.RBAC | network.RBAC, rule_set: ir.RuleSet) -> None:
 def render_rules(rule_set: ir.RuleSet) -> RBAC:
     """Return one filter's rules. Policies are keyed by name; without any, ALLOW allows nothing."""
     rules = RBAC(action=_ACTIONS[rule_set.action])
-    for rule in rule_set.rules:
-        policy = rules.policies[rule.name]
+    fill_policies(rules, rule_set.rules)
+    return rules
+
+
+def fill_policies(rules: RBAC, wanted: Iterable[ir.PolicyRule], *, prefix: str = "") -> None:
+    """Write rules under their names, with the prefix before them."""
+    for rule in wanted:
+        policy = rules.policies[f"{prefix}{rule.name}"]
         fill_permission(policy.permissions.add(), rule.operation)
         fill_principal(policy.principals.add(), rule.source)
-    return rules
 
 
 def fill_permission(message: Permission, predicate: ir.Predicate) -> None:

@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 from mizzen.engine import query
 from mizzen.ir import TokenIssuers
 from mizzen.model.meta import selects
-from mizzen.model.proxy import Scope
 from mizzen.model.security import RequestAuthentication
-from mizzen.names import outbound_cluster
-from mizzen.resolve.services import service_at
+from mizzen.resolve.asked import cluster_at, scope_of_workload
 from mizzen.resolve.world import OBJECT, TOKEN_POLICIES_IN, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mizzen.engine import Database
-    from mizzen.model.proxy import Workload
+    from mizzen.model.proxy import Scope, Workload
 
 
 @query
@@ -30,7 +30,7 @@ def policies_in(db: Database, namespace: str) -> tuple[RequestAuthentication, ..
     return tuple(i for i in found if isinstance(i, RequestAuthentication) and i.enforced)
 
 
-def tokens_for(db: Database, workload: Workload) -> TokenIssuers:
+def tokens_for(db: Database, workload: Workload, *, gateway: bool = False) -> TokenIssuers:
     """Return whose tokens are valid for a workload, sorted by issuer as Istio does."""
     namespaces = dict.fromkeys((settings(db).root_namespace, workload.namespace))
     policies = [
@@ -41,21 +41,24 @@ def tokens_for(db: Database, workload: Workload) -> TokenIssuers:
     ]
     rules = [rule for policy in policies for rule in policy.rules]
     places = dict.fromkeys(rule.jwks_uri for rule in rules if rule.jwks_uri and not rule.jwks)
-    found = ((place, key_cluster(db, workload.namespace, place)) for place in places)
     return TokenIssuers(
         rules=tuple(sorted(rules, key=lambda rule: rule.issuer)),
-        sources=tuple(sorted((place, cluster) for place, cluster in found if cluster)),
+        sources=_sources(db, places, workload, gateway=gateway) if places else (),
         origins=tuple(policy.meta.key for policy in policies if policy.rules),
     )
 
 
-def key_cluster(db: Database, namespace: str, place: str) -> str:
+def _sources(
+    db: Database, places: Iterable[str], workload: Workload, *, gateway: bool
+) -> tuple[tuple[str, str], ...]:
+    scope = scope_of_workload(db, workload, gateway=gateway)
+    found = ((place, key_cluster(db, scope, place)) for place in places)
+    return tuple(sorted((place, cluster) for place, cluster in found if cluster))
+
+
+def key_cluster(db: Database, scope: Scope, place: str) -> str:
     """Return the cluster through which keys are fetched; empty where their host or port is not known."""
-    host, port = host_and_port(place)
-    service = service_at(db, Scope(namespace=namespace), host)
-    if service is None or service.port(port) is None:
-        return ""
-    return outbound_cluster(port, "", host)
+    return cluster_at(db, scope, *host_and_port(place))
 
 
 def host_and_port(place: str) -> tuple[str, int]:

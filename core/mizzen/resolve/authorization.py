@@ -2,17 +2,19 @@
 
 AUDIT only records. DENY is asked before ALLOW. Any ALLOW policy at all turns the default into "no": an
 ALLOW set in which no rule matches refuses. A rule is true where one of its sources, one of its operations
-and all of its conditions are. Of CUSTOM policies, whose providers cannot be asked yet, what they match is
-denied: to be safe, as Istio does where it does not know the provider.
+and all of its conditions are. Before all these a CUSTOM policy's provider is asked of what the policy matches;
+where the proxy cannot ask it, that is denied (Istio, where it does not know the provider). Several
+providers of one workload are all asked, and have to agree.
 
 On TCP there are no requests. A rule that asks for a property of one is dropped there from ALLOW (fewer
 are let in), while in DENY and AUDIT only the property is dropped and the rest stays (more are refused): both err on
-the safe side (Istio, AuthorizationPolicy on TCP).
+the safe side (Istio, AuthorizationPolicy on TCP). Providers that are asked over HTTP are not asked there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +27,7 @@ from mizzen.ir import (
     Not,
     PolicyRule,
     Predicate,
+    Question,
     RequestHeader,
     RequestPath,
     RequestPathTemplate,
@@ -41,10 +44,14 @@ from mizzen.model.security import (
     Source,
 )
 from mizzen.resolve import predicates as p
+from mizzen.resolve.asked import cluster_of, scope_of_workload
 from mizzen.resolve.world import OBJECT, POLICIES_IN, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mizzen.engine import Database
+    from mizzen.model.providers import Authorizer
     from mizzen.model.proxy import Workload
 
 _ORDER: Final = (PolicyAction.AUDIT, PolicyAction.DENY, PolicyAction.ALLOW)
@@ -69,28 +76,67 @@ def policies_for(db: Database, workload: Workload) -> tuple[AuthorizationPolicy,
     )
 
 
-def authorization_for(db: Database, workload: Workload) -> Authorization:
+def authorization_for(db: Database, workload: Workload, *, gateway: bool = False) -> Authorization:
     """Return what is asked of those who come to a workload."""
     mesh = settings(db)
     domains = (mesh.trust_domain, *mesh.trust_domain_aliases)
     policies = policies_for(db, workload)
+    asked = _asked(db, policies, workload, gateway=gateway)
     http: list[RuleSet] = []
     tcp: list[RuleSet] = []
     for action, dry_run in product(_ORDER, (False, True)):
         wanted = (action, dry_run)
-        chosen = [policy for policy in policies if (_effect(policy), policy.dry_run) == wanted]
+        chosen = [i for i in policies if (_effect(i, asked), i.dry_run) == wanted]
         if chosen:
             rules = tuple(rule for policy in chosen for rule in _rules(policy, domains))
             on_tcp = tuple(_on_tcp(action, rules))
             http.append(RuleSet(action=action, rules=rules, dry_run=dry_run))
             tcp.append(RuleSet(action=action, rules=on_tcp, dry_run=dry_run))
-    origins = tuple(policy.meta.key for policy in policies)
-    return Authorization(http=tuple(http), tcp=tuple(tcp), origins=origins)
+    questions = tuple(_questions(policies, asked, domains))
+    return Authorization(
+        http=tuple(http),
+        tcp=tuple(tcp),
+        asked_http=questions,
+        asked_tcp=tuple(_question_on_tcp(one) for one in questions if one.authorizer.http is None),
+        origins=tuple(policy.meta.key for policy in policies),
+    )
 
 
-def _effect(policy: AuthorizationPolicy) -> PolicyAction:
+def _asked(
+    db: Database, policies: tuple[AuthorizationPolicy, ...], workload: Workload, *, gateway: bool
+) -> dict[str, tuple[Authorizer, str]]:
+    """Return who decides, and the cluster that leads there, by the names that policies say."""
+    wanted = {policy.provider for policy in policies if policy.action is PolicyAction.CUSTOM}
+    if not wanted:
+        return {}
+    scope = scope_of_workload(db, workload, gateway=gateway)
+    known = (one for one in settings(db).authorizers if one.name in wanted)
+    found = ((one, cluster_of(db, scope, one)) for one in known)
+    return {one.name: (one, cluster) for one, cluster in found if cluster}
+
+
+def _effect(
+    policy: AuthorizationPolicy, asked: Mapping[str, tuple[Authorizer, str]]
+) -> PolicyAction:
     """Return what is done with what a policy matches."""
-    return PolicyAction.DENY if policy.action is PolicyAction.CUSTOM else policy.action
+    unknown = policy.action is PolicyAction.CUSTOM and policy.provider not in asked
+    return PolicyAction.DENY if unknown else policy.action
+
+
+def _questions(
+    policies: tuple[AuthorizationPolicy, ...],
+    asked: Mapping[str, tuple[Authorizer, str]],
+    domains: tuple[str, ...],
+) -> Iterable[Question]:
+    for name in sorted(asked):
+        authorizer, cluster = asked[name]
+        own = (i for i in policies if i.action is PolicyAction.CUSTOM and i.provider == name)
+        rules = tuple(rule for policy in own for rule in _rules(policy, domains))
+        yield Question(authorizer=authorizer, cluster=cluster, rules=rules)
+
+
+def _question_on_tcp(question: Question) -> Question:
+    return replace(question, rules=tuple(_on_tcp(PolicyAction.CUSTOM, question.rules)))
 
 
 def _rules(policy: AuthorizationPolicy, domains: tuple[str, ...]) -> Iterable[PolicyRule]:

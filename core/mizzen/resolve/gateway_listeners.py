@@ -45,8 +45,8 @@ def _listener(
     empty = GatewayListener(
         bind=place[0],
         port=place[1],
-        authorization=authorization_for(db, workload),
-        tokens=tokens_for(db, workload),
+        authorization=authorization_for(db, workload, gateway=True),
+        tokens=tokens_for(db, workload, gateway=True),
         origins=gateway_keys(servers),
     )
     match servers[0][1].kind:

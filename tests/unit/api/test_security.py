@@ -133,13 +133,12 @@ def test_a_policy_for_targets_is_not_enforced_and_told_of() -> None:
         assert told(policy)[0][:2] == ("MZ0201", path)
 
 
-def test_a_custom_policy_is_enforced_and_told_of() -> None:
-    """What it matches is denied, because nobody can be asked yet."""
+def test_a_custom_policy_has_a_provider() -> None:
+    """By its name."""
     parsed = read_manifest("security_later.yaml")["AuthorizationPolicy custom"]
     assert isinstance(parsed.object, AuthorizationPolicy)
-    assert (parsed.object.action, parsed.object.enforced) == (PolicyAction.CUSTOM, True)
-    assert [path for _, path, _ in told(parsed)] == ["spec.action", "spec.provider"]
-    assert "what the policy matches is denied" in parsed.diagnostics[0].message
+    assert (parsed.object.action, parsed.object.provider) == (PolicyAction.CUSTOM, "opa")
+    assert told(parsed) == []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mizzen.ir import (
@@ -20,12 +22,14 @@ from mizzen.ir import (
     Text,
     TextKind,
 )
+from mizzen.model.mesh import MeshSettings
 from mizzen.model.meta import Labels
+from mizzen.model.providers import Authorizer, HttpCheck
 from mizzen.model.proxy import Workload
 from mizzen.model.security import PolicyAction
 from mizzen.resolve.authorization import authorization_for
 from mizzen.resolve.predicates import namespace, trust_domain
-from tests.support.small_mesh import SmallMesh, istio, workload
+from tests.support.small_mesh import SmallMesh, host, istio, service, workload
 
 CART = workload("cart")
 
@@ -94,8 +98,8 @@ def test_audit_is_asked_first_and_dry_runs_beside_the_others() -> None:
     assert [(each.action.value, each.dry_run) for each in found.tcp] == expected
 
 
-def test_what_custom_matches_is_denied() -> None:
-    """Its provider cannot be asked; what it does not match is none of its business."""
+def test_what_custom_matches_is_denied_where_nobody_is_known() -> None:
+    """The mesh has no such provider; what it does not match is none of its business."""
     rule = "rules: [{to: [{operation: {methods: [GET]}}]}]"
     found = held(
         policy("ask", f"action: CUSTOM\nprovider: {{name: x}}\n{rule}"),
@@ -105,6 +109,59 @@ def test_what_custom_matches_is_denied() -> None:
         ("DENY", ["ns[shop]-policy[ask]-rule[0]", "ns[shop]-policy[deny]-rule[0]"])
     ]
     assert found.http[0].rules[0].operation == get("GET")
+
+
+JUDGE = service("judge", "http:80", "grpc:9000", "tcp:7000")
+HTTP = Authorizer(name="a", host=host("judge"), port=80, http=HttpCheck())
+GRPC = Authorizer(name="b", host=host("judge"), port=9000, namespace="shop")
+
+
+def custom(name: str, provider: str, rule: str = "{}") -> str:
+    return policy(name, f"action: CUSTOM\nprovider: {{name: {provider}}}\nrules: [{rule}]")
+
+
+def asking(*texts: str, of: Workload = CART, gateway: bool = False) -> Authorization:
+    known = MeshSettings(authorizers=(HTTP, GRPC))
+    return authorization_for(SmallMesh(*texts, settings=known).db, of, gateway=gateway)
+
+
+def test_those_who_decide_are_asked_of_their_own_rules() -> None:
+    """In the order of their names; on TCP those that are asked over gRPC, without what TCP does not have."""
+    get_only = "{to: [{operation: {methods: [GET]}}]}"
+    found = asking(JUDGE, custom("x", "b", get_only), custom("y", "a"), custom("z", "b"))
+    cluster = f"outbound|{{}}||{host('judge')}"
+    assert [(q.authorizer, q.cluster) for q in found.asked_http] == [
+        (HTTP, cluster.format(80)),
+        (GRPC, cluster.format(9000)),
+    ]
+    assert [[rule.name for rule in q.rules] for q in found.asked_http] == [
+        ["ns[shop]-policy[y]-rule[0]"],
+        ["ns[shop]-policy[x]-rule[0]", "ns[shop]-policy[z]-rule[0]"],
+    ]
+    (on_tcp,) = found.asked_tcp
+    assert (on_tcp.authorizer, on_tcp.rules[0].operation) == (GRPC, Anything())
+    assert (found.http, found.tcp) == ((), ())
+    assert found.clusters == {cluster.format(80), cluster.format(9000)}
+    assert [key.name for key in found.origins] == ["x", "y", "z"]
+
+
+def test_who_is_nowhere_cannot_be_asked() -> None:
+    """Without the service or its port, and where a Sidecar does not see it, what matches is denied."""
+    everything = custom("x", "b")
+    hidden = istio("Sidecar", "default", "egress: [{hosts: ['bank/*']}]")
+    for texts in ((), (service("judge", "http:80"),), (JUDGE, hidden)):
+        found = asking(*texts, everything)
+        assert names(found.http) == [("DENY", ["ns[shop]-policy[x]-rule[0]"])]
+        assert found.asked_http == found.asked_tcp == ()
+    gate = workload("gate", namespace="shop")
+    assert asking(JUDGE, hidden, everything, of=gate, gateway=True).asked_http
+
+
+def test_who_decides_is_of_the_namespace_that_is_written() -> None:
+    """Where the provider names one."""
+    elsewhere = replace(GRPC, namespace="bank")
+    mesh = SmallMesh(JUDGE, custom("x", "b"), settings=MeshSettings(authorizers=(elsewhere,)))
+    assert not authorization_for(mesh.db, CART).asked_http
 
 
 def test_trust_domains_are_of_the_source() -> None:

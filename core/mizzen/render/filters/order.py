@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from mizzen.render.filters import (
     application_protocols,
     cors,
+    ext_authz,
     fault,
     http_rbac,
     jwt_authn,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mizzen.render.chain import Chain
 
 HTTP_FILTERS: Final[tuple[Callable[[Chain], tuple[hcm.HttpFilter, ...]], ...]] = (
+    ext_authz.ask,  # before tokens are looked at, as in Istio: who decides sees what the client sent
     jwt_authn.authenticate,  # before authorization, which asks for claims
     http_rbac.audit,  # what is denied is recorded too
     http_rbac.deny,  # what is denied is denied whatever allows it, and costs least
@@ -39,6 +41,7 @@ HTTP_FILTERS: Final[tuple[Callable[[Chain], tuple[hcm.HttpFilter, ...]], ...]] =
 )
 
 NETWORK_FILTERS: Final[tuple[Callable[[Chain], tuple[Filter, ...]], ...]] = (
+    ext_authz.ask_on_tcp,  # as for requests
     network_rbac.audit,  # as for requests
     network_rbac.deny,  # as for requests
     network_rbac.allow,  # before the proxy that connects upstream and ends the chain
