@@ -31,6 +31,9 @@ crds: $(VENV)/.installed ## rewrite crds/ from the models
 api-support: $(VENV)/.installed ## rewrite docs/api-support.md from the models and the words beside them
 	@$(VENV)/bin/python -m tests.support.api_support
 
+samples: $(VENV)/.installed ## rewrite the shop for a cluster from the one that the demo runs
+	@$(VENV)/bin/python -m tests.support.cluster_shop
+
 bench: $(VENV)/.installed ## measure against the promised figures; results are kept in bench/results/
 	@$(VENV)/bin/python -m bench.run $(ARGS)
 
@@ -49,5 +52,5 @@ $(VENV)/.installed: requirements/dev.txt
 debian:
 	@.ci/debian iptables iproute2 uidmap || true
 
-.PHONY: help demo test check e2e golden crds api-support bench bench-kube images lock debian
+.PHONY: help demo test check e2e golden crds api-support samples bench bench-kube images lock debian
 .DEFAULT_GOAL := help

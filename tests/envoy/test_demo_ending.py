@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import Final
 
@@ -50,6 +51,16 @@ def test_it_stays_until_it_is_told_to_end(number: signal.Signals) -> None:
         assert run.end() == 0, run.text
     assert "curl http://127.0.0.1:" in run.text
     assert "nothing is left behind" in run.text
+
+
+def test_a_sample_is_shown_without_a_tour() -> None:
+    """The shop with the sample's rules in place of its own, and what the sample's README says."""
+    with DemoRun("--sample", "samples/direct-response") as run:
+        run.until("routes.yaml")
+        run.signal(signal.SIGINT)
+        assert run.end() == 0, run.text
+    assert "promises" not in run.text
+    assert re.search(r"curl http://127\.0\.0\.1:\d+/ledger/accounts", run.text)
 
 
 def test_impatience_does_no_harm() -> None:

@@ -86,13 +86,22 @@ spec: {{mtls: {{mode: STRICT}}}}
 class LiveMesh:
     """A running mesh; use as a context manager.
 
-    ``files`` are manifests by file name. Pods are those that they name at the start.
+    ``files`` are manifests by file name. Pods are those that they name at the start. ``apps`` is what their
+    containers see as ``/app``; every application listens on ``app_port``.
     """
 
-    def __init__(self, folder: Path, files: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        files: Mapping[str, str],
+        *,
+        apps: Path = _APPS,
+        app_port: int = HTTP_PORT,
+    ) -> None:
         for name, text in (*files.items(), (_MARK_FILE, _mark(0))):
             (folder / name).write_text(text, encoding="utf-8")
-        self.mesh = Mesh(Sources(manifests=folder, apps=_APPS))
+        self.mesh = Mesh(Sources(manifests=folder, apps=apps))
+        self._app_port = app_port
         self._marks = 0
 
     def __enter__(self) -> Self:
@@ -124,7 +133,7 @@ class LiveMesh:
         try:
             for spec in self.mesh.cast.pods:
                 if spec.command:
-                    self.connect(spec.name, ("127.0.0.1", HTTP_PORT)).close()
+                    self.connect(spec.name, ("127.0.0.1", self._app_port)).close()
         except OSError:
             return False
         return True

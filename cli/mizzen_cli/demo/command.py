@@ -19,7 +19,7 @@ from mizzen_cli.demo.gate import gate
 from mizzen_cli.demo.host import ForbiddenError
 from mizzen_cli.demo.mesh import Mesh, MeshError, Sources
 from mizzen_cli.demo.show import Show
-from mizzen_cli.demo.stage import Stage, start
+from mizzen_cli.demo.stage import GATEWAY, Stage, start
 from mizzen_cli.demo.status import read_sent
 from mizzen_cli.demo.stay import stay
 from mizzen_cli.demo.tour import STEPS, Outcome, take
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from mizzen_cli.demo.tour import Step
 
 _SHOP: Final = Path(__file__).parents[3] / "samples" / "shop"
-_GATEWAY: Final = "istio-ingressgateway-1"
 _GATEWAY_PORT: Final = 80
 _DEFAULT_PORT: Final = 8080
 # What shells say of a command that a signal has ended.
@@ -44,6 +43,7 @@ class _Options:
     """What was asked for on the command line."""
 
     steps: tuple[Step, ...]
+    sample: Path | None
     stay: bool
     port: int
     keep_logs: bool
@@ -67,6 +67,11 @@ class _EndedError(Exception):
     help="Take only this step of the tour; may be given more than once.",
 )
 @click.option(
+    "--sample",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="In place of the shop's rules and the tour: the YAML of this folder, and stay.",
+)
+@click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=_DEFAULT_PORT,
@@ -80,7 +85,13 @@ class _EndedError(Exception):
     help="Write what is shown as an SVG, too.",
 )
 def demo(
-    *, stay: bool, names: tuple[str, ...], port: int, keep_logs: bool, picture: Path | None
+    *,
+    stay: bool,
+    names: tuple[str, ...],
+    sample: Path | None,
+    port: int,
+    keep_logs: bool,
+    picture: Path | None,
 ) -> None:
     """Run a whole mesh on this machine, without root, and try what it promises.
 
@@ -92,8 +103,10 @@ def demo(
     line is wrong; 130 and 143 ended by Ctrl-C and SIGTERM. With --stay, these two are the way to end
     it, and the code is the tour's.
     """
-    steps = tuple(step for step in STEPS if not names or step.id in names)
-    options = _Options(steps=steps, stay=stay, port=port, keep_logs=keep_logs)
+    steps = tuple(step for step in STEPS if sample is None and (not names or step.id in names))
+    options = _Options(
+        steps=steps, sample=sample, stay=stay or bool(sample), port=port, keep_logs=keep_logs
+    )
     show = Show(picture=picture)
     try:
         held = asyncio.run(_until_signalled(_demo(show, options)))
@@ -132,22 +145,23 @@ async def _until_signalled(work: Coroutine[object, object, bool]) -> bool:
 async def _demo(show: Show, options: _Options) -> bool:
     began = time.monotonic()
     listening = _listen(options.port)
-    with listening, Mesh(_sources(), keep=options.keep_logs) as mesh:
+    with listening, Mesh(_sources(options.sample), keep=options.keep_logs) as mesh:
         show.opening(len(mesh.cast.pods), mesh.realm.host.note)
         await _start(show, mesh)
         async with AsyncExitStack() as stack:
             door = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            target = (mesh.pod(_GATEWAY).ip, _GATEWAY_PORT)
+            target = (mesh.pod(GATEWAY).ip, _GATEWAY_PORT)
             await stack.enter_async_context(gate(mesh, listening, target))
             stage = await _set_stage(stack, mesh, door)
             show.open(door, time.monotonic() - began)
             outcomes = await _tour(show, stage, options.steps)
-            show.final(outcomes, stage.requests, time.monotonic() - began)
+            if outcomes:
+                show.final(outcomes, stage.requests, time.monotonic() - began)
             if options.keep_logs:
                 show.say(f"Logs: {mesh.logs}")
             held = all(outcome.holds for outcome in outcomes)
             if options.stay:
-                await _stay(show, stage)
+                await _stay(show, stage, options.sample)
     return held
 
 
@@ -193,17 +207,22 @@ async def _tour(show: Show, stage: Stage, steps: tuple[Step, ...]) -> tuple[Outc
     return tuple(outcomes)
 
 
-async def _stay(show: Show, stage: Stage) -> None:
+async def _stay(show: Show, stage: Stage, sample: Path | None) -> None:
     """Stay until a signal comes; then it is not the signal but the tour that decides the exit code."""
     with suppress(asyncio.CancelledError):
-        await stay(show, stage)
+        await stay(show, stage, sample)
     show.say("Ended; nothing is left behind.")
 
 
-def _sources() -> Sources:
+def _sources(sample: Path | None) -> Sources:
+    """Return the shop with its rules; or its workloads and its door, with a sample's rules."""
     if not _SHOP.is_dir():
         raise ForbiddenError("The shop is in samples/ of a checkout: run the demo from there.")
-    return Sources(manifests=_SHOP, apps=_SHOP / "app")
+    apps = _SHOP / "app"
+    if sample is None:
+        return Sources(manifests=_SHOP, apps=apps)
+    more = (_SHOP / "gateway.yaml", *sorted(sample.glob("*.yaml")))
+    return Sources(manifests=_SHOP / "workloads", apps=apps, more=more)
 
 
 def _listen(port: int) -> socket.socket:

@@ -63,11 +63,13 @@ class Sources:
 
     Attributes:
         manifests: A folder of YAML; it is copied, and only the copy is ever changed.
+        more: Files of YAML that are laid beside, in the same copy.
         apps: What containers see as ``/app``.
     """
 
     manifests: Path
     apps: Path
+    more: tuple[Path, ...] = ()
 
 
 class Mesh:
@@ -85,6 +87,8 @@ class Mesh:
         self._pids: dict[str, int] = {}
         try:
             shutil.copytree(sources.manifests, self.folder, ignore=_only_yaml)
+            for file in sources.more:
+                shutil.copy(file, self.folder)
             self.state.mkdir(mode=0o700)
             self.cast: Cast = read_cast(self.folder)
             self._tokens = {pod.network: new_token() for pod in self.cast.pods}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Note = Callable[["Measured"], None]
 
+GATEWAY: Final = "istio-ingressgateway-1"
 FRONTEND: Final = "frontend-v1"
 CATALOG: Final = "catalog-1"
 LEDGER: Final = "ledger"

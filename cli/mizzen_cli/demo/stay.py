@@ -19,22 +19,44 @@ _LOOK_SECONDS: Final = 0.1
 _SETTLE_SECONDS: Final = 1.0
 
 
-async def stay(show: Show, stage: Stage) -> None:
+async def stay(show: Show, stage: Stage, sample: Path | None) -> None:
     """Say what there is to try, and then what the control plane says, until cancelled."""
-    door, mesh = stage.door, stage.mesh
+    mesh = stage.mesh
+    if sample is None:
+        _say_what_to_try(show, stage)
+    else:
+        show.say("", *_words_of(sample, stage.door))
+    files = (
+        *((f"{mesh.folder}/{file}", words) for file, words in _files(sample)),
+        (f"{mesh.folder}/", "and everything else"),
+        (f"{mesh.state}/status.yaml", "what is live where, kept up to date"),
+    )
+    show.say("", Text("Edit, save, and ask again:", style="bold"), "", *_columns(files), "")
+    await _tell_news(show, mesh.logs / "serve.log", mesh.folder)
+
+
+def _say_what_to_try(show: Show, stage: Stage) -> None:
+    door = stage.door
     tries = (
         (f"curl {door}/", "the shop, through the gateway"),
         (f"curl {door}/reviews", "reviews, by the weights of the canary"),
         (f"curl -H 'end-user: tester' {door}/reviews", "version 3, by a header"),
     )
-    files = (
-        (f"{mesh.folder}/canary.yaml", "weights, headers"),
-        (f"{mesh.folder}/", "and everything else"),
-        (f"{mesh.state}/status.yaml", "what is live where, kept up to date"),
-    )
     show.say("", Text("It stays until Ctrl-C. Try:", style="bold"), "", *_columns(tries))
-    show.say("", Text("Edit, save, and ask again:", style="bold"), "", *_columns(files), "")
-    await _tell_news(show, mesh.logs / "serve.log", mesh.folder)
+
+
+def _words_of(sample: Path, door: str) -> list[str]:
+    """Return what a sample's README says, with the door that there is."""
+    readme = sample / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.exists() else sample.name
+    return [line.lstrip("# ").replace("$DOOR", door) for line in text.splitlines() if line]
+
+
+def _files(sample: Path | None) -> tuple[tuple[str, str], ...]:
+    """Return the files that are worth an edit, and what is in them."""
+    if sample is None:
+        return (("canary.yaml", "weights, headers"),)
+    return tuple((path.name, "the sample") for path in sorted(sample.glob("*.yaml")))
 
 
 def _columns(rows: tuple[tuple[str, str], ...]) -> list[str]:

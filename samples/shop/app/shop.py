@@ -3,19 +3,22 @@
     shop.py --name reviews --version v2 --port 9080 --calls ledger=http://ledger:9080
 
 ``GET /``            who answers, and what the services named by ``--calls`` answered
-``GET /<service>``   the answer of one of those services, with its status
+``GET /<service>``   the answer of one of those services, with its status; ``/<service>/<path>`` of a path there
 ``GET /self``        who answers, without calling anyone
-``GET /nap``         the same, after a short while
+``GET /echo``        the same, with the headers that arrived
+``GET /nap``         the same as ``/self``, after a short while
 ``POST /break``      answer 503 from now on; ``POST /mend`` ends that
 ``GET /count``       how many requests were answered, and how many of them with 503
 
-With ``--tcp-port`` it also answers every line on a plain TCP connection with the same line and its name.
+With ``--tcp-port`` it also answers every line on a plain TCP connection with the same line and its name; with
+``--tls-port`` it answers requests over TLS, with the key and certificate of ``--pem``.
 """
 
 import argparse
 import json
 import os
 import socketserver
+import ssl
 import threading
 import time
 import urllib.error
@@ -23,7 +26,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 # What a service hands on, so that a rule about a caller's header holds for the calls behind it too.
-HANDED_ON = ("end-user", "x-request-id", "traceparent")
+HANDED_ON = ("end-user", "authorization", "x-request-id", "traceparent")
 
 # Long enough for several requests to wait at the same time.
 NAP_SECONDS = 0.2
@@ -67,9 +70,9 @@ class Handler(BaseHTTPRequestHandler):
         if state.broken:
             state.count(503)
             return self.answer(503, {**state.who(), "error": "broken"})
-        called = self.path.strip("/").split("/")[0]
+        called, _, rest = self.path.strip("/").partition("/")
         if called in state.calls:
-            status, body = call(state.calls[called], self.headers)
+            status, body = call(f"{state.calls[called]}/{rest}", self.headers)
             state.count(status)
             return self.answer(status, body)
         if called == "nap":
@@ -79,7 +82,10 @@ class Handler(BaseHTTPRequestHandler):
             "caller": proved(self.headers, "URI"),
             "certificate": proved(self.headers, "Hash"),
             "from": self.client_address[0],
+            "path": self.path,
         }
+        if called == "echo":
+            answer["headers"] = {name.lower(): value for name, value in self.headers.items()}
         if self.path == "/":
             answer["calls"] = {
                 name: call(url, self.headers)[1] for name, url in state.calls.items()
@@ -147,12 +153,24 @@ class HttpServer(ThreadingHTTPServer):
     request_queue_size = 256
 
 
+def serve_tls(state):
+    """Serve the same over TLS, beside."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(state.options.pem)
+    server = HttpServer(("", state.options.tls_port), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.state = state
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--name", required=True)
     parser.add_argument("--version", default="v1")
     parser.add_argument("--port", type=int, default=9080)
     parser.add_argument("--tcp-port", type=int, default=0)
+    parser.add_argument("--tls-port", type=int, default=0)
+    parser.add_argument("--pem", default="")
     parser.add_argument("--calls", action="append", default=[], metavar="NAME=URL")
     parser.add_argument("--failing", action="store_true")
     state = State(parser.parse_args())
@@ -160,6 +178,8 @@ def main():
         tcp = TcpServer(("", state.options.tcp_port), TcpHandler)
         tcp.state = state
         threading.Thread(target=tcp.serve_forever, daemon=True).start()
+    if state.options.tls_port:
+        serve_tls(state)
     server = HttpServer(("", state.options.port), Handler)
     server.state = state
     server.serve_forever()

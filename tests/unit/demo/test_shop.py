@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from mizzen_cli.demo.manifests import Cast, hosts_text, read_cast
+from tests.support import cluster_shop
 
 _SHOP: Final = Path(__file__).parents[3] / "samples" / "shop"
 _PODS: Final = ip_network("10.44.0.0/16")
@@ -41,8 +42,14 @@ def test_the_shop_is_large_enough(cast: Cast) -> None:
     }
     assert len(applications) >= 7
     assert versions == {"v1", "v2", "v3"}
-    assert [pod.name for pod in cast.pods if pod.router] == ["istio-ingressgateway-1"]
-    assert [pod.name for pod in cast.pods if not pod.router and not pod.sidecar] == ["stranger"]
+    assert [pod.name for pod in cast.pods if pod.router] == [
+        "istio-egressgateway-1",
+        "istio-ingressgateway-1",
+    ]
+    assert [pod.name for pod in cast.pods if not pod.router and not pod.sidecar] == [
+        "courier",
+        "stranger",
+    ]
 
 
 def test_every_address_is_one_pods_or_one_services(cast: Cast) -> None:
@@ -88,3 +95,8 @@ def test_every_command_is_one_that_the_application_takes(cast: Cast) -> None:
         assert command[:2] == ("python", "/app/shop.py")
         words = [sys.executable, str(_SHOP / "app" / "shop.py"), *command[2:], "--help"]
         assert subprocess.run(words, capture_output=True, check=False, timeout=20).returncode == 0
+
+
+def test_the_shop_for_a_cluster_is_the_same_shop() -> None:
+    """What ``make samples`` writes is what is there."""
+    assert cluster_shop.FILE.read_text(encoding="utf-8") == cluster_shop.shop()

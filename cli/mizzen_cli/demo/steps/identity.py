@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mizzen_cli.demo.mesh import TRUST_DOMAIN
-from mizzen_cli.demo.stage import FRONTEND, Measured
+from mizzen_cli.demo.stage import FRONTEND, GATEWAY, Measured
 from mizzen_cli.demo.traffic import Visitor
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def _wrongly_known(stage: Stage, pod: PodSpec, name: str) -> str:
 async def _the_gateway_is_known(stage: Stage) -> Measured:
     answer = await stage.outside.get(f"{stage.door}/self")
     seen = answer.body.get("caller")
-    gateway = next(pod for pod in stage.mesh.cast.pods if pod.router)
+    gateway = stage.mesh.pod(GATEWAY)
     return Measured(
         what=f"a customer at {stage.door}",
         value=f"{answer.said}, by {str(seen).replace(f'spiffe://{TRUST_DOMAIN}', '…')}",

@@ -1,0 +1,179 @@
+"""The samples of routing and resilience, each tried in the shop: what its README says is what happens."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.live_mesh import eventually
+from tests.support.sample_mesh import CATALOG, CATALOGS, FRONTEND, SampleMesh
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SampleMesh]:
+    """The shop."""
+    with SampleMesh(tmp_path_factory.mktemp("mesh")) as made:
+        yield made
+
+
+def _versions(mesh: SampleMesh, count: int, of: str = FRONTEND) -> Counter[str]:
+    """Return which versions of the reviews answer a caller."""
+    replies = mesh.calls(of, "http://reviews:9080/self", count)
+    return Counter(str(reply.seen.get("version", reply.status)) for reply in replies)
+
+
+def test_requests_are_shared_out(mesh: SampleMesh) -> None:
+    """traffic-split: three in four to one version, one in four to the other."""
+    with mesh.trying("traffic-split"):
+        versions = _versions(mesh, 400)
+    assert versions.keys() == {"v1", "v2"}
+    assert 60 < versions["v2"] < 140
+
+
+def test_testers_get_another_version(mesh: SampleMesh) -> None:
+    """header-routing: by a header that the frontend hands on."""
+    with mesh.trying("header-routing"):
+        assert mesh.knock("/reviews", end_user="tester").seen["version"] == "v3"
+        assert mesh.knock("/reviews", end_user="ann").seen["version"] == "v1"
+        assert _versions(mesh, 20) == {"v1": 20}
+
+
+def test_a_path_leads_to_another_service(mesh: SampleMesh) -> None:
+    """path-routing: and the beginning of the path is gone."""
+    with mesh.trying("path-routing"):
+        seen = mesh.knock("/catalog/opinions/self").seen
+        assert (seen["service"], seen["path"]) == ("reviews", "/self")
+        assert mesh.knock("/catalog/self").seen["service"] == "catalog"
+
+
+def test_a_path_has_moved(mesh: SampleMesh) -> None:
+    """redirects: the caller is told, and follows."""
+    with mesh.trying("redirects"):
+        reply = mesh.ask(FRONTEND, "catalog", "/old")
+        assert (reply.status, reply.headers["location"]) == (308, "http://catalog:9080/self")
+        assert mesh.knock("/catalog/old").seen["path"] == "/self"
+
+
+def test_envoy_answers_itself(mesh: SampleMesh) -> None:
+    """direct-response: nothing arrives at the ledger."""
+    with mesh.trying("direct-response"):
+        before = mesh.counted("ledger-v1")
+        reply = mesh.ask(FRONTEND, "ledger", "/accounts/1")
+        assert (reply.status, reply.body) == (503, b"The books are closed until Monday.\n")
+        assert reply.headers["content-type"] == "text/plain"
+        assert mesh.counted("ledger-v1") == before
+        assert mesh.ask(FRONTEND, "ledger").status == 200
+
+
+def test_headers_are_changed(mesh: SampleMesh) -> None:
+    """header-changes: on the way there and on the way back."""
+    with mesh.trying("header-changes"):
+        reply = mesh.ask(FRONTEND, "ledger", "/echo", user_agent="curl", x_till="none")
+    assert reply.seen["headers"]["x-till"] == "front"
+    assert "user-agent" not in reply.seen["headers"]
+    assert reply.headers["x-answered-by"] == "the-ledger"
+
+
+def test_nobody_waits_for_long(mesh: SampleMesh) -> None:
+    """timeouts: what takes longer is answered with 504."""
+    with mesh.trying("timeouts"):
+        assert mesh.ask(FRONTEND, "ledger", "/nap").status == 504
+        assert mesh.ask(FRONTEND, "ledger").status == 200
+    assert mesh.ask(FRONTEND, "ledger", "/nap").status == 200
+
+
+def test_a_failing_pod_is_hidden(mesh: SampleMesh) -> None:
+    """retries: nobody sees its 503s."""
+    with mesh.trying("retries"), mesh.broken(CATALOG):
+        replies = mesh.calls(FRONTEND, "http://catalog:9080/self", 60)
+    assert [(reply.status, reply.pod) for reply in replies] == [(200, "catalog-2")] * 60
+
+
+def test_faults_are_injected(mesh: SampleMesh) -> None:
+    """fault-injection: testers wait, some others' requests fail, and the ledger is as it was."""
+    with mesh.trying("fault-injection"):
+        began = time.monotonic()
+        assert mesh.knock("/ledger", end_user="tester").status == 200
+        assert time.monotonic() - began >= 0.5
+        replies = mesh.calls(FRONTEND, "http://ledger:9080/self", 200)
+    statuses = Counter(reply.status for reply in replies)
+    assert statuses.keys() == {200, 503}
+    assert 20 < statuses[503] < 80
+
+
+def test_a_new_version_gets_copies(mesh: SampleMesh) -> None:
+    """mirroring: of every request, and its answers are nobody's."""
+    with mesh.trying("mirroring"):
+        before = mesh.counted("reviews-v3")
+        assert _versions(mesh, 30) == {"v1": 30}
+        eventually(lambda: mesh.counted("reviews-v3") == before + 30, "every copy arrives")
+
+
+def test_browsers_are_told_what_they_may(mesh: SampleMesh) -> None:
+    """cross-origin: the shop's pages may, others are not told so."""
+
+    def asked(origin: str) -> str | None:
+        headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+        url = "http://catalog:9080/self"
+        reply = mesh.call(FRONTEND, url, method="OPTIONS", headers=headers)
+        return reply.headers.get("access-control-allow-origin")
+
+    with mesh.trying("cross-origin"):
+        assert asked("https://shop.example.com") == "https://shop.example.com"
+        assert asked("https://other.example.com") is None
+
+
+def test_rules_are_anothers(mesh: SampleMesh) -> None:
+    """delegation: below the path that was handed over, the delegate's rules are in force."""
+    with mesh.trying("delegation"):
+        handed_over = mesh.ask(FRONTEND, "ledger", "/accounts").seen
+        assert (handed_over["path"], handed_over["headers"]["x-team"]) == ("/echo", "accounts")
+        assert "x-team" not in mesh.ask(FRONTEND, "ledger", "/echo").seen["headers"]
+
+
+def test_what_is_too_much_fails_at_once(mesh: SampleMesh) -> None:
+    """circuit-breaking: one request is answered, one waits, and of the rest most are refused."""
+    with mesh.trying("circuit-breaking"):
+        statuses = Counter(
+            reply.status for reply in mesh.at_once(FRONTEND, "http://ledger:9080/nap", 12)
+        )
+    assert statuses.keys() == {200, 503}
+    assert statuses[503] >= 6
+    assert {r.status for r in mesh.at_once(FRONTEND, "http://ledger:9080/nap", 12)} == {200}
+
+
+def test_a_failing_pod_is_left_alone(mesh: SampleMesh) -> None:
+    """outlier-detection: after three failures it is not asked any more."""
+    with mesh.trying("outlier-detection"), mesh.broken(CATALOG):
+        statuses = [reply.status for reply in mesh.calls(FRONTEND, "http://catalog:9080/self", 100)]
+        assert statuses.count(503) == 3
+        assert set(statuses[-50:]) == {200}
+
+
+def test_a_user_stays_where_she_is(mesh: SampleMesh) -> None:
+    """sticky-sessions: the same pod for the same name, all pods for many names."""
+
+    def pods(user: str, count: int) -> set[str]:
+        headers = {"end-user": user}
+        return {
+            r.pod for r in mesh.calls(FRONTEND, "http://catalog:9080/self", count, headers=headers)
+        }
+
+    with mesh.trying("sticky-sessions"):
+        eventually(lambda: len(pods("ann", 12)) == 1, "hashing is in force")
+        everyone = [pods(f"user-{number}", 8) for number in range(20)]
+    assert {len(found) for found in everyone} == {1}
+    assert set().union(*everyone) == CATALOGS
+
+
+def test_callers_are_told_apart(mesh: SampleMesh) -> None:
+    """source-routing: by the labels of the pod that calls."""
+    with mesh.trying("source-routing"):
+        assert _versions(mesh, 20, of=CATALOG) == {"v2": 20}
+        assert _versions(mesh, 20) == {"v1": 20}
