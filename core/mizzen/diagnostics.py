@@ -200,7 +200,7 @@ EMPTY_IMPORT: Final = _warning(
     "Correct the host or its namespace, or create the Service or ServiceEntry.",
 )
 UNKNOWN_PROVIDER: Final = _error(
-    "MZ0320",
+    "MZ0340",
     "provider of a CUSTOM policy cannot be asked",
     "Correct the name, or the provider's service and port in the mesh's extensionProviders.",
 )

@@ -219,7 +219,7 @@ def test_where_nobody_can_be_asked_it_is_denied(mesh: LiveMesh, provider: str) -
         eventually(lambda: _get(mesh, "/asked").status == 403, "what matches is denied")
         assert _get(mesh, "/free").status == 200
         found = mesh.object("AuthorizationPolicy", "test/ask")["diagnostics"]
-        assert ("MZ0320", "spec.provider.name") in {(one["code"], one["field"]) for one in found}
+        assert ("MZ0340", "spec.provider.name") in {(one["code"], one["field"]) for one in found}
 
 
 def test_several_are_all_asked(mesh: LiveMesh) -> None:
