@@ -71,10 +71,22 @@ def _take_own(pod: Json) -> Json | None:
         for container in listed:
             if container.get("name") == PROXY:
                 listed.remove(container)
-                if container.get("image") == _AUTO:
-                    del container["image"]
-                return dict(container)
+                return _own_wishes(container)
     return None
+
+
+def _own_wishes(container: Json) -> Json:
+    """Return what of the user's container is their wish.
+
+    Of an image without a tag the API server makes the policy Always before it asks anybody.
+    """
+    if container.get("image") != _AUTO:
+        return dict(container)
+    return {
+        name: value
+        for name, value in container.items()
+        if name != "image" and (name, value) != ("imagePullPolicy", "Always")
+    }
 
 
 def _return_own(pod: Json, own: Json | None) -> None:

@@ -178,3 +178,16 @@ def test_pull_secrets_and_policy_are_the_meshs() -> None:
         assert container(pod, name)["imagePullPolicy"] == "Always"
     status = json.loads(pod["metadata"]["annotations"]["sidecar.istio.io/status"])
     assert status["imagePullSecrets"] == ["mesh"]
+
+
+@pytest.mark.parametrize(
+    ("image", "policy", "told"),
+    [("auto", "Always", None), ("auto", "Never", "Never"), ("my/envoy:1", "Always", "Always")],
+)
+def test_a_pull_policy_that_goes_with_no_image_is_nobodys_wish(
+    image: str, policy: str, told: str | None
+) -> None:
+    """Of ``image: auto`` the API server makes Always, before it knows which image it will be."""
+    own = {"name": "istio-proxy", "image": image, "imagePullPolicy": policy}
+    pod = _injected(_pod(own, annotations={"inject.istio.io/templates": "gateway"}))
+    assert container(pod, "istio-proxy").get("imagePullPolicy") == told
