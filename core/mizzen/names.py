@@ -74,6 +74,11 @@ def host_matches(pattern: str, host: str) -> bool:
     return host.removeprefix("*").endswith(pattern[1:]) and len(host) >= len(pattern)
 
 
+def is_ip(address: str) -> bool:
+    """Tell an IP address from a DNS name, whose last part is never a number."""
+    return ":" in address or ("." in address and address.rpartition(".")[2].isdigit())
+
+
 def covering_hosts(host: str) -> tuple[str, ...]:
     """Return every pattern that can match ``host``, the most specific first: itself, ``*.b.c``, ``*``."""
     labels = host.split(".")

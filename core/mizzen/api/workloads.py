@@ -15,7 +15,6 @@ from mizzen.api.findings import (
     duplicates,
     invalid,
     missing,
-    untranslated,
 )
 from mizzen.api.hosts import (
     check_export_to,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from mizzen.names import ObjectKey
 
 _UNIX: Final = "unix://"
+_BY_NAME: Final = ("DNS", "DNS_ROUND_ROBIN")
 
 
 class WorkloadEntrySpec(ApiModel):
@@ -103,10 +103,7 @@ class ServiceEntrySpec(ApiModel):
     )
     resolution: Annotated[
         Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"],
-        NotTranslated(
-            "only STATIC is; the service has no endpoints",
-            only=("NONE", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"),
-        ),
+        NotTranslated("the service has no endpoints", only=("DYNAMIC_DNS",)),
     ] = Field(default="NONE", description="How its endpoints are found.")
     endpoints: list[WorkloadEntrySpec] = Field(
         default_factory=list, max_length=4096, description="Its endpoints."
@@ -159,11 +156,6 @@ def _check_entry(manifest: ServiceEntryManifest) -> Iterator[Finding]:
 
 
 def _check_spec(spec: ServiceEntrySpec) -> Iterator[Finding]:
-    if "resolution" not in spec.model_fields_set:
-        message = (
-            "resolution NONE, the default, is not translated yet: the service has no endpoints"
-        )
-        yield untranslated(("resolution",), message)
     yield from _check_hosts(spec)
     yield from _check_addresses(spec)
     yield from _check_ports(spec)
@@ -212,9 +204,21 @@ def _check_endpoints(spec: ServiceEntrySpec) -> Iterator[Finding]:
         yield conflict(path, f"resolution {spec.resolution} goes without endpoints")
     if spec.resolution == "DNS_ROUND_ROBIN" and len(spec.endpoints) > 1:
         yield conflict(path, "resolution DNS_ROUND_ROBIN takes one endpoint")
+    if spec.resolution in _BY_NAME and not spec.endpoints and spec.workload_selector is None:
+        yield from _check_looked_up(spec)
+    if any(one.address.startswith(_UNIX) for one in spec.endpoints) and len(spec.ports) > 1:
+        yield conflict(path, "a unix:// endpoint stands behind one port, and there are several")
     for index, endpoint in enumerate(spec.endpoints):
         yield from at((*path, index), _check_endpoint(endpoint))
         yield from at((*path, index), _check_fit(endpoint, spec))
+
+
+def _check_looked_up(spec: ServiceEntrySpec) -> Iterator[Finding]:
+    for index, host in enumerate(spec.hosts):
+        if host.startswith("*"):
+            message = f"{host!r} cannot be looked up (resolution {spec.resolution})"
+            remedy = "Name the servers in endpoints, or use resolution NONE."
+            yield conflict(("hosts", index), message, remedy)
 
 
 def _check_source(spec: ServiceEntrySpec) -> Iterator[Finding]:
@@ -233,6 +237,9 @@ def _check_source(spec: ServiceEntrySpec) -> Iterator[Finding]:
 def _check_fit(endpoint: WorkloadEntrySpec, spec: ServiceEntrySpec) -> Iterator[Finding]:
     if spec.resolution == "STATIC" and is_name(endpoint.address):
         message = f"resolution STATIC takes addresses, not the name {endpoint.address!r}"
+        yield invalid(("address",), message)
+    if spec.resolution in _BY_NAME and endpoint.address.startswith(_UNIX):
+        message = f"resolution {spec.resolution} takes names and addresses, not a socket"
         yield invalid(("address",), message)
     names = {port.name for port in spec.ports}
     for name in endpoint.ports:

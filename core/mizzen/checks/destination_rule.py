@@ -38,7 +38,7 @@ def check(db: Database, item: DestinationRule) -> Found:
 def _empty(
     db: Database, item: DestinationRule, service: MeshService, subset: Subset, path: str
 ) -> Found:
-    known = instances(db, service.key)
+    known = instances(db, (service.key, service.host))
     if any(selects(subset.labels, instance.labels) for instance in known):
         return
     wanted = f" has {pairs(subset.labels)}" if known else ": there is none at all"

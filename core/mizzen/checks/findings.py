@@ -32,8 +32,7 @@ def pairs(selector: Labels) -> str:
 
 
 def why_unknown(db: Database, scope: Scope, host: str) -> str:
-    """Return why a host means nothing to a namespace: nobody has it, or nothing can be made of it yet."""
-    untranslated = seen_from(scope, written(db, host))
-    if untranslated:
-        return f"{host} is given by {untranslated[0].key}, which is not translated yet"
+    """Return why a host means nothing to a namespace: nobody has it, or it is another's name."""
+    if alias := seen_from(scope, written(db, host)):
+        return f"{host} is but another name, given by {alias[0].key}, of what no one here has"
     return f"{host} is neither a Service nor a ServiceEntry that {scope.namespace} sees"

@@ -15,6 +15,7 @@ from mizzen.resolve.world import hosts_of, settings
 if TYPE_CHECKING:
     from mizzen.engine import Database
     from mizzen.model.kube import Service
+    from mizzen.resolve.services import MeshService
 
 _EVERYONE = Scope(namespace="")
 
@@ -33,14 +34,27 @@ def _hosts(db: Database, item: Service | ServiceEntry) -> Found:
             yield finding(codes.SHADOWED_SERVICE, item.meta, path, message)
 
 
+def _only_adds(service: MeshService, first: MeshService) -> bool:
+    to_service = first.key.kind == "Service" and service.key.kind == "ServiceEntry"
+    same_place = service.namespace == first.namespace and not service.external
+    return to_service and same_place and not service.addresses
+
+
 def _contest(db: Database, item: Service | ServiceEntry, host: str) -> str:
-    """Return who is meant by a host that several give; empty where no other one does."""
+    """Return who is meant by a host that several give; empty where no other one does.
+
+    Nothing is said of a ServiceEntry that but adds endpoints to a Service of its namespace.
+    """
     own = Scope(namespace=item.meta.namespace)
     for scope, where in ((own, ""), (_EVERYONE, " in other namespaces")):
         rivals = seen_from(scope, candidates(db, host))
-        others = [service.key for service in rivals if service.key != item.meta.key]
         first = service_at(db, scope, host)
-        if first is None or not others or len(others) == len(rivals):
+        if first is None:
+            continue
+        adds = {one.key for one in rivals if _only_adds(one, first)}
+        others = [one.key for one in rivals if one.key not in (item.meta.key, *adds)]
+        seen = any(one.key == item.meta.key for one in rivals)
+        if item.meta.key in adds or not others or not seen:
             continue
         if first.key != item.meta.key:
             return f"{host} is given by {first.key}{where}, which goes first"

@@ -23,6 +23,8 @@ class Discovery(StrEnum):
 
     EDS = "eds"
     ORIGINAL_DESTINATION = "original-destination"
+    DNS = "dns"  # every address of every name
+    DNS_ROUND_ROBIN = "dns-round-robin"  # one name, and of its addresses one after the other
     NOWHERE = "nowhere"
 
 
@@ -83,6 +85,10 @@ class Upstream:
     ``service_name``/``service_namespace`` are for metadata; ``external`` is a MESH_EXTERNAL
     ServiceEntry. ``rule`` is the DestinationRule in force, or None. ``locality_weighted`` tells that
     localities weigh what their endpoints' groups say, before any endpoint is chosen.
+
+    Attributes:
+        endpoints: What names are looked up (DNS); None where endpoints come by themselves.
+        own_port: The port on the address that the client was going to, where it is another one.
     """
 
     host: str
@@ -92,6 +98,8 @@ class Upstream:
     protocol: Protocol
     http: UpstreamHttp
     tls: UpstreamTls
+    endpoints: EndpointGroup | None = None
+    own_port: int | None = None
     load_balancer: LoadBalancer
     connection_pool: ConnectionPool
     outlier_detection: OutlierDetection | None
@@ -115,7 +123,10 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One address of a cluster; ``mtls`` tells whether it takes mutual TLS."""
+    """One address of a cluster: an IP, a name (DNS alone), or ``unix:///path``, which has no port.
+
+    ``mtls`` tells whether it takes mutual TLS.
+    """
 
     address: str
     port: int
@@ -153,3 +164,8 @@ class EndpointGroup:
     cluster: str
     groups: tuple[LocalityGroup, ...] = ()
     origins: Origins = ()
+
+    @property
+    def size(self) -> int:
+        """How many endpoints there are."""
+        return sum(len(group.endpoints) for group in self.groups)

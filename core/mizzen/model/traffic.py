@@ -104,6 +104,11 @@ class Resolution(StrEnum):
     DNS_ROUND_ROBIN = "DNS_ROUND_ROBIN"
     DYNAMIC_DNS = "DYNAMIC_DNS"
 
+    @property
+    def is_dns(self) -> bool:
+        """Names are looked up, each by itself or those of the endpoints."""
+        return self in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadEndpoint:

@@ -21,6 +21,7 @@ from mizzen.model.kube import Protocol
 from mizzen.render import alpn
 from mizzen.render.announce import announce_clients
 from mizzen.render.balancing import apply_load_balancer, apply_outlier_detection
+from mizzen.render.lookup import apply_lookup
 from mizzen.render.proto import ads, duration, fill_address, fill_socket
 from mizzen.render.tls import mesh_client, simple_client
 from mizzen.render.upstream_http import (
@@ -96,12 +97,10 @@ def _to_endpoint(name: str, endpoint: str) -> Cluster:
     cluster.type = Cluster.STATIC
     cluster.load_assignment.cluster_name = name
     found = cluster.load_assignment.endpoints.add().lb_endpoints.add()
-    address = found.endpoint.address
-    if endpoint.startswith(_UNIX):
-        address.pipe.path = endpoint.removeprefix(_UNIX)
-    else:
-        host, _, port = endpoint.rpartition(":")
-        fill_address(address, host.strip("[]"), int(port))
+    host, _, port = endpoint.rpartition(":")
+    is_socket = endpoint.startswith(_UNIX)
+    address = endpoint if is_socket else host.strip("[]")
+    fill_address(found.endpoint.address, address, 0 if is_socket else int(port))
     return cluster
 
 
@@ -155,9 +154,14 @@ def _apply_discovery(cluster: Cluster, upstream: Upstream) -> None:
     if discovery is Discovery.ORIGINAL_DESTINATION or passthrough:
         cluster.type = Cluster.ORIGINAL_DST
         cluster.lb_policy = Cluster.CLUSTER_PROVIDED
+        if upstream.own_port is not None:
+            cluster.original_dst_lb_config.upstream_port_override.value = upstream.own_port
         return
-    cluster.type = Cluster.EDS
-    cluster.eds_cluster_config.eds_config.CopyFrom(ads())
+    if upstream.endpoints is not None:
+        apply_lookup(cluster, upstream.endpoints, discovery)
+    else:
+        cluster.type = Cluster.EDS
+        cluster.eds_cluster_config.eds_config.CopyFrom(ads())
     cluster.common_lb_config.healthy_panic_threshold.value = 0
     if upstream.locality_weighted:
         cluster.common_lb_config.locality_weighted_lb_config.SetInParent()

@@ -12,6 +12,7 @@ from envoy.config.endpoint.v3.endpoint_components_pb2 import LocalityLbEndpoints
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
 from mizzen.ir import EndpointGroup, Health, Locality, LocalityGroup
+from mizzen.render.proto import fill_address
 from mizzen.wire import TypeUrl, encode
 
 if TYPE_CHECKING:
@@ -26,10 +27,15 @@ _MOST_WEIGHT: Final = 2**32 - 1
 
 def render_endpoints(group: EndpointGroup) -> Resource:
     """Return the ClusterLoadAssignment of an EDS cluster; without endpoints it is empty, not absent."""
+    return encode(TypeUrl.ENDPOINT, group.cluster, assignment(group))
+
+
+def assignment(group: EndpointGroup) -> ClusterLoadAssignment:
+    """Return the endpoints of a cluster, for EDS or to stand in the cluster itself."""
     message = ClusterLoadAssignment(cluster_name=group.cluster)
     for locality_group in _bearable(group.groups):
         _fill_locality(message.endpoints.add(), locality_group)
-    return encode(TypeUrl.ENDPOINT, group.cluster, message)
+    return message
 
 
 def _bearable(groups: tuple[LocalityGroup, ...]) -> tuple[LocalityGroup, ...]:
@@ -68,9 +74,7 @@ def _fill_locality(message: LocalityLbEndpoints, group: LocalityGroup) -> None:
     add = message.lb_endpoints.add
     for endpoint in group.endpoints:
         entry = add()
-        socket = entry.endpoint.address.socket_address
-        socket.address = endpoint.address
-        socket.port_value = endpoint.port
+        fill_address(entry.endpoint.address, endpoint.address, endpoint.port)
         if endpoint.weight != 1:
             entry.load_balancing_weight.value = endpoint.weight
         if endpoint.health is Health.UNHEALTHY:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from envoy.config.core.v3.address_pb2 import Address, SocketAddress
     from google.protobuf.message import Message
 
+_UNIX: Final = "unix://"
 _TYPE_PREFIX: Final = "type.googleapis.com/"
 
 
@@ -60,7 +61,10 @@ def share_of_requests(percent: float) -> FractionalPercent:
 
 
 def fill_address(message: Address, ip: str, port: int) -> None:
-    """Write a TCP address into a message in place."""
+    """Write a TCP address into a message in place; ``unix:///path`` is a socket, without port."""
+    if ip.startswith(_UNIX):
+        message.pipe.path = ip.removeprefix(_UNIX)
+        return
     fill_socket(message.socket_address, ip, port)
 
 

@@ -1,9 +1,9 @@
 """Endpoints: who answers for a service, and what clients have to know of each.
 
-Sources are EndpointSlices with their pods, a ServiceEntry's own list, and WorkloadEntries and pods that a
-ServiceEntry selects. Terminating and addressless endpoints are left out; those that are not ready are
-sent as unhealthy, unless ``minHealthPercent`` allows a panic, which would give them traffic (Istio's
-default).
+Sources are EndpointSlices with their pods, a ServiceEntry's own list, and what a selector selects:
+WorkloadEntries, and for a ServiceEntry pods. What gives the same host in the same namespace adds to it.
+Terminating and addressless endpoints are left out; those that are not ready are sent as unhealthy, unless
+``minHealthPercent`` allows a panic, which would give them traffic (Istio's default).
 """
 
 from __future__ import annotations
@@ -26,13 +26,22 @@ from mizzen.model.kube import (
 )
 from mizzen.model.meta import NO_LABELS, Labels, Meta, label, selects
 from mizzen.model.traffic import ServiceEntry, WorkloadEndpoint, WorkloadEntry
-from mizzen.names import ObjectKey, outbound_cluster
+from mizzen.names import ObjectKey, is_ip, outbound_cluster
 from mizzen.resolve.peers import takes_mtls
-from mizzen.resolve.world import ENTRIES_IN, OBJECT, PODS_AT, PODS_IN, SLICES_OF, settings
+from mizzen.resolve.world import (
+    ENTRIES_WITH,
+    OBJECT,
+    PODS_AT,
+    PODS_IN,
+    SERVICES_AT_HOST,
+    SLICES_OF,
+    settings,
+)
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
 
+UNIX: Final = "unix://"
 TLS_MODE_LABEL: Final = "security.istio.io/tlsMode"
 _LOCALITY_LABELS: Final = ("topology.istio.io/locality", "istio-locality")
 
@@ -45,7 +54,8 @@ class Instance:
         ports: The workload's own port for each name of a service port.
         mtls_ready: It says, by label or by having a service account in a WorkloadEntry, that it takes
             mutual TLS; its PeerAuthentication still has the last word.
-        entry: The WorkloadEntry that it is; None for pods and what stands in a ServiceEntry itself.
+        entry: The WorkloadEntry that it is, or the other object of the host that has it; None for the
+            service's own pods and what stands in a ServiceEntry itself.
     """
 
     address: str
@@ -61,18 +71,74 @@ class Instance:
 
 
 @query
-def instances(db: Database, service: ObjectKey) -> tuple[Instance, ...]:
-    """Return the workloads behind a Service or ServiceEntry, sorted by address."""
+def instances(db: Database, key: tuple[ObjectKey, str]) -> tuple[Instance, ...]:
+    """Return the workloads behind a host of a Service or ServiceEntry, sorted by address.
+
+    Those of other objects of its namespace that give the same host are among them (Istio: endpoints are kept
+    by host and namespace).
+    """
+    service, host = key
+    found = _behind(db, service, host)
+    beside = [other for other in SERVICES_AT_HOST(db, host) if _is_beside(other, service)]
+    for other in beside:
+        known = {one.address for one in found}
+        more = (one for one in _behind(db, other, host) if one.address not in known)
+        found += tuple(replace(one, entry=one.entry or other) for one in more)
+    return _in_order(found) if beside else found
+
+
+def _behind(db: Database, service: ObjectKey, host: str) -> tuple[Instance, ...]:
+    return _own_instances(db, service) or _by_name(db, service, host)
+
+
+def _is_beside(other: ObjectKey, service: ObjectKey) -> bool:
+    return other != service and other.namespace == service.namespace
+
+
+def _in_order(found: tuple[Instance, ...]) -> tuple[Instance, ...]:
+    """Return workloads sorted, each once; of two that are told of, the first counts."""
+    by_place: dict[tuple[str, tuple[tuple[str, int], ...]], Instance] = {}
+    for instance in found:
+        by_place.setdefault((instance.address, instance.ports), instance)
+    return tuple(by_place[place] for place in sorted(by_place))
+
+
+def _by_name(db: Database, service: ObjectKey, host: str) -> tuple[Instance, ...]:
+    """Return the host itself, where it is looked up and nothing else is said (ServiceEntry)."""
     match OBJECT(db, service):
-        case Service() as item:
-            found = _of_service(db, item)
-        case ServiceEntry(selector=None) as item:
-            found = (_of_entry(item.meta.namespace, e, item.ports) for e in item.endpoints)
-        case ServiceEntry() as item:
-            found = _selected(db, item)
+        case ServiceEntry(selector=None, endpoints=()) as item if item.resolution.is_dns:
+            itself = WorkloadEndpoint(address=host)
+            return (_of_entry(item.meta.namespace, itself, item.ports),)
         case _:
             return ()
-    return tuple(sorted(found, key=lambda instance: (instance.address, instance.ports)))
+
+
+@query
+def _own_instances(db: Database, service: ObjectKey) -> tuple[Instance, ...]:
+    match OBJECT(db, service):
+        case Service() as item:
+            found = (*_of_service(db, item), *_entries_of_service(db, item))
+        case ServiceEntry(selector=None) as item:
+            found = tuple(_of_entry(item.meta.namespace, e, item.ports) for e in item.endpoints)
+        case ServiceEntry() as item:
+            found = tuple(_selected(db, item))
+        case _:
+            return ()
+    return _in_order(found)
+
+
+def _entries_of_service(db: Database, service: Service) -> Iterator[Instance]:
+    """Return the WorkloadEntries that a Service selects; a named target is a port of theirs (Istio)."""
+    if not service.selector:
+        return
+    for key, item in _selected_entries(db, service.meta.namespace, service.selector):
+        named = dict(item.endpoint.ports)
+        ports = tuple(
+            replace(port, target=named.get(port.target)) if isinstance(port.target, str) else port
+            for port in service.ports
+            if not isinstance(port.target, str) or {port.target, port.name} & named.keys()
+        )
+        yield replace(_of_entry(service.meta.namespace, item.endpoint, ports), entry=key)
 
 
 def _of_service(db: Database, service: Service) -> Iterator[Instance]:
@@ -143,13 +209,17 @@ def _of_entry(
 ) -> Instance:
     """Return the instance of a WorkloadEntry or of an endpoint in a ServiceEntry.
 
-    A port is the one that the endpoint names, else the service port's target, else its number.
+    A port is the one that the endpoint names, else the service port's target, else its number; a socket
+    (``unix://``) has none.
     """
     named = dict(endpoint.ports)
+    is_socket = endpoint.address.startswith(UNIX)
     mtls = label(endpoint.labels, TLS_MODE_LABEL) == "istio" or bool(endpoint.service_account)
     return Instance(
         address=endpoint.address,
-        ports=tuple((p.name, named.get(p.name, _target_number(p))) for p in ports),
+        ports=tuple(
+            (p.name, 0 if is_socket else named.get(p.name, _target_number(p))) for p in ports
+        ),
         namespace=namespace,
         labels=endpoint.labels,
         service_account=endpoint.service_account,
@@ -166,14 +236,21 @@ def _target_number(port: ServicePort) -> int:
 def _selected(db: Database, entry: ServiceEntry) -> Iterator[Instance]:
     """Return the WorkloadEntries and pods of the entry's namespace that it selects."""
     namespace, selector = entry.meta.namespace, entry.selector or NO_LABELS
-    for key in ENTRIES_IN(db, namespace):
-        item = OBJECT(db, key)
-        if isinstance(item, WorkloadEntry) and selects(selector, item.endpoint.labels):
-            yield replace(_of_entry(namespace, item.endpoint, entry.ports), entry=key)
+    for key, item in _selected_entries(db, namespace, selector):
+        yield replace(_of_entry(namespace, item.endpoint, entry.ports), entry=key)
     for key in PODS_IN(db, namespace):
         pod = OBJECT(db, key)
         if isinstance(pod, Pod) and pod.ips and selects(selector, pod.meta.labels):
             yield _of_pod(db, pod, entry.ports)
+
+
+def _selected_entries(
+    db: Database, namespace: str, selector: Labels
+) -> Iterator[tuple[ObjectKey, WorkloadEntry]]:
+    for key in ENTRIES_WITH(db, (namespace, selector[0])):
+        item = OBJECT(db, key)
+        if isinstance(item, WorkloadEntry) and selects(selector, item.endpoint.labels):
+            yield key, item
 
 
 def _of_pod(db: Database, pod: Pod, ports: tuple[ServicePort, ...]) -> Instance:
@@ -189,23 +266,29 @@ def _of_pod(db: Database, pod: Pod, ports: tuple[ServicePort, ...]) -> Instance:
 
 
 @query
-def identities(db: Database, service: ObjectKey) -> tuple[str, ...]:
-    """Return the SPIFFE ids of the workloads behind a service, sorted, for every trust domain of ours.
+def identities(db: Database, key: tuple[ObjectKey, str]) -> tuple[str, ...]:
+    """Return the SPIFFE ids of the workloads behind a host, sorted, for every trust domain of ours.
 
-    Empty where some workload's account is not known: a list with holes would refuse good servers.
+    Empty where some workload's account is not known, and no ServiceEntry says what it is: a list with holes
+    would refuse good servers.
     """
     mesh = settings(db)
-    accounts = {(i.namespace, i.service_account) for i in instances(db, service) if i.mtls_ready}
-    if not accounts or not all(account for _, account in accounts):
+    written = _written_identities(OBJECT(db, key[0]))
+    accounts = {(i.namespace, i.service_account) for i in instances(db, key) if i.mtls_ready}
+    if not written and not (accounts and all(account for _, account in accounts)):
         return ()
-    domains = (mesh.trust_domain, *mesh.trust_domain_aliases)
-    return tuple(
-        sorted(
-            str(SpiffeId(trust_domain=TrustDomain(td), namespace=ns, service_account=account))
-            for td in domains
-            for ns, account in accounts
-        )
+    found = (
+        str(SpiffeId(trust_domain=TrustDomain(td), namespace=ns, service_account=account))
+        for td in (mesh.trust_domain, *mesh.trust_domain_aliases)
+        for ns, account in accounts
+        if account
     )
+    return tuple(sorted({*written, *found}))
+
+
+def _written_identities(item: object) -> tuple[str, ...]:
+    """Return what a ServiceEntry says of its workloads' certificates (``subjectAltNames``)."""
+    return item.subject_alt_names if isinstance(item, ServiceEntry) else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +298,7 @@ class EdsCluster:
     Attributes:
         labels: Those of the subset.
         ready_only: True leaves out endpoints that are not ready.
+        names: Whether names are looked up; elsewhere only addresses and ``unix://`` are of use.
     """
 
     service: ObjectKey
@@ -223,15 +307,16 @@ class EdsCluster:
     subset: str = ""
     labels: Labels = NO_LABELS
     ready_only: bool = False
+    names: bool = False
 
 
 @query
 def endpoint_group(db: Database, cluster: EdsCluster) -> EndpointGroup:
     """Return the endpoints of a cluster."""
-    name = port_name(OBJECT(db, cluster.service), cluster.port)
+    name = _port_name(db, cluster)
     groups: dict[Locality, list[Endpoint]] = {}
     entries: set[ObjectKey] = set()
-    for instance in instances(db, cluster.service):
+    for instance in instances(db, (cluster.service, cluster.host)):
         port = dict(instance.ports).get(name)
         if port is not None and _belongs(cluster, instance):
             endpoint = _endpoint(db, instance, port)
@@ -252,16 +337,32 @@ def endpoint_group(db: Database, cluster: EdsCluster) -> EndpointGroup:
 def _belongs(cluster: EdsCluster, instance: Instance) -> bool:
     if cluster.ready_only and instance.health is not Health.HEALTHY:
         return False
+    if not instance.address or not _is_of_use(instance.address, names=cluster.names):
+        return False
     return selects(cluster.labels, instance.labels)
 
 
-def port_name(item: object, number: int) -> str:
-    """Return the name of a service's port; empty where it has none or there is no such port.
+def _is_of_use(address: str, *, names: bool) -> bool:
+    """Tell whether a cluster takes an address: DNS takes no sockets, and only DNS takes names."""
+    if address.startswith(UNIX):
+        return not names
+    return names or is_ip(address)
 
-    A UDP port may have the number of a TCP one (DNS).
+
+def _port_name(db: Database, cluster: EdsCluster) -> str:
+    """Return the name of the cluster's port; empty where it has none or there is no such port.
+
+    It may be one that another object gives the host. A UDP port may have the number of a TCP one (DNS).
     """
-    ports = item.ports if isinstance(item, Service | ServiceEntry) else ()
-    named = (p.name for p in ports if p.number == number and p.protocol is not Protocol.UDP)
+    beside = (k for k in SERVICES_AT_HOST(db, cluster.host) if _is_beside(k, cluster.service))
+    items = (OBJECT(db, key) for key in (cluster.service, *beside))
+    named = (
+        port.name
+        for item in items
+        if isinstance(item, Service | ServiceEntry)
+        for port in item.ports
+        if port.number == cluster.port and port.protocol is not Protocol.UDP
+    )
     return next(named, "")
 
 

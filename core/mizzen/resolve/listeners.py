@@ -18,7 +18,7 @@ from mizzen.ir import CatchAll, Origins, OutboundListener, RouteTable, TcpChain,
 from mizzen.model.kube import Protocol, ServicePort
 from mizzen.model.proxy import Scope
 from mizzen.model.routing import Part, VirtualService
-from mizzen.names import BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER
+from mizzen.names import BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, is_ip
 from mizzen.resolve.choice import virtual_service_for
 from mizzen.resolve.connections import (
     NO_CONNECTIONS,
@@ -165,7 +165,8 @@ def _routed(
 def _binds(db: Database, service: MeshService) -> tuple[str, ...]:
     """Return the addresses that are the service's own; a headless one is reached at its endpoints."""
     if service.headless:
-        return tuple(dict.fromkeys(i.address for i in instances(db, service.key)))
+        known = (one.address for one in instances(db, (service.key, service.host)))
+        return tuple(dict.fromkeys(address for address in known if is_ip(address)))
     return service.virtual_addresses
 
 

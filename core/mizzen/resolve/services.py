@@ -7,7 +7,7 @@ then the oldest).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mizzen.engine import query
@@ -34,7 +34,8 @@ class MeshService:
             without addresses.
         headless: True where clients get the endpoints' own addresses.
         external: True for a MESH_EXTERNAL ServiceEntry: no automatic mTLS.
-        resolved: False for what is not translated yet (DNS and NONE resolutions, ExternalName).
+        resolution: How its endpoints are found; STATIC for Kubernetes' own.
+        resolved: False for what is but another name of something else (ExternalName).
     """
 
     key: ObjectKey
@@ -44,7 +45,8 @@ class MeshService:
     addresses: tuple[str, ...]
     headless: bool
     external: bool
-    resolved: bool
+    resolution: Resolution = Resolution.STATIC
+    resolved: bool = True
     export_to: ExportTo
     subject_alt_names: tuple[str, ...] = ()
 
@@ -97,7 +99,8 @@ def _from_entry(item: ServiceEntry, host: str) -> MeshService:
         addresses=item.addresses,
         headless=False,
         external=item.external,
-        resolved=item.resolution is Resolution.STATIC,
+        resolution=item.resolution,
+        resolved=item.resolution is not Resolution.DYNAMIC_DNS,
         export_to=item.export_to,
         subject_alt_names=item.subject_alt_names,
     )
@@ -111,7 +114,7 @@ def written(db: Database, host: str) -> tuple[MeshService, ...]:
 
 
 def candidates(db: Database, host: str) -> tuple[MeshService, ...]:
-    """Return what of :func:`written` can be translated, and so can be what a host means."""
+    """Return what of :func:`written` can be what a host means; another name for a host cannot."""
     return tuple(service for service in written(db, host) if service.resolved)
 
 
@@ -145,4 +148,18 @@ def service_at(db: Database, scope: Scope, host: str) -> MeshService | None:
     """Return the service that a host is when seen from a scope, or None."""
     visible = imported(db, scope, host) or seen_from(scope, candidates(db, host))
     own = (service for service in visible if service.namespace == scope.namespace)
-    return next(own, visible[0] if visible else None)
+    first = next(own, visible[0] if visible else None)
+    return first if first is None or len(visible) == 1 else _joined(first, visible)
+
+
+def _joined(first: MeshService, visible: list[MeshService]) -> MeshService:
+    """Add the ports that others of the same namespace give the host besides (Istio: ``addService``)."""
+    ports = {port.number: port for port in reversed(first.ports)}
+    beside = [one for one in visible if one.namespace == first.namespace]
+    more = {
+        port.number: port
+        for one in reversed(beside)
+        for port in one.ports
+        if port.number not in ports
+    }
+    return replace(first, ports=(*first.ports, *more.values())) if more else first

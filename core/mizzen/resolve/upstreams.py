@@ -20,16 +20,22 @@ from mizzen.model.destination import (
     LoadBalancer,
     OutlierDetection,
     PortPolicy,
-    SimpleLb,
     Subset,
     TlsMode,
 )
 from mizzen.model.kube import Protocol, ServicePort
-from mizzen.model.meta import NO_LABELS, Labels
+from mizzen.model.meta import NO_LABELS
 from mizzen.model.proxy import Scope
 from mizzen.model.security import MtlsMode
 from mizzen.names import subset_sni
-from mizzen.resolve.endpoints import EdsCluster, identities, instances, takes_mtls_on
+from mizzen.resolve.discovery import BY_NAME, discovery_of, own_port
+from mizzen.resolve.endpoints import (
+    EdsCluster,
+    endpoint_group,
+    identities,
+    instances,
+    takes_mtls_on,
+)
 from mizzen.resolve.peers import namespace_mode
 from mizzen.resolve.rules import (
     EffectiveRule,
@@ -72,8 +78,13 @@ def _upstream(
     policy = policy_for(rule, port.number, subset)
     pool = policy.connection_pool or ConnectionPool()
     balancer = policy.load_balancer or LoadBalancer()
-    discovery = _discovery(scope, service, balancer)
+    discovery = discovery_of(scope, service, balancer)
     name = subset.name if subset else ""
+    endpoints = None
+    if discovery in BY_NAME:
+        endpoints = endpoint_group(db, _assigned(service, port.number, subset, policy, names=True))
+        if discovery is Discovery.DNS_ROUND_ROBIN and endpoints.size != 1:
+            discovery = Discovery.DNS  # Envoy takes exactly one name for the other
     return Upstream(
         host=service.host,
         port=port.number,
@@ -82,6 +93,8 @@ def _upstream(
         protocol=port.protocol,
         http=_http(port.protocol, pool),
         tls=_tls(db, service, port, name, policy, discovery),
+        endpoints=endpoints,
+        own_port=own_port(service, port, discovery),
         load_balancer=balancer,
         connection_pool=pool,
         outlier_detection=policy.outlier_detection,
@@ -92,16 +105,10 @@ def _upstream(
         service_namespace=service.namespace,
         external=service.external,
         rule=rule.origins[0] if rule.origins else None,
-        origins=(service.key, *rule.origins),
+        origins=tuple(
+            dict.fromkeys((service.key, *rule.origins, *(endpoints.origins if endpoints else ())))
+        ),
     )
-
-
-def _discovery(scope: Scope, service: MeshService, balancer: LoadBalancer) -> Discovery:
-    """Return how endpoints are found; a sidecar leaves the choice among headless pods to the client."""
-    headless = service.headless and not scope.gateway
-    if headless or balancer.simple is SimpleLb.PASSTHROUGH:
-        return Discovery.ORIGINAL_DESTINATION
-    return Discovery.EDS
 
 
 def _http(protocol: Protocol, pool: ConnectionPool) -> UpstreamHttp:
@@ -126,10 +133,10 @@ def _tls(
         return _written_tls(db, service, policy.tls, sni)
     if service.external or namespace_mode(db, service.namespace) is MtlsMode.DISABLE:
         return Plaintext()
-    ids = identities(db, service.key)
+    ids = identities(db, (service.key, service.host))
     if discovery is Discovery.ORIGINAL_DESTINATION:
         # No endpoint metadata to choose by: mutual TLS only where every endpoint takes it.
-        known = instances(db, service.key)
+        known = instances(db, (service.key, service.host))
         if not known or not all(takes_mtls_on(db, one, port.name) for one in known):
             return Plaintext()
         return MeshTls(automatic=False, identities=ids, sni=sni)
@@ -141,7 +148,7 @@ def _written_tls(db: Database, service: MeshService, tls: ClientTls, sni: str) -
         case TlsMode.DISABLE:
             return Plaintext()
         case TlsMode.ISTIO_MUTUAL:
-            names = tls.subject_alt_names or identities(db, service.key)
+            names = tls.subject_alt_names or identities(db, (service.key, service.host))
             return MeshTls(automatic=False, identities=tuple(names), sni=tls.sni or sni)
         case TlsMode.SIMPLE | TlsMode.MUTUAL:
             return SimpleTls(
@@ -162,23 +169,30 @@ def eds_clusters(db: Database, key: tuple[Scope, str]) -> tuple[EdsCluster, ...]
         return ()
     rule = rule_for(db, key)
     return tuple(
-        EdsCluster(
-            service=service.key,
-            host=service.host,
-            port=upstream.port,
-            subset=upstream.subset,
-            labels=_labels(rule, upstream.subset),
-            ready_only=_may_panic(upstream.outlier_detection),
-        )
+        _assigned(service, upstream.port, rule.subset(upstream.subset), upstream)
         for upstream in upstreams(db, key)
         if upstream.discovery is Discovery.EDS
     )
 
 
+def _assigned(
+    service: MeshService,
+    port: int,
+    subset: Subset | None,
+    policy: PortPolicy | Upstream,
+    *,
+    names: bool = False,
+) -> EdsCluster:
+    return EdsCluster(
+        service=service.key,
+        host=service.host,
+        port=port,
+        subset=subset.name if subset else "",
+        labels=subset.labels if subset else NO_LABELS,
+        ready_only=_may_panic(policy.outlier_detection),
+        names=names,
+    )
+
+
 def _may_panic(detection: OutlierDetection | None) -> bool:
     return detection is not None and detection.min_health_percent > 0
-
-
-def _labels(rule: EffectiveRule, name: str) -> Labels:
-    subset = rule.subset(name)
-    return subset.labels if subset else NO_LABELS

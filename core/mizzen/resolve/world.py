@@ -146,6 +146,12 @@ def _labels_in(item: Pod | WorkloadEntry, _mesh: MeshSettings) -> tuple[tuple[st
     return ((item.meta.namespace, labels),)
 
 
+def _own_labels(
+    item: WorkloadEntry, _mesh: MeshSettings
+) -> tuple[tuple[str, tuple[str, str]], ...]:
+    return tuple((item.meta.namespace, pair) for pair in item.endpoint.labels)
+
+
 def _mesh_hosts(item: VirtualService, mesh: MeshSettings) -> tuple[str, ...]:
     if MESH_GATEWAY not in item.gateways:
         return ()
@@ -224,7 +230,10 @@ SERVICES_SELECTING: Final[Index[tuple[str, tuple[str, str]]]] = Index(
 SLICES_OF: Final[Index[tuple[str, str]]] = Index("slices of", (EndpointSlice,), _slice_service)
 PODS_AT: Final[Index[str]] = Index("pods at", (Pod,), _pod_addresses)
 PODS_IN: Final[Index[str]] = Index("pods in", (Pod,), _own_namespace)
-ENTRIES_IN: Final[Index[str]] = Index("workload entries in", (WorkloadEntry,), _own_namespace)
+ENTRIES_WITH: Final[Index[tuple[str, tuple[str, str]]]] = Index(
+    "workload entries with", (WorkloadEntry,), _own_labels
+)
+"""By namespace and one of their labels."""
 LABELS_IN: Final[Index[tuple[str, Labels]]] = Index(
     "labels of workloads", (Pod, WorkloadEntry), _labels_in
 )
@@ -280,7 +289,7 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     SLICES_OF,
     PODS_AT,
     PODS_IN,
-    ENTRIES_IN,
+    ENTRIES_WITH,
     LABELS_IN,
     ROUTES_AT_HOST,
     HOSTS,

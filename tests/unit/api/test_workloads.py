@@ -51,17 +51,16 @@ def test_an_entry_may_select_its_endpoints() -> None:
     assert found.external
 
 
-def test_another_resolution_is_kept_and_told_of() -> None:
-    """By its name, also where it is the default."""
+def test_the_resolution_is_kept() -> None:
+    """By its name; NONE is the default. What is not translated is told of."""
     parsed = read_manifest("service_entry.yaml")["ServiceEntry dns"]
     assert isinstance(parsed.object, ServiceEntry)
     assert parsed.object.resolution is Resolution.DNS
-    assert [path for _, path, _ in told(parsed)] == ["spec.resolution", "spec.endpoints[0].network"]
-    assert "DNS" in parsed.diagnostics[0].message
+    assert [path for _, path, _ in told(parsed)] == ["spec.endpoints[0].network"]
     implied = read_spec("ServiceEntry", "{hosts: [a.com], ports: [{number: 80, name: p}]}")
-    assert told(implied) == [("MZ0201", "spec.resolution", 4)]
-    assert "NONE" in implied.diagnostics[0].message
-    assert implied.object is not None
+    assert isinstance(implied.object, ServiceEntry)
+    assert implied.object.resolution is Resolution.NONE
+    assert told(implied) == []
 
 
 def test_a_workload_entry_is_one_endpoint() -> None:
@@ -155,6 +154,18 @@ _STATIC = f"hosts: [a.com], {_PORTS}, resolution: STATIC"
         (
             f"{{hosts: [a.com], {_PORTS}, resolution: DNS_ROUND_ROBIN,"
             " endpoints: [{address: a.com}, {address: b.com}]}",
+            "MZ0202",
+            "endpoints",
+        ),
+        (f"{{hosts: ['*.a.com'], {_PORTS}, resolution: DNS}}", "MZ0202", "hosts[0]"),
+        (
+            f"{{hosts: [a.com], {_PORTS}, resolution: DNS, endpoints: [{{address: 'unix:///a'}}]}}",
+            "MZ0103",
+            "endpoints[0].address",
+        ),
+        (
+            "{hosts: [a.com], ports: [{number: 80, name: a}, {number: 81, name: b}],"
+            " resolution: STATIC, endpoints: [{address: 'unix:///a'}]}",
             "MZ0202",
             "endpoints",
         ),

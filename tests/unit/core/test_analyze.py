@@ -82,16 +82,6 @@ CASES: dict[str, list[Case]] = {
         ),
         (
             (
-                routes("v", to("host: far.test")),
-                service("cart"),
-                entry("e", "far.test").replace("STATIC", "DNS"),
-            ),
-            (entry("e", "far.test"),),
-            "spec.http[0].route[0].destination.host",
-            "far.test is given by ServiceEntry shop/e, which is not translated yet",
-        ),
-        (
-            (
                 routes("v", to(f"host: {host('till', 'bank')}")),
                 service("cart"),
                 service("till", namespace="bank", extra="networking.istio.io/exportTo: '.'"),
@@ -167,12 +157,6 @@ CASES: dict[str, list[Case]] = {
             f"{host('lost')} is neither",
         ),
         ((rule("r", "", of="*.test"),), (entry("e", "a.test"),), "spec.host", "*.test is neither"),
-        (
-            (rule("r", "", of="a.test"), entry("e", "a.test").replace("STATIC", "DNS")),
-            (entry("e", "a.test"),),
-            "spec.host",
-            "which is not translated yet",
-        ),
     ],
     "MZ0307": [
         (
@@ -511,7 +495,14 @@ E, S = "ServiceEntry", "Service"
                 "ServiceEntry shop/b": "given by ServiceEntry shop/a, which goes first",
             },
         ),
-        ((service("cart"), entry("e", CART).replace("STATIC", "DNS")), {}),
+        ((service("cart"), entry("e", CART, more="location: MESH_INTERNAL")), {}),
+        (
+            (service("cart"), entry("e", CART)),
+            {
+                "Service shop/cart": "given by this one; ServiceEntry shop/e goes behind",
+                "ServiceEntry shop/e": "given by Service shop/cart, which goes first",
+            },
+        ),
     ],
 )
 def test_a_host_given_twice_is_told_of_on_both(

@@ -15,6 +15,7 @@ from mizzen.resolve.endpoints import (
     instances,
     parse_locality,
 )
+from mizzen.resolve.services import service_at
 from mizzen.resolve.upstreams import eds_clusters
 from tests.support.small_mesh import (
     SHOP,
@@ -29,6 +30,7 @@ from tests.support.small_mesh import (
 
 CART = key("Service", "cart")
 ENTRY = key("ServiceEntry", "e")
+AT_CART = (CART, host("cart"))
 
 
 def cluster(of: ObjectKey = CART, port: int = 80, labels: Labels = NO_LABELS) -> EdsCluster:
@@ -147,13 +149,13 @@ def test_a_pod_is_found_by_name_or_else_by_address() -> None:
     mesh = SmallMesh(
         service("cart"), endpoints("cart", "10.0.0.1", pods=False), pod("10.0.0.1", "cart")
     )
-    assert [i.labels for i in instances(mesh.db, CART)] == [
+    assert [i.labels for i in instances(mesh.db, AT_CART)] == [
         labels({"app": "cart", "security.istio.io/tlsMode": "istio"})
     ]
     mesh.apply(pod("10.0.0.1", "cart").replace("spec:", "spec:\n  hostNetwork: true"))
-    assert [i.labels for i in instances(mesh.db, CART)] == [()]
+    assert [i.labels for i in instances(mesh.db, AT_CART)] == [()]
     mesh.apply(endpoints("cart", "10.0.0.1"))
-    assert instances(mesh.db, CART)[0].labels
+    assert instances(mesh.db, AT_CART)[0].labels
 
 
 NODE = """
@@ -329,14 +331,103 @@ def test_a_list_of_identities_with_a_hole_is_none() -> None:
             " {address: 10.1.0.2, labels: {security.istio.io/tlsMode: istio}}]"
         )
     )
-    assert identities(mesh.db, ENTRY) == ()
+    assert identities(mesh.db, (ENTRY, host("cart"))) == ()
     mesh.apply(entry("endpoints: [{address: 10.1.0.1, serviceAccount: vm}]"))
-    assert identities(mesh.db, ENTRY) == ("spiffe://cluster.local/ns/shop/sa/vm",)
+    assert identities(mesh.db, (ENTRY, host("cart"))) == ("spiffe://cluster.local/ns/shop/sa/vm",)
+
+
+def test_what_an_entry_says_of_certificates_counts_beside_accounts() -> None:
+    """subjectAltNames; they fill the holes."""
+    mesh = SmallMesh(
+        entry(
+            "endpoints: [{address: 10.1.0.1, serviceAccount: vm}, {address: 10.1.0.2}]\n"
+            "        subjectAltNames: ['spiffe://cluster.local/ns/other/sa/b']"
+        )
+    )
+    assert identities(mesh.db, (ENTRY, host("cart"))) == (
+        "spiffe://cluster.local/ns/other/sa/b",
+        "spiffe://cluster.local/ns/shop/sa/vm",
+    )
+
+
+def test_endpoints_of_one_host_are_joined_within_a_namespace() -> None:
+    """A Service's with those of the entries that give its host; another namespace's are others."""
+    mesh = SmallMesh(
+        service("cart"),
+        endpoints("cart", "10.0.0.1"),
+        entry("endpoints: [{address: 10.1.0.2}, {address: 10.0.0.1}]"),
+        istio(
+            "ServiceEntry",
+            "far",
+            f"""
+            hosts: [{host("cart")}]
+            resolution: STATIC
+            ports: [{{number: 80, name: http, protocol: HTTP}}]
+            endpoints: [{{address: 10.3.0.1}}]
+            """,
+            namespace="bank",
+        ),
+    )
+    assert addresses(mesh) == ["10.0.0.1:8080", "10.1.0.2:8080"]
+    assert addresses(mesh, cluster(ENTRY)) == ["10.0.0.1:8080", "10.1.0.2:8080"]
+    made_from = endpoint_group(mesh.db, cluster()).origins
+    assert made_from == (CART, ENTRY)
+
+
+def test_ports_of_one_host_are_joined_too() -> None:
+    """What the first has not, another one of the namespace adds; its endpoints come with it."""
+    mesh = SmallMesh(
+        service("cart", "http:80:8080", "tcp:90"),
+        entry("endpoints: [{address: 10.1.0.2}]"),
+    )
+    found = service_at(mesh.db, SHOP, host("cart"))
+    assert found is not None
+    assert [(p.number, p.name) for p in found.ports] == [(80, "http"), (90, "tcp"), (81, "other")]
+    assert addresses(mesh, cluster(port=81)) == ["10.1.0.2:81"]
+
+
+@pytest.mark.parametrize(
+    ("target", "ports", "found_at"),
+    [
+        ("8080", "", ["10.2.0.1:8080"]),
+        ("8080", "{http: 7000}", ["10.2.0.1:7000"]),
+        ("web", "{web: 7001}", ["10.2.0.1:7001"]),
+        ("web", "{http: 7002}", ["10.2.0.1:7002"]),
+        ("web", "{}", []),
+    ],
+)
+def test_a_service_selects_workload_entries(target: str, ports: str, found_at: list[str]) -> None:
+    """As it does pods; a target's name is looked for among the entry's ports."""
+    machine = (
+        f"    address: 10.2.0.1\n    labels: {{app: cart, at: vm}}\n    ports: {ports or '{}'}"
+    )
+    mesh = SmallMesh(service("cart", f"http:80:{target}"), istio("WorkloadEntry", "vm", machine))
+    assert addresses(mesh) == found_at
+
+
+def test_a_service_without_selector_selects_nothing() -> None:
+    """Its endpoints are somebody's own business."""
+    machine = "    address: 10.2.0.1\n    labels: {app: cart}"
+    text = service("cart").replace("selector: {app: cart}", "selector: {}")
+    assert addresses(SmallMesh(text, istio("WorkloadEntry", "vm", machine))) == []
+
+
+def test_names_and_sockets_are_where_they_are_of_use() -> None:
+    """EDS takes addresses and sockets; what it cannot take is left out."""
+    machine = "    address: {0}\n    labels: {{app: cart}}"
+    mesh = SmallMesh(
+        entry("workloadSelector: {labels: {app: cart}}"),
+        istio("WorkloadEntry", "name", machine.format("vm.lan")),
+        istio("WorkloadEntry", "socket", machine.format("unix:///vm")),
+        istio("WorkloadEntry", "elsewhere", "    network: far\n    labels: {app: cart}"),
+        istio("WorkloadEntry", "six", machine.format("'2001:db8::1'")),
+    )
+    assert addresses(mesh, cluster(ENTRY)) == ["2001:db8::1:8080", "unix:///vm:0"]
 
 
 def test_what_does_not_exist_has_no_endpoints() -> None:
     """Queries are total."""
     mesh = SmallMesh()
-    assert instances(mesh.db, CART) == ()
+    assert instances(mesh.db, AT_CART) == ()
     assert found(mesh) == []
     assert eds_clusters(mesh.db, (Scope(namespace="x"), host("cart"))) == ()

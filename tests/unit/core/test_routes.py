@@ -203,15 +203,13 @@ def test_where_no_rule_applies_the_host_keeps_its_own_route(match: str) -> None:
 
 
 def test_a_host_without_a_service_lives_on_port_80() -> None:
-    """Routed there as written; not where a service gives the host, seen or not translated yet."""
+    """Routed there as written; not where a service gives the host."""
     mesh = SmallMesh(routes("v", "old.example.com"))
     found = by_table(mesh, "old.example.com")
     assert found["80"].domains == ("old.example.com",)
     assert clusters(found["80"]) == [f"outbound|80||{host('x')}"]
     mesh.apply(entry("e", "old.example.com", port="8080"))
     assert sorted(by_table(mesh, "old.example.com")) == ["8080"]
-    mesh.apply(entry("e", "old.example.com").replace("STATIC", "DNS"))
-    assert by_table(mesh, "old.example.com") == {}
     hidden = entry("e", "old.example.com", port="8080", more="exportTo: ['.']", namespace="bank")
     mesh.delete("ServiceEntry", "e")
     mesh.apply(hidden)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from mizzen.ir import Discovery
 from mizzen.model.proxy import Scope
 from mizzen.resolve.domains import hosts_at
-from mizzen.resolve.listeners import http_ports
 from mizzen.resolve.routes import route_viewer, viewer
 from mizzen.resolve.services import MeshService, candidates, service_at
 from mizzen.resolve.upstreams import eds_clusters, upstreams
-from mizzen.tables import host_clusters, host_resources
+from mizzen.tables import host_resources
 from tests.support.small_mesh import BANK, GATEWAY, SHOP, SmallMesh, host, istio, key, service
 
 CART = host("cart")
@@ -54,18 +54,78 @@ def test_a_service_entry_is_outside_unless_it_says_otherwise(
     assert found.external is external
 
 
-@pytest.mark.parametrize("resolution", ["DNS", "NONE", "DNS_ROUND_ROBIN"])
-def test_what_cannot_be_translated_yet_is_no_service(resolution: str) -> None:
-    """Other resolutions than STATIC mean nothing to clients for now."""
+@pytest.mark.parametrize(
+    ("resolution", "discovery", "at_gateways"),
+    [
+        ("STATIC", Discovery.EDS, Discovery.EDS),
+        ("NONE", Discovery.ORIGINAL_DESTINATION, Discovery.EDS),
+        ("DNS", Discovery.DNS, Discovery.DNS),
+        ("DNS_ROUND_ROBIN", Discovery.DNS_ROUND_ROBIN, Discovery.DNS_ROUND_ROBIN),
+    ],
+)
+def test_the_resolution_says_how_endpoints_are_found(
+    resolution: str, discovery: Discovery, at_gateways: Discovery
+) -> None:
+    """A gateway's client chooses no address: of NONE there is nothing for it."""
     text = entry("e").replace("STATIC", resolution)
     if resolution == "NONE":
         text = text.replace("endpoints: [{address: 10.1.0.1}]", "")
     mesh = SmallMesh(text)
-    assert meant(mesh, "api.example.com") == ""
-    assert upstreams(mesh.db, (SHOP, "api.example.com")) == ()
-    assert eds_clusters(mesh.db, (SHOP, "api.example.com")) == ()
-    assert http_ports(mesh.db, (SHOP, "api.example.com")) == ()
-    assert host_clusters(mesh.db, (SHOP, "api.example.com")) == ()
+    for scope, wanted in ((SHOP, discovery), (GATEWAY, at_gateways)):
+        (found,) = upstreams(mesh.db, (scope, "api.example.com"))
+        assert found.discovery is wanted
+        by_eds = eds_clusters(mesh.db, (scope, "api.example.com"))
+        assert bool(by_eds) is (wanted is Discovery.EDS)
+
+
+def _lookup(mesh: SmallMesh) -> tuple[Discovery, list[tuple[str, int]]]:
+    (found,) = upstreams(mesh.db, (SHOP, "api.example.com"))
+    assert found.endpoints is not None
+    groups = found.endpoints.groups
+    return found.discovery, [(e.address, e.port) for group in groups for e in group.endpoints]
+
+
+def test_a_host_without_endpoints_is_looked_up_itself() -> None:
+    """On the servers' port."""
+    spec = """
+        hosts: [api.example.com]
+        resolution: DNS
+        ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}]
+    """
+    mesh = SmallMesh(istio("ServiceEntry", "e", spec))
+    assert _lookup(mesh) == (Discovery.DNS, [("api.example.com", 8080)])
+
+
+def test_one_name_is_taken_in_turns_and_several_are_not() -> None:
+    """Envoy's cluster for it has exactly one; a socket is no name."""
+    spec = """
+        hosts: [api.example.com]
+        resolution: DNS_ROUND_ROBIN
+        ports: [{number: 80, name: http, protocol: HTTP}]
+        workloadSelector: {labels: {app: vm}}
+    """
+    machine = "    address: {0}\n    labels: {{app: vm}}"
+    mesh = SmallMesh(
+        istio("ServiceEntry", "e", spec),
+        istio("WorkloadEntry", "a", machine.format("a.lan")),
+        istio("WorkloadEntry", "s", machine.format("unix:///s")),
+    )
+    assert _lookup(mesh) == (Discovery.DNS_ROUND_ROBIN, [("a.lan", 80)])
+    mesh.apply(istio("WorkloadEntry", "b", machine.format("10.0.0.1")))
+    assert _lookup(mesh) == (Discovery.DNS, [("10.0.0.1", 80), ("a.lan", 80)])
+
+
+def test_a_range_has_servers_of_another_port() -> None:
+    """``targetPort`` of resolution NONE; the address is the client's."""
+    spec = """
+        hosts: [api.example.com]
+        addresses: [10.0.0.0/8]
+        ports: [{number: 80, name: a, protocol: TCP, targetPort: 81}, {number: 90, name: b}]
+    """
+    mesh = SmallMesh(istio("ServiceEntry", "e", spec))
+    assert [u.own_port for u in upstreams(mesh.db, (SHOP, "api.example.com"))] == [81, None]
+    mesh.apply(service("peers", "http:80:8080", ip="None"))
+    assert [u.own_port for u in upstreams(mesh.db, (SHOP, host("peers")))] == [None]
 
 
 def test_an_external_name_is_no_service_yet() -> None:
