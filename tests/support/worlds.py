@@ -301,7 +301,7 @@ _gateways = st.builds(
 )
 _endpoints = st.builds(
     WorkloadEndpoint,
-    address=st.sampled_from(_ADDRESSES),
+    address=st.sampled_from((*_ADDRESSES, "vm.lan", "unix:///vm")),
     labels=st.sampled_from(_APP_LABELS),
     ports=st.sampled_from(((), (("http", 7000),))),
     service_account=st.sampled_from(("", "vm")),
@@ -311,12 +311,17 @@ _entries = st.builds(
     ServiceEntry,
     meta=_metas("ServiceEntry"),
     hosts=st.sampled_from(
-        (("api.example.com",), ("web.shop.svc.cluster.local", "x.example.com"), ("cart.shop",))
+        (
+            ("api.example.com",),
+            ("web.shop.svc.cluster.local", "x.example.com"),
+            ("cart.shop",),
+            ("*.example.com",),
+        )
     ),
     addresses=st.sampled_from(((), ("240.0.0.1",), ("10.96.0.1",), ("10.5.0.0/16",))),
     ports=_ports,
     external=st.booleans(),
-    resolution=st.sampled_from((Resolution.STATIC, Resolution.STATIC, Resolution.DNS)),
+    resolution=st.sampled_from((Resolution.STATIC, *Resolution)),
     endpoints=st.lists(_endpoints, max_size=2).map(tuple),
     selector=st.sampled_from((None, None, *_SELECTORS[:2])),
     export_to=_exports,
