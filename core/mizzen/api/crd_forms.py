@@ -62,12 +62,6 @@ def having(values: Mapping[str, object]) -> dict[str, Any]:
     }
 
 
-def never(values: Mapping[str, object], field: str) -> Words:
-    """Return that with these values a field is not written."""
-    written = {"required": [field], "properties": {field: {"minLength": 1}}}
-    return Words({"not": {"allOf": [having(values), written]}})
-
-
 def needs(*fields: str) -> Words:
     """Return that one of some fields is there at least."""
     return Words({"anyOf": [has(field) for field in fields]})

@@ -37,7 +37,6 @@ from mizzen.api.crd_forms import (
     has,
     having,
     needs,
-    never,
     not_both,
     one_at_most,
     pattern,
@@ -144,7 +143,6 @@ _DESTINATION_RULE: Final[Mapping[type[ApiModel], tuple[Rule | Words, ...]]] = {
     load_balancing.LoadBalancerSettings: (
         not_both("simple", "consistentHash"),
         not_both("localityLbSetting", "zoneAwareLbSetting"),
-        not_both("warmup", "consistentHash"),
     ),
     load_balancing.ConsistentHashLb: (
         exactly_one("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"),
@@ -166,10 +164,6 @@ _DESTINATION_RULE: Final[Mapping[type[ApiModel], tuple[Rule | Words, ...]]] = {
         ),
     ),
     traffic_policy.ClientTlsSettings: (
-        *(
-            never({"mode": "ISTIO_MUTUAL"}, written)
-            for written in ("clientCertificate", "privateKey", "caCertificates", "credentialName")
-        ),
         Words(
             {
                 "anyOf": [
@@ -223,12 +217,6 @@ _OTHERS: Final[Mapping[type[ApiModel], tuple[Rule | Words, ...]]] = {
             "endpoints",
         ),
         Rule(
-            "!has(self.resolution) || self.resolution != 'STATIC' || has(self.workloadSelector)"
-            f" || {filled('endpoints')}",
-            "resolution STATIC needs endpoints or a workloadSelector",
-            "endpoints",
-        ),
-        Rule(
             "has(self.resolution) && !(self.resolution in ['NONE', 'DYNAMIC_DNS'])"
             f" || !({filled('endpoints')})",
             "resolutions NONE, the default, and DYNAMIC_DNS go without endpoints",
@@ -247,7 +235,6 @@ _OTHERS: Final[Mapping[type[ApiModel], tuple[Rule | Words, ...]]] = {
             "addresses",
         ),
     ),
-    workloads.EntrySelector: (Rule(filled("labels"), "a workloadSelector needs labels"),),
     peer_authentication.PeerAuthenticationSpec: (
         Rule(
             f"!({filled('portLevelMtls')}) || has(self.selector)"

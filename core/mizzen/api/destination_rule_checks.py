@@ -4,8 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mizzen.api.findings import Finding, at, conflict, duplicates, invalid, missing
-from mizzen.api.hosts import check_export_to, check_labels, check_wildcard_host, is_label
+from mizzen.api.findings import (
+    Finding,
+    at,
+    conflict,
+    deprecated,
+    duplicates,
+    invalid,
+    missing,
+    without_effect,
+)
+from mizzen.api.hosts import (
+    check_domain,
+    check_export_to,
+    check_labels,
+    check_selector,
+    is_address,
+    is_label,
+    is_name,
+)
+from mizzen.api.locality_checks import check_locality
+from mizzen.api.meta import DEFAULT_NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +33,6 @@ if TYPE_CHECKING:
     from mizzen.api.load_balancing import (
         ConsistentHashLb,
         LoadBalancerSettings,
-        LocalityLbSetting,
     )
     from mizzen.api.traffic_policy import (
         ClientTlsSettings,
@@ -22,24 +40,29 @@ if TYPE_CHECKING:
         OutlierDetection,
         PolicyBlocks,
         TrafficPolicy,
+        TunnelSettings,
     )
 
 # Envoy's limit of a Maglev table.
 _MAX_TABLE_SIZE: Final = 5_000_011
-_WHOLE: Final = 100
 _SLOW_START: Final = (None, "UNSPECIFIED", "ROUND_ROBIN", "LEAST_REQUEST", "LEAST_CONN")
 
 
 def check(manifest: DestinationRuleManifest) -> Iterator[Finding]:
     """Yield all that is wrong with a DestinationRule whose shape is right."""
-    yield from at(("spec",), _spec(manifest.spec))
+    spec, own = manifest.spec, manifest.metadata.namespace or DEFAULT_NAMESPACE
+    yield from at(("spec",), _spec(spec))
+    yield from check_export_to(("spec", "exportTo"), spec.export_to, own)
+    if spec.workload_selector is not None and {*spec.export_to} - {".", own}:
+        message = "a rule for single clients is for those of its own namespace"
+        yield conflict(("spec", "exportTo"), message, "Remove exportTo, or write ['.'].")
 
 
 def _spec(spec: DestinationRuleSpec) -> Iterator[Finding]:
-    yield from check_wildcard_host(("host",), spec.host)
-    yield from check_export_to(("exportTo",), spec.export_to)
+    yield from check_domain(("host",), spec.host)
     if spec.traffic_policy is not None:
         yield from at(("trafficPolicy",), _policy(spec.traffic_policy))
+    ejects = spec.traffic_policy is not None and spec.traffic_policy.outlier_detection is not None
     names = [subset.name for subset in spec.subsets]
     for found in duplicates(("subsets",), names, "the subset"):
         yield Finding(found.code, (*found.path, "name"), found.message, found.remedy)
@@ -49,25 +72,38 @@ def _spec(spec: DestinationRuleSpec) -> Iterator[Finding]:
             yield invalid((*path, "name"), f"{subset.name!r} is not a DNS label")
         yield from check_labels((*path, "labels"), subset.labels)
         if subset.traffic_policy is not None:
-            yield from at((*path, "trafficPolicy"), _policy(subset.traffic_policy))
+            yield from at((*path, "trafficPolicy"), _policy(subset.traffic_policy, ejects=ejects))
     if spec.workload_selector is not None:
         path_to_labels = ("workloadSelector", "matchLabels")
-        yield from check_labels(path_to_labels, spec.workload_selector.match_labels)
+        yield from check_selector(path_to_labels, spec.workload_selector.match_labels)
 
 
-def _policy(policy: TrafficPolicy) -> Iterator[Finding]:
+def _policy(policy: TrafficPolicy, *, ejects: bool = False) -> Iterator[Finding]:
+    """Check a policy; ``ejects`` tells whether the host's policy has outlier detection."""
     if not policy.model_fields_set:
         yield missing((), "a traffic policy needs at least one setting")
-    yield from _blocks(policy)
+    yield from _blocks(policy, ejects=ejects)
+    if policy.tunnel is not None:
+        yield from at(("tunnel",), _tunnel(policy.tunnel))
+        if policy.proxy_protocol is not None:
+            yield conflict(("proxyProtocol",), "tunnel and proxyProtocol exclude each other")
     numbers = [str(port.port.number) for port in policy.port_level_settings]
     yield from duplicates(("portLevelSettings",), numbers, "port")
     for index, port in enumerate(policy.port_level_settings):
+        if port.model_fields_set <= {"port"}:
+            yield missing(("portLevelSettings", index), "a port's policy needs a setting")
         yield from at(("portLevelSettings", index), _blocks(port))
 
 
-def _blocks(blocks: PolicyBlocks) -> Iterator[Finding]:
+def _tunnel(tunnel: TunnelSettings) -> Iterator[Finding]:
+    if not (is_name(tunnel.target_host) or is_address(tunnel.target_host)):
+        yield invalid(("targetHost",), f"{tunnel.target_host!r} is not a DNS name or an IP address")
+
+
+def _blocks(blocks: PolicyBlocks, *, ejects: bool = False) -> Iterator[Finding]:
     if blocks.load_balancer is not None:
-        yield from at(("loadBalancer",), _load_balancer(blocks.load_balancer))
+        ejects = ejects or blocks.outlier_detection is not None
+        yield from at(("loadBalancer",), _load_balancer(blocks.load_balancer, ejects=ejects))
     if blocks.connection_pool is not None:
         yield from at(("connectionPool",), check_connection_pool(blocks.connection_pool))
     if blocks.outlier_detection is not None:
@@ -76,16 +112,20 @@ def _blocks(blocks: PolicyBlocks) -> Iterator[Finding]:
         yield from at(("tls",), _tls(blocks.tls))
 
 
-def _load_balancer(balancer: LoadBalancerSettings) -> Iterator[Finding]:
+def _load_balancer(balancer: LoadBalancerSettings, *, ejects: bool) -> Iterator[Finding]:
     if balancer.simple is not None and balancer.consistent_hash is not None:
         yield conflict(("consistentHash",), "simple and consistentHash exclude each other")
     if balancer.consistent_hash is not None:
         yield from at(("consistentHash",), _hash(balancer.consistent_hash))
     warm = balancer.warmup is not None or balancer.warmup_duration_secs is not None
     if warm and (balancer.simple not in _SLOW_START or balancer.consistent_hash is not None):
-        yield conflict(("warmup",), "slow start goes with ROUND_ROBIN and LEAST_REQUEST only")
+        message = "slow start goes with ROUND_ROBIN and LEAST_REQUEST only"
+        yield without_effect(("warmup",), message)
+    if balancer.warmup_duration_secs is not None:
+        yield deprecated(("warmupDurationSecs",), "warmupDurationSecs is now warmup.duration")
     if balancer.locality_lb_setting is not None:
-        yield from at(("localityLbSetting",), _locality(balancer.locality_lb_setting))
+        found = check_locality(balancer.locality_lb_setting, ejects=ejects)
+        yield from at(("localityLbSetting",), found)
     if balancer.locality_lb_setting is not None and balancer.zone_aware_lb_setting is not None:
         message = "localityLbSetting and zoneAwareLbSetting exclude each other"
         yield conflict(("zoneAwareLbSetting",), message)
@@ -106,27 +146,18 @@ def _hash(settings: ConsistentHashLb) -> Iterator[Finding]:
     if settings.ring_hash is not None and settings.maglev is not None:
         yield conflict(("maglev",), "ringHash and maglev exclude each other")
     size = settings.maglev.table_size if settings.maglev else None
-    if size is not None and (size > _MAX_TABLE_SIZE or not _is_prime(size)):
-        message = f"must be a prime of at most {_MAX_TABLE_SIZE}, not {size}"
+    if size is not None and (size >= _MAX_TABLE_SIZE or not _is_prime(size)):
+        message = f"must be a prime below {_MAX_TABLE_SIZE}, not {size}"
         yield invalid(("maglev", "tableSize"), message)
+    if settings.minimum_ring_size:
+        message = "minimumRingSize is now ringHash.minimumRingSize"
+        yield deprecated(("minimumRingSize",), message)
+        if settings.ring_hash is not None or settings.maglev is not None:
+            yield conflict(("minimumRingSize",), "it does not go with ringHash or maglev")
 
 
 def _is_prime(number: int) -> bool:
     return number > 1 and all(number % divisor for divisor in range(2, int(number**0.5) + 1))
-
-
-def _locality(locality: LocalityLbSetting) -> Iterator[Finding]:
-    kinds = (locality.distribute, locality.failover, locality.failover_priority)
-    if locality.distribute and sum(map(bool, kinds)) > 1:
-        yield conflict(("distribute",), "distribute excludes failover and failoverPriority")
-    for index, spread in enumerate(locality.distribute):
-        total = sum(spread.to.values())
-        if total != _WHOLE:
-            yield invalid(("distribute", index, "to"), f"weights must add up to 100, not {total}")
-    for index, failover in enumerate(locality.failover):
-        if failover.from_ == failover.to:
-            path = ("failover", index, "to")
-            yield invalid(path, f"traffic of {failover.from_!r} cannot fail over to itself")
 
 
 def check_connection_pool(pool: ConnectionPoolSettings) -> Iterator[Finding]:
@@ -152,16 +183,31 @@ def _tls(tls: ClientTlsSettings) -> Iterator[Finding]:
         "clientCertificate": tls.client_certificate,
         "privateKey": tls.private_key,
         "caCertificates": tls.ca_certificates,
+        "caCrl": tls.ca_crl,
     }
     written = [name for name, value in files.items() if value]
     if tls.mode == "ISTIO_MUTUAL":
         for name in (*written, *(["credentialName"] if tls.credential_name else [])):
-            yield conflict((name,), f"ISTIO_MUTUAL brings the mesh's certificates; {name} is extra")
+            message = f"ISTIO_MUTUAL brings the mesh's certificates; {name} is not read"
+            yield without_effect((name,), message, f"Remove {name}, or write mode: MUTUAL.")
     elif tls.credential_name and written:
         yield conflict((written[0],), f"credentialName and {written[0]} exclude each other")
     elif tls.mode == "MUTUAL" and not tls.credential_name:
         for name in ("clientCertificate", "privateKey"):
             if not files[name]:
                 yield missing((name,), f"MUTUAL needs {name} or credentialName")
-    if tls.insecure_skip_verify and tls.ca_certificates:
-        yield conflict(("caCertificates",), "insecureSkipVerify and caCertificates contradict")
+    if tls.insecure_skip_verify:
+        yield from _unverified(tls)
+
+
+def _unverified(tls: ClientTlsSettings) -> Iterator[Finding]:
+    """Check that what would be verified is not written where nothing is."""
+    means = {
+        "caCertificates": tls.ca_certificates and tls.mode in ("SIMPLE", "MUTUAL"),
+        "subjectAltNames": tls.subject_alt_names and tls.mode in ("SIMPLE", "MUTUAL"),
+        # A Secret of MUTUAL has the client's own certificate too.
+        "credentialName": tls.credential_name and tls.mode == "SIMPLE",
+    }
+    for name, is_written in means.items():
+        if is_written:
+            yield conflict((name,), f"insecureSkipVerify and {name} contradict")

@@ -9,7 +9,7 @@ from pydantic import Field
 from mizzen.api.base import ApiModel, Int32, NotTranslated, UInt32
 from mizzen.api.expressions import expression_error
 from mizzen.api.findings import Finding, at, conflict, invalid, missing
-from mizzen.api.hosts import check_labels
+from mizzen.api.hosts import check_selector
 from mizzen.api.meta import Manifest
 from mizzen.api.reading import Reading, read
 from mizzen.api.targets import PolicyTargetReference, check_reach
@@ -217,7 +217,7 @@ def _check(manifest: EnvoyFilterManifest) -> Iterator[Finding]:
 
 def _spec(spec: EnvoyFilterSpec) -> Iterator[Finding]:
     if spec.workload_selector is not None:
-        yield from check_labels(("workloadSelector", "labels"), spec.workload_selector.labels)
+        yield from check_selector(("workloadSelector", "labels"), spec.workload_selector.labels)
         if spec.target_refs:
             yield conflict(("targetRefs",), "workloadSelector and targetRefs exclude each other")
     yield from check_reach(None, None, spec.target_refs)

@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
-from mizzen.api.findings import Finding, Path, conflict, duplicates, invalid
+from mizzen.api.findings import Finding, Path, conflict, duplicates, invalid, wider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -119,6 +119,14 @@ def check_labels(path: Path, labels: Mapping[str, str]) -> Iterator[Finding]:
             yield invalid((*path, key), f"{key!r} cannot be a label's key")
         elif not _LABEL_VALUE.fullmatch(value):
             yield invalid((*path, key), f"{value!r} cannot be a label's value")
+
+
+def check_selector(path: Path, labels: Mapping[str, str]) -> Iterator[Finding]:
+    """Check the labels of a selector, of which none select everything in its reach."""
+    if not labels:
+        message = "a selector without labels selects every workload in reach"
+        yield wider(path, message, "Write the labels, or leave the selector out.")
+    yield from check_labels(path, labels)
 
 
 def _is_label_key(text: str) -> bool:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mizzen.api.base import ApiModel, WorkloadSelector
 from mizzen.api.findings import Finding, conflict, invalid
-from mizzen.api.hosts import check_labels
+from mizzen.api.hosts import check_selector
 from mizzen.api.meta import Manifest
 from mizzen.api.reading import Reading, read
 from mizzen.model.meta import Meta, labels
@@ -59,7 +59,7 @@ def _check(manifest: PeerAuthenticationManifest) -> Iterator[Finding]:
     selector, ports = manifest.spec.selector, manifest.spec.port_level_mtls or {}
     path = ("spec", "portLevelMtls")
     if selector is not None:
-        yield from check_labels(("spec", "selector", "matchLabels"), selector.match_labels)
+        yield from check_selector(("spec", "selector", "matchLabels"), selector.match_labels)
     if ports and (selector is None or not selector.match_labels):
         remedy = "Add selector.matchLabels: ports are those of single workloads."
         yield conflict(path, "portLevelMtls goes with a selector only", remedy)

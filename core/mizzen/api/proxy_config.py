@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mizzen.api.base import ApiModel, Count, NotTranslated, WorkloadSelector
 from mizzen.api.findings import Finding
-from mizzen.api.hosts import check_labels
+from mizzen.api.hosts import check_selector
 from mizzen.api.meta import Manifest
 from mizzen.api.reading import Reading, read
 from mizzen.model.noted import Noted
@@ -60,4 +60,4 @@ def _convert(_manifest: ProxyConfigManifest, meta: Meta) -> Noted:
 def _check(manifest: ProxyConfigManifest) -> Iterator[Finding]:
     selector = manifest.spec.selector
     if selector is not None:
-        yield from check_labels(("spec", "selector", "matchLabels"), selector.match_labels)
+        yield from check_selector(("spec", "selector", "matchLabels"), selector.match_labels)

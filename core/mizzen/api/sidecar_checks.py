@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from mizzen.api.destination_rule_checks import check_connection_pool
-from mizzen.api.findings import Finding, Path, at, conflict, invalid, missing
-from mizzen.api.hosts import check_labels, is_address, is_label, is_name, is_wildcard_name
+from mizzen.api.findings import Finding, Path, at, conflict, invalid, missing, without_effect
+from mizzen.api.hosts import (
+    check_selector,
+    is_address,
+    is_label,
+    is_name,
+    is_partial_wildcard,
+    is_wildcard_name,
+)
+from mizzen.api.http_checks import check_destination
+from mizzen.api.meta import DEFAULT_NAMESPACE
 from mizzen.api.protocols import PROTOCOL_NAMES, is_protocol, parse_protocol
 from mizzen.model.kube import Protocol
 
@@ -26,7 +35,8 @@ _UNIX: Final = "unix://"
 _LOCAL: Final = ("", "127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - nothing is bound here
 _HIGHEST_PORT: Final = 65_535
 _LONGEST_PATH: Final = 107  # sockaddr_un (man7.org: unix(7)); the last byte ends it
-_NAMESPACES: Final = ("*", ".", "~")
+_ANY: Final = "*"
+_NAMESPACES: Final = (_ANY, ".", "~")
 _TLS_FIELDS: Final = {
     "https_redirect": "httpsRedirect",
     "credential_name": "credentialName",
@@ -38,12 +48,27 @@ _TLS_FIELDS: Final = {
 
 def check(manifest: SidecarManifest) -> Iterator[Finding]:
     """Check a Sidecar."""
+    own = manifest.metadata.namespace or DEFAULT_NAMESPACE
     yield from at(("spec",), _spec(manifest.spec))
+    for index, egress in enumerate(manifest.spec.egress):
+        yield from at(("spec", "egress", index, "hosts"), _repeated(egress.hosts, own))
+
+
+def _repeated(hosts: Sequence[str], own: str) -> Iterator[Finding]:
+    """Yield the hosts that another one before or beside them imports already."""
+    seen: set[tuple[str, str]] = set()
+    for index, text in enumerate(hosts):
+        namespace, _, host = text.partition("/")
+        namespace = own if namespace == "." else namespace
+        covers = {(namespace, host), (namespace, _ANY), (_ANY, _ANY)} & seen
+        if covers and not namespace.startswith("~"):
+            yield without_effect((index,), f"{text!r} is imported already", "Remove it.")
+        seen.add((namespace, host))
 
 
 def _spec(spec: SidecarSpec) -> Iterator[Finding]:
     if spec.workload_selector is not None:
-        yield from check_labels(("workloadSelector", "labels"), spec.workload_selector.labels)
+        yield from check_selector(("workloadSelector", "labels"), spec.workload_selector.labels)
     policy = spec.outbound_traffic_policy
     if not (spec.egress or spec.ingress or policy or spec.inbound_connection_pool):
         yield missing((), "a Sidecar needs egress, ingress or outboundTrafficPolicy")
@@ -67,6 +92,8 @@ def _spec(spec: SidecarSpec) -> Iterator[Finding]:
 def _egress_proxy(proxy: Destination) -> Iterator[Finding]:
     if not is_name(proxy.host) or "." not in proxy.host:
         yield invalid(("host",), f"{proxy.host!r} is not a full DNS name")
+    else:
+        yield from check_destination(proxy)
     if proxy.port is None:
         yield missing(("port",), "egressProxy needs its port")
 
@@ -116,6 +143,11 @@ def _ingress(ingress: IngressListener) -> Iterator[Finding]:
         yield from at(("tls",), _tls(ingress.tls, ingress.port))
     if ingress.connection_pool is not None:
         yield from at(("connectionPool",), check_connection_pool(ingress.connection_pool))
+        protocol = parse_protocol(ingress.port.protocol)
+        if ingress.connection_pool.http is not None and not protocol.is_http:
+            written = ingress.port.protocol or "not declared"
+            message = f"limits of HTTP are for ports of HTTP; the protocol of this one is {written}"
+            yield without_effect(("connectionPool", "http"), message)
 
 
 def _endpoint(path: Path, text: str) -> Iterator[Finding]:
@@ -176,5 +208,5 @@ def _host(path: Path, text: str) -> Iterator[Finding]:
     if host != "*" and "." not in host:
         message = f"{host!r} is a short name; hosts are written in full here"
         yield invalid(path, message, f"Write {host}.<namespace>.svc.cluster.local.")
-    elif not is_wildcard_name(host):
+    elif not is_wildcard_name(host) or is_partial_wildcard(host):
         yield invalid(path, f"{host!r} is not a DNS name or a wildcard such as *.example.com")

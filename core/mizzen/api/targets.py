@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mizzen.api.base import ApiModel, NotTranslated, WorkloadSelector
 from mizzen.api.findings import Finding, conflict, invalid
-from mizzen.api.hosts import check_labels
+from mizzen.api.hosts import check_selector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ def check_reach(
 ) -> Iterator[Finding]:
     """Check that a policy's selector and targets are sound, and that only one way is used."""
     if selector is not None:
-        yield from check_labels(("selector", "matchLabels"), selector.match_labels)
+        yield from check_selector(("selector", "matchLabels"), selector.match_labels)
     scopes = {"selector": selector, "targetRef": target_ref, "targetRefs": target_refs}
     written = [name for name, scope in scopes.items() if scope]
     if len(written) > 1:

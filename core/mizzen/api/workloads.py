@@ -15,19 +15,23 @@ from mizzen.api.findings import (
     duplicates,
     invalid,
     missing,
+    without_effect,
 )
 from mizzen.api.hosts import (
+    check_domain,
     check_export_to,
     check_labels,
-    check_wildcard_host,
+    check_selector,
     is_address,
     is_block,
+    is_label,
     is_name,
+    is_partial_wildcard,
 )
-from mizzen.api.meta import Manifest
+from mizzen.api.meta import DEFAULT_NAMESPACE, Manifest
 from mizzen.api.protocols import PROTOCOL_NAMES, is_protocol, parse_protocol
 from mizzen.api.reading import Reading, read
-from mizzen.model.kube import ServicePort
+from mizzen.model.kube import Protocol, ServicePort
 from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, labels
 from mizzen.model.traffic import Resolution, ServiceEntry, WorkloadEndpoint, WorkloadEntry
 
@@ -141,6 +145,9 @@ def _check_endpoint(endpoint: WorkloadEntrySpec) -> Iterator[Finding]:
     address = endpoint.address
     if not address and not endpoint.network:
         yield missing(("address",), "address is required")
+    elif not address:
+        message = f"without an address traffic goes to the gateways of network {endpoint.network!r}"
+        yield without_effect(("address",), message, "Write the address, if it has one.")
     elif address.startswith(_UNIX):
         if not address.startswith(f"{_UNIX}/"):
             yield invalid(("address",), f"{address!r} is not an absolute path")
@@ -148,11 +155,16 @@ def _check_endpoint(endpoint: WorkloadEntrySpec) -> Iterator[Finding]:
             yield conflict(("ports",), "a unix:// address has no ports")
     elif address and not (is_address(address) or is_name(address)):
         yield invalid(("address",), f"{address!r} is not an IP address, DNS name or unix:// path")
+    for name in endpoint.ports:
+        if not is_label(name):
+            yield invalid(("ports", name), f"{name!r} is not a port's name")
     yield from check_labels(("labels",), endpoint.labels)
 
 
 def _check_entry(manifest: ServiceEntryManifest) -> Iterator[Finding]:
-    yield from at(("spec",), _check_spec(manifest.spec))
+    spec, own = manifest.spec, manifest.metadata.namespace or DEFAULT_NAMESPACE
+    yield from at(("spec",), _check_spec(spec))
+    yield from check_export_to(("spec", "exportTo"), spec.export_to, own, hidden=True)
 
 
 def _check_spec(spec: ServiceEntrySpec) -> Iterator[Finding]:
@@ -160,7 +172,6 @@ def _check_spec(spec: ServiceEntrySpec) -> Iterator[Finding]:
     yield from _check_addresses(spec)
     yield from _check_ports(spec)
     yield from _check_endpoints(spec)
-    yield from check_export_to(("exportTo",), spec.export_to)
 
 
 def _check_hosts(spec: ServiceEntrySpec) -> Iterator[Finding]:
@@ -172,7 +183,23 @@ def _check_hosts(spec: ServiceEntrySpec) -> Iterator[Finding]:
         elif spec.resolution == "DYNAMIC_DNS" and not host.startswith("*."):
             yield invalid(path, f"DYNAMIC_DNS is for wildcards, not for {host!r}")
         else:
-            yield from check_wildcard_host(path, host)
+            yield from check_domain(path, host)
+            if is_partial_wildcard(host):
+                yield without_effect(
+                    path, f"{host!r}: proxies know wildcards for whole labels only"
+                )
+    plain = [port for port in spec.ports if not _tells_hosts(port)]
+    if len(spec.hosts) > 1 and spec.resolution != "NONE" and plain:
+        message = (
+            f"on port {plain[0].number} nothing tells the hosts apart; it is neither HTTP nor TLS"
+        )
+        yield conflict(("hosts",), message, "Write an entry for each of the hosts.")
+
+
+def _tells_hosts(port: ServiceEntryPort) -> bool:
+    """Tell whether a client says on a port which host it means."""
+    protocol = parse_protocol(port.protocol)
+    return protocol.is_http or protocol in (Protocol.HTTPS, Protocol.TLS)
 
 
 def _check_addresses(spec: ServiceEntrySpec) -> Iterator[Finding]:
@@ -191,6 +218,8 @@ def _check_ports(spec: ServiceEntrySpec) -> Iterator[Finding]:
     yield from duplicates(("ports",), [port.name for port in spec.ports], "the port name")
     yield from duplicates(("ports",), [str(port.number) for port in spec.ports], "port")
     for index, port in enumerate(spec.ports):
+        if not is_label(port.name):
+            yield invalid(("ports", index, "name"), f"{port.name!r} is not a port's name")
         if port.protocol and not is_protocol(port.protocol):
             names = ", ".join(PROTOCOL_NAMES)
             path = ("ports", index, "protocol")
@@ -224,14 +253,15 @@ def _check_looked_up(spec: ServiceEntrySpec) -> Iterator[Finding]:
 def _check_source(spec: ServiceEntrySpec) -> Iterator[Finding]:
     selector = spec.workload_selector
     if selector is not None:
-        yield from check_labels(("workloadSelector", "labels"), selector.labels)
-        if not selector.labels:
-            yield missing(("workloadSelector", "labels"), "a workloadSelector needs labels")
+        yield from check_selector(("workloadSelector", "labels"), selector.labels)
         if spec.endpoints:
             yield conflict(("endpoints",), "endpoints and workloadSelector exclude each other")
+        elif spec.resolution in ("NONE", "DYNAMIC_DNS"):
+            message = f"resolution {spec.resolution} looks at no workloads"
+            yield without_effect(("workloadSelector",), message)
     elif spec.resolution == "STATIC" and not spec.endpoints:
-        message = "resolution STATIC needs endpoints or a workloadSelector"
-        yield missing(("endpoints",), message)
+        message = "resolution STATIC has only the endpoints that are written, and there are none"
+        yield without_effect(("endpoints",), message, "Write endpoints or a workloadSelector.")
 
 
 def _check_fit(endpoint: WorkloadEntrySpec, spec: ServiceEntrySpec) -> Iterator[Finding]:

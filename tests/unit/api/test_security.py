@@ -38,8 +38,10 @@ def test_a_peer_authentication_has_modes() -> None:
 def test_an_empty_peer_authentication_inherits_everything() -> None:
     """For the whole namespace."""
     for spec in ("{}", "{selector: {}}", "{selector: {matchLabels: {}}, mtls: {}}"):
-        found = value(read_spec("PeerAuthentication", spec))
+        parsed = read_spec("PeerAuthentication", spec)
+        found = parsed.object
         assert isinstance(found, PeerAuthentication)
+        assert [code for code, _, _ in told(parsed)] == ["MZ0205"] * ("selector" in spec)
         assert (found.selector, found.mode) == (None, MtlsMode.UNSET)
 
 

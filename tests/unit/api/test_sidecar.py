@@ -88,7 +88,7 @@ def test_an_endpoint_is_an_address_or_a_port_of_the_workload(
     "spec",
     [
         "egress: [{hosts: ['*/*']}]",
-        "egress: [{hosts: ['./*', '~/*', 'a/*', '*/*.b.c', 'a/b.c', '~a/b.c', '~*/b.c']}]",
+        "egress: [{hosts: ['./*', '~/*', 'a/b.c', '*/*.b.c', 'b/*', '~a/b.c', '~*/b.c']}]",
         "egress: [{port: {number: 80}, hosts: ['*/*']}, {hosts: ['*/*']}]",
         "egress: [{port: {number: 80, protocol: http}, hosts: ['*/*']}]",
         "ingress: [{port: {number: 80}}]",

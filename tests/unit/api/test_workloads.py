@@ -13,7 +13,7 @@ pytestmark = pytest.mark.unit
 
 
 def test_a_static_entry_has_its_endpoints_in_place() -> None:
-    """Ports without protocol are sniffed, weights are 1 by default."""
+    """Weights are 1 by default."""
     found = value(read_manifest("service_entry.yaml")["ServiceEntry legacy"])
     assert isinstance(found, ServiceEntry)
     assert found == ServiceEntry(
@@ -22,7 +22,7 @@ def test_a_static_entry_has_its_endpoints_in_place() -> None:
         addresses=("240.0.0.9", "240.1.0.0/16"),
         ports=(
             ServicePort(name="http", number=80, protocol=Protocol.HTTP, target=8080),
-            ServicePort(name="any", number=9000, protocol=Protocol.UNSET),
+            ServicePort(name="tls", number=443, protocol=Protocol.TLS),
         ),
         external=False,
         resolution=Resolution.STATIC,
@@ -125,7 +125,6 @@ _STATIC = f"hosts: [a.com], {_PORTS}, resolution: STATIC"
             "MZ0202",
             "endpoints",
         ),
-        (f"{{{_STATIC}}}", "MZ0104", "endpoints"),
         (f"{{{_STATIC}, endpoints: [{{}}]}}", "MZ0104", "endpoints[0].address"),
         (f"{{{_STATIC}, endpoints: [{{address: a.com}}]}}", "MZ0103", "endpoints[0].address"),
         (f"{{{_STATIC}, endpoints: [{{address: a b}}]}}", "MZ0103", "endpoints[0].address"),
@@ -150,7 +149,6 @@ _STATIC = f"hosts: [a.com], {_PORTS}, resolution: STATIC"
             "MZ0202",
             "endpoints",
         ),
-        (f"{{{_STATIC}, workloadSelector: {{}}}}", "MZ0104", "workloadSelector.labels"),
         (
             f"{{hosts: [a.com], {_PORTS}, resolution: DNS_ROUND_ROBIN,"
             " endpoints: [{address: a.com}, {address: b.com}]}",

@@ -593,12 +593,12 @@ def test_an_entry_of_two_hosts_quarrels_once_for_each_port() -> None:
     mesh = SmallMesh(wide, narrow)
     assert codes(mesh) == {"MZ0405"}
     mesh = SmallMesh(
-        bytes_to("a", "TCP:90", "10.5.0.1, 10.5.0.2"),
-        bytes_to("b", "TCP:90", "10.5.0.1, 10.5.0.2", age=1).replace(
-            "[b.test]", "[b.test, c.test]"
+        bytes_to("a", "TLS:90", "10.5.0.1, 10.5.0.2").replace("[a.test]", "['*.test']"),
+        bytes_to("b", "TLS:90", "10.5.0.1, 10.5.0.2", age=1).replace(
+            "[b.test]", "['*.test', c.test]"
         ),
     )
-    assert len(mesh.findings()) == 2
+    assert [code for code, _, _ in mesh.findings()] == ["MZ0405", "MZ0407"] * 2
 
 
 def test_what_is_gone_has_no_findings() -> None:

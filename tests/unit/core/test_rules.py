@@ -323,9 +323,10 @@ def test_headless_endpoints_take_it_all_or_not(objects: tuple[str, ...], *, mutu
             MeshTls(automatic=False, identities=("x",), sni="s"),
         ),
         ("{mode: SIMPLE}", SimpleTls()),
+        ("{mode: SIMPLE, insecureSkipVerify: true}", SimpleTls(insecure_skip_verify=True)),
         (
-            "{mode: SIMPLE, sni: s, subjectAltNames: [x], insecureSkipVerify: true}",
-            SimpleTls(sni="s", subject_alt_names=("x",), insecure_skip_verify=True),
+            "{mode: SIMPLE, sni: s, subjectAltNames: [x]}",
+            SimpleTls(sni="s", subject_alt_names=("x",)),
         ),
     ],
 )
