@@ -11,10 +11,10 @@ help: ## say what each target is for (the default)
 demo: $(VENV)/.installed debian ## a whole mesh on this machine, without root: make demo [STAY=1]
 	@$(VENV)/bin/mizzen demo $(if $(STAY),--stay)
 
-# The cluster's scenarios (make e2e) join in once all of them have held in one run; see e2e/README.md.
 test: $(VENV)/.installed debian ## every test suite, with the coverage that the project promises
 	@.ci/debian etcd-server || true
 	@$(PYTEST) --cov --cov-report= $(ARGS) && $(VENV)/bin/python -m tests.support.coverage_gate
+	@$(if $(ARGS),true,.ci/e2e $(VENV)/bin --if-possible)
 
 check: $(VENV)/.installed ## format, lint, types, layers and unit tests, in under a minute
 	@.ci/check $(VENV)/bin
