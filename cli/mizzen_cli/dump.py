@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from google.protobuf import json_format, symbol_database
 
 import mizzen.compile  # noqa: F401  for the classes of what is read
+from mizzen.names import ROOTS_SECRET, WORKLOAD_SECRET
 from mizzen.render.secrets import tls_certificate, validation_context
-from mizzen.render.tls import ROOTS_SECRET, WORKLOAD_SECRET
 from mizzen.wire import TypeUrl
 
 if TYPE_CHECKING:

@@ -82,8 +82,8 @@ def _node(mesh: OfflineMesh, name: str, role: str | None) -> NodeInfo | None:
 
 
 def _is_selected(mesh: OfflineMesh, pod: Pod) -> bool:
+    from mizzen.model.gateway import Gateway  # noqa: PLC0415
     from mizzen.model.meta import selects  # noqa: PLC0415
-    from mizzen.model.traffic import Gateway  # noqa: PLC0415
 
     return any(
         isinstance(item, Gateway) and item.selector and selects(item.selector, pod.meta.labels)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mizzen.checks import destination_rule, services, sidecars, virtual_service, workloads
 from mizzen.diagnostics import Diagnostic
 from mizzen.engine import Fold, query
+from mizzen.model.gateway import Gateway
 from mizzen.model.kube import Service
 from mizzen.model.routing import VirtualService
 from mizzen.model.security import (
@@ -20,7 +21,7 @@ from mizzen.model.security import (
     RequestAuthentication,
 )
 from mizzen.model.sidecar import Sidecar
-from mizzen.model.traffic import DestinationRule, Gateway, ServiceEntry
+from mizzen.model.traffic import DestinationRule, ServiceEntry
 from mizzen.names import ObjectKey
 from mizzen.resolve.world import ANALYSED, OBJECT
 

@@ -168,7 +168,8 @@ EMPTY_TABLE: Final = Table()
 class Bundle:
     """The whole configuration of one class of proxies at one revision of the world.
 
-    Secrets are not in it: they belong to an identity, not to a class, and come from the CA.
+    Of secrets it has those that users wrote, for a class that may have them. The workload's own are not in
+    it: they belong to an identity, not to a class, and come from the CA.
     """
 
     revision: int

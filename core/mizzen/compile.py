@@ -19,18 +19,21 @@ from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
 from mizzen.model.world import Batch
 from mizzen.render.cluster import gateway_clusters, render_inbound_cluster, static_clusters
 from mizzen.render.dns import render_dns
+from mizzen.render.gateway import render_gateway
 from mizzen.render.inbound import render_inbound
-from mizzen.render.listener import render_gateway, render_virtual_outbound
+from mizzen.render.listener import render_virtual_outbound
 from mizzen.render.route import render_route_table, render_virtual_host
+from mizzen.render.secrets import render_secret
 from mizzen.resolve.dns import NAMES
 from mizzen.resolve.gateway_listeners import gateway_listeners
+from mizzen.resolve.gateway_tls import gateway_secrets
 from mizzen.resolve.gateways import gateway_hosts, gateway_tables, gateway_virtual_host
 from mizzen.resolve.inbound import inbound_policy
 from mizzen.resolve.proxies import proxy_class
 from mizzen.resolve.routes import required_clusters
 from mizzen.resolve.sidecars import scope_of
 from mizzen.resolve.world import PODS_IN, World, settings
-from mizzen.tables import SCOPE_TABLES, required_by_connections
+from mizzen.tables import SCOPE_TABLES
 from mizzen.wire import Resource, TypeUrl
 
 if TYPE_CHECKING:
@@ -104,7 +107,7 @@ def gateway_listener_tables(db: Database, workload: Workload) -> tuple[Table, Ta
                 *listener.authorization.origins,
                 *listener.tokens.origins,
             ),
-            requires=required_by_connections(listener.chains, listener.tcp)
+            requires=listener.clusters
             | listener.authorization.clusters
             | listener.tokens.clusters,
         )
@@ -118,7 +121,15 @@ def gateway_listener_tables(db: Database, workload: Workload) -> tuple[Table, Ta
 
 
 @query
-def gateway_host_entry(db: Database, key: tuple[Workload, tuple[str, int, str]]) -> Entry | None:
+def gateway_secret_table(db: Database, workload: Workload) -> Table:
+    """Return the secrets that users wrote for a router's servers."""
+    held = gateway_secrets(db, workload)
+    entries = {one.name: Entry(render_secret(one), origins=one.origins) for one in held}
+    return Table(entries) if entries else EMPTY_TABLE
+
+
+@query
+def gateway_host_entry(db: Database, key: tuple[Workload, tuple[str, str]]) -> Entry | None:
     """Return one virtual host of a router, encoded; None where nothing is behind it."""
     host = gateway_virtual_host(db, key)
     if host is None:
@@ -129,7 +140,7 @@ def gateway_host_entry(db: Database, key: tuple[Workload, tuple[str, int, str]])
 
 def _apply_hosts(
     table: Table,
-    changes: Mapping[tuple[str, int, str], tuple[Entry | None, Entry | None]],
+    changes: Mapping[tuple[str, str], tuple[Entry | None, Entry | None]],
 ) -> Table:
     updates: dict[str, Entry | None] = {}
     for old, new in changes.values():
@@ -140,7 +151,7 @@ def _apply_hosts(
     return table.updated(updates)
 
 
-GATEWAY_HOSTS: Fold[Workload, tuple[str, int, str], Entry | None, Table] = Fold(
+GATEWAY_HOSTS: Fold[Workload, tuple[str, str], Entry | None, Table] = Fold(
     "gateway hosts", gateway_hosts, gateway_host_entry, EMPTY_TABLE, _apply_hosts
 )
 
@@ -169,6 +180,7 @@ def _gateway_layers(db: Database, proxies: ProxyClass) -> Layers:
     return (
         (TypeUrl.CLUSTER, (gateway_statics(db, ""), shared.clusters)),
         (TypeUrl.ENDPOINT, (shared.endpoints,)),
+        (TypeUrl.SECRET, (gateway_secret_table(db, proxies.workload),)),
         (TypeUrl.LISTENER, (listeners,)),
         (TypeUrl.ROUTE, (routes,)),
         (TypeUrl.VIRTUAL_HOST, (GATEWAY_HOSTS(db, proxies.workload),)),

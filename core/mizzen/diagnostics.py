@@ -204,6 +204,11 @@ UNKNOWN_PROVIDER: Final = _error(
     "provider of a CUSTOM policy cannot be asked",
     "Correct the name, or the provider's service and port in the mesh's extensionProviders.",
 )
+UNKNOWN_CREDENTIAL: Final = _error(
+    "MZ0320",
+    "credential of a gateway's server is not there",
+    "Create the Secret, with tls.crt and tls.key, in the namespace where the gateway's pods run.",
+)
 HOST_CONFLICT: Final = _warning(
     "MZ0401",
     "another VirtualService routes the same host",
@@ -253,6 +258,11 @@ SHADOWED_SIDECAR: Final = _warning(
     "MZ0410",
     "another Sidecar holds for the same workloads",
     "Keep one of the two: the oldest one is in force, as a whole.",
+)
+SHADOWED_SERVER: Final = _warning(
+    "MZ0420",
+    "another server of the gateway's port has the same host",
+    "Keep one of the two: on one port each server name is of one server, the oldest.",
 )
 REJECTED: Final = _error(
     "MZ0501",
@@ -304,6 +314,7 @@ CATALOGUE: Final = (
     UNUSED_DELEGATE,
     RULES_WITHOUT_PORT,
     EMPTY_IMPORT,
+    UNKNOWN_CREDENTIAL,
     UNKNOWN_PROVIDER,
     HOST_CONFLICT,
     UNREACHABLE_RULE,
@@ -315,6 +326,7 @@ CATALOGUE: Final = (
     OUTSIDE_OF_ROOT,
     CONTENDED_PORT,
     SHADOWED_SIDECAR,
+    SHADOWED_SERVER,
     REJECTED,
     NO_SIDECAR,
     SILENT_REPLICA,

@@ -105,6 +105,33 @@ def subset_sni(port: int, subset: str, host: str) -> str:
     return f"outbound_.{port}_.{subset}_.{host}"
 
 
+WORKLOAD_SECRET: Final = "default"  # noqa: S105 - the name of a secret, not a secret
+"""The name (SDS) of a workload's own certificate and key."""
+
+ROOTS_SECRET: Final = "ROOTCA"  # noqa: S105 - the name of a secret, not a secret
+"""The name (SDS) of the roots that a workload believes."""
+
+
+def credential_certificate(name: str) -> str:
+    """Return the name (SDS) of a credential's certificate."""
+    return f"kubernetes://{name}"
+
+
+def credential_roots(name: str) -> str:
+    """Return the name (SDS) of the roots that stand in a credential."""
+    return f"kubernetes://{name}-cacert"
+
+
+def certificate_on_disk(chain: str, key: str) -> str:
+    """Return the name (SDS) of a certificate in files of the proxy's."""
+    return f"file-cert:{chain}~{key}"
+
+
+def roots_on_disk(roots: str, revoked: str = "") -> str:
+    """Return the name (SDS) of roots in a file of the proxy's, with those that are revoked in another."""
+    return f"file-root:{roots}~{revoked}" if revoked else f"file-root:{roots}"
+
+
 def listener_name(bind: str, port: int) -> str:
     """Return the name of a listener, ``<bind>_<port>``."""
     return f"{bind}_{port}"

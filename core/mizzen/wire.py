@@ -8,7 +8,7 @@ only what differs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
@@ -46,8 +46,9 @@ class Resource:
     type: TypeUrl
     name: str
     version: str
-    body: bytes
-    wire: bytes
+    # Not shown: it may be somebody's private key.
+    body: bytes = field(repr=False)
+    wire: bytes = field(repr=False)
 
     def __hash__(self) -> int:
         """Hash by content version, so that large bodies are not hashed again and again."""

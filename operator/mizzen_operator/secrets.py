@@ -10,8 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from mizzen.bundle import EMPTY_TABLE, Entry, Table
+from mizzen.names import ROOTS_SECRET, WORKLOAD_SECRET
 from mizzen.render.secrets import tls_certificate, validation_context
-from mizzen.render.tls import ROOTS_SECRET, WORKLOAD_SECRET
 from mizzen_certs import CertificateRefused, CertsError
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from mizzen.model.security import MtlsMode, PolicyAction
 from mizzen.model.traffic import ConnectionPool, LoadBalancer
 from mizzen.names import outbound_cluster, service_host, subset_sni
 from mizzen.render import cluster, endpoint, inbound, listener, route
+from mizzen.render.gateway import render_gateway
 from tests.support.rendered_world import HTTP2_PREFACE, HUB, RenderedWorld, identity_of, pod
 
 if TYPE_CHECKING:
@@ -202,8 +203,9 @@ def _nothing_inbound() -> Resource:
 def _gateway() -> Iterator[Resource]:
     yield from cluster.gateway_clusters()
     table = f"http.{_GATE}"
-    gate = ir.GatewayListener(bind="0.0.0.0", port=_GATE, routes=table, authorization=ir.OPEN)
-    yield listener.render_gateway(gate)
+    chain = ir.GatewayChain(routes=table)
+    gate = ir.GatewayListener(bind="0.0.0.0", port=_GATE, chains=(chain,), authorization=ir.OPEN)
+    yield render_gateway(gate)
     yield route.render_route_table(ir.RouteTable(name=table, catch_all=ir.CatchAll.NOT_FOUND))
     for mode in _SERVERS:
         for port in (_HTTP, _SNIFFED):

@@ -27,8 +27,7 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import UpstreamTlsContext
 
 from mizzen.identity import DEFAULT_TRUST_DOMAIN, SpiffeId
-from mizzen.names import route_configuration_of
-from mizzen.render.tls import ROOTS_SECRET, WORKLOAD_SECRET
+from mizzen.names import ROOTS_SECRET, WORKLOAD_SECRET, route_configuration_of
 from mizzen.wire import Resource, TypeUrl
 from mizzen_certs.authority import Authority
 from mizzen_certs.store import MemoryStore
@@ -73,6 +72,8 @@ def bootstrap(resources: Iterable[Resource]) -> Bootstrap:
         cluster.ParseFromString(resource.body)
         _localise_secrets(cluster)
     static.secrets.extend(_secrets())
+    for resource in by_type.get(TypeUrl.SECRET, ()):
+        static.secrets.add().ParseFromString(resource.body)
     for number, resource in enumerate(by_type.get(TypeUrl.ENDPOINT, ())):
         _add_endpoints(static.clusters.add(), number, resource)
     for resource in by_type.get(TypeUrl.LISTENER, ()):

@@ -21,6 +21,7 @@ from mizzen.model.kube import Pod
 from mizzen.model.meta import label
 from mizzen.model.proxy import NodeInfo, ProxyKind
 from mizzen.model.world import Batch, Object
+from mizzen.wire import TypeUrl
 from tests.support.show import show
 
 if TYPE_CHECKING:
@@ -124,4 +125,5 @@ def _shown(bundle: Bundle) -> dict[str, object]:
             for entry in table.values()
         }
         for type_url, tables in bundle.tables.items()
+        if type_url is not TypeUrl.SECRET or any(tables)
     }

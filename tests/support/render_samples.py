@@ -37,6 +37,7 @@ from mizzen.model.routing import (
 from mizzen.model.security import MtlsMode, PolicyAction
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen.render import cluster, endpoint, inbound, listener, route
+from mizzen.render.gateway import render_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -396,6 +397,9 @@ def resources() -> Iterator[tuple[str, Resource]]:
         yield f"inbound {number}", inbound.render_inbound(policy)
     for number, authorization in enumerate(authorizations()):
         gateway = ir.GatewayListener(
-            bind="0.0.0.0", port=8080, routes="http.8080", authorization=authorization
+            bind="0.0.0.0",
+            port=8080,
+            chains=(ir.GatewayChain(routes="http.8080"),),
+            authorization=authorization,
         )
-        yield f"gateway {number}", listener.render_gateway(gateway)
+        yield f"gateway {number}", render_gateway(gateway)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 from mizzen.identity import DEFAULT_TRUST_DOMAIN, SpiffeId
 from mizzen.model.meta import NO_LABELS
+from mizzen.names import ROOTS_SECRET, WORKLOAD_SECRET
 from mizzen.render.control_plane import Endpoint, Plaintext
 from mizzen.render.secrets import tls_certificate, validation_context
-from mizzen.render.tls import ROOTS_SECRET, WORKLOAD_SECRET
 from mizzen_certs.authority import Authority
 from mizzen_certs.clock import SystemClock
 from mizzen_certs.store import MemoryStore

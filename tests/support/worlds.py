@@ -60,13 +60,13 @@ from mizzen.model.sidecar import (
 from mizzen.model.traffic import (
     Gateway,
     Resolution,
-    Server,
     ServiceEntry,
     WorkloadEndpoint,
     WorkloadEntry,
 )
 from mizzen.model.world import Object
 from mizzen.names import ObjectKey
+from tests.support.worlds_gateways import gateways, secrets
 from tests.support.worlds_routing import virtual_services
 
 NAMESPACES: Final = ("shop", "bank", "istio-system")
@@ -271,34 +271,7 @@ _rules = st.builds(
 )
 
 
-def _servers(protocol: Protocol, **more: st.SearchStrategy[bool]) -> st.SearchStrategy[Server]:
-    port = st.builds(
-        ServicePort, name=st.just("p"), number=_port_numbers, protocol=st.just(protocol)
-    )
-    hosts = st.sampled_from(("*", "*.example.com", "shop/*", "./api.example.com"))
-    return st.builds(
-        Server,
-        port=port,
-        hosts=st.lists(hosts, min_size=1, max_size=2).map(tuple),
-        **more,
-    )
-
-
-_http_servers = _servers(Protocol.HTTP, https_redirect=st.booleans())
-_gateways = st.builds(
-    Gateway,
-    meta=_metas("Gateway"),
-    selector=_selectors,
-    servers=st.lists(
-        st.one_of(
-            _http_servers,
-            _http_servers,
-            _servers(Protocol.TCP),
-            _servers(Protocol.TLS, passthrough=st.just(True)),
-        ),
-        max_size=2,
-    ).map(tuple),
-)
+_gateways = gateways(meta=_metas("Gateway"), selectors=_selectors)
 _endpoints = st.builds(
     WorkloadEndpoint,
     address=st.sampled_from((*_ADDRESSES, "vm.lan", "unix:///vm")),
@@ -431,6 +404,7 @@ objects: Final[st.SearchStrategy[Object]] = st.one_of(
     _virtual_services,
     _rules,
     _gateways,
+    secrets(NAMESPACES),
     _entries,
     _workload_entries,
     _peer_authentications,

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen.names import route_configuration_of
 from mizzen.wire import TypeUrl
-from mizzen_xds.change import NO_VIEW, Change, Part, View
+from mizzen_xds.change import NO_VIEW, Change, Part, View, find
 from mizzen_xds.channel import NO_NAMES, Channel, Had, Unanswered, known_only
 from mizzen_xds.domains import exchanging, units
 from mizzen_xds.readiness import waiting
@@ -62,6 +62,7 @@ class Stream:
         "_held_since_s",
         "_is_holding",
         "_ordered",
+        "_own_secrets",
         "_secrets",
         "_settings",
         "_shared",
@@ -77,6 +78,8 @@ class Stream:
         self._channels: dict[TypeUrl, Channel] = {}
         self._ordered: list[Channel] = []
         self._target: Target | None = None
+        # Those of the identity, and with them those that the target has, once the former are known.
+        self._own_secrets: View | None = None
         self._secrets: View | None = None
         self._due_s: float | None = None
         self._held_since_s: float | None = None
@@ -124,18 +127,30 @@ class Stream:
 
     def offer(self, target: Target) -> None:
         """Have the proxy brought to a target; what was not sent of an earlier one never is."""
-        self._target = target
+        before, self._target = self._target, target
         views = target.views
+        if before is None or before.views[TypeUrl.SECRET] is not views[TypeUrl.SECRET]:
+            self._join_secrets()
         for channel in self._ordered:
             if channel.type is not TypeUrl.SECRET:
                 channel.aim(views[channel.type])
 
     def offer_secrets(self, view: View) -> None:
-        """Have the proxy brought to these secrets."""
-        self._secrets = view
+        """Have the proxy brought to these secrets of its identity, besides those of the target."""
+        self._own_secrets = view
+        self._join_secrets()
+
+    def _join_secrets(self) -> None:
+        own = self._own_secrets
+        if own is None:
+            return
+        shared = NO_VIEW if self._target is None else self._target.views[TypeUrl.SECRET]
+        if shared.layers or shared.overrides:
+            own = View((*own.layers, *shared.layers), {**shared.overrides, **own.overrides})
+        self._secrets = own
         channel = self._channels.get(TypeUrl.SECRET)
         if channel is not None:
-            channel.aim(view)
+            channel.aim(own)
 
     def receive(self, request: Request) -> Rejection | None:
         """Take a request in; return the rejection that it brings."""
@@ -201,10 +216,11 @@ class Stream:
             for entry in part.entries
             if entry.resource.name in guilty
         ]
-        if channel.type is TypeUrl.SECRET and self._secrets is not None:
-            withheld = dict.fromkeys(guilty)
-            overrides = {**self._secrets.overrides, **withheld}
-            self.offer_secrets(View(self._secrets.layers, overrides))
+        own = self._own_secrets
+        if channel.type is TypeUrl.SECRET and own is not None:
+            # Of the target's it is the whole class that is spared them.
+            withheld = {name: None for name in guilty if find(own.layers, name) is not None}
+            self.offer_secrets(View(own.layers, {**own.overrides, **withheld}))
         return Rejection(
             type=channel.type, text=request.error, names=part.names, guilty=tuple(found)
         )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What a proxy is to have of each type but secrets, at one revision."""
+    """What a proxy is to have of each type, at one revision, besides the secrets of its identity."""
 
     revision: int
     views: Mapping[TypeUrl, View]

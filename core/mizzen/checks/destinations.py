@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mizzen import diagnostics as codes
 from mizzen.checks.findings import Found, finding, listed, why_unknown
+from mizzen.model.gateway import Gateway, Server
 from mizzen.model.kube import Protocol
 from mizzen.model.proxy import Scope
 from mizzen.model.routing import ConnectionMatch, Destination, HttpMatch, Part, VirtualService
-from mizzen.model.traffic import Gateway, ServerKind
 from mizzen.names import MESH_GATEWAY, ObjectKey, is_wildcard, resolve_host
 from mizzen.resolve.domains import BARE_PORT, hosts_under
 from mizzen.resolve.gateways import shared_hosts
@@ -133,21 +133,21 @@ def gateway_of(db: Database, item: VirtualService, name: str) -> Gateway | None:
     return found if isinstance(found, Gateway) else None
 
 
-_PART_OF: Final = {
-    ServerKind.HTTP: Part.HTTP,
-    ServerKind.PASSTHROUGH: Part.TLS,
-    ServerKind.TCP: Part.TCP,
-}
-
-
 def served_by(db: Database, item: VirtualService, gateway: Gateway, part: Part) -> set[int]:
     """Return the ports of the servers that take a part of the rules for some host of a VirtualService."""
     return {
         server.port.number
         for server in gateway.servers
-        if _PART_OF[server.kind] is part
+        if _part_of(server) is part
         if any(shared_hosts(gateway, server, item, host) for host in hosts_of(db, item))
     }
+
+
+def _part_of(server: Server) -> Part:
+    """Return the part of the rules that a server takes: what is left of a connection where TLS has ended."""
+    if server.passes_through:
+        return Part.TLS
+    return Part.HTTP if server.carries_http else Part.TCP
 
 
 def hosts_of(db: Database, item: VirtualService) -> list[str]:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mizzen.engine import Database
+    from mizzen.model.gateway import Gateway, Server
     from mizzen.model.meta import Labels
-    from mizzen.model.traffic import Gateway, Server
     from mizzen.resolve.gateways import Servers
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mizzen.engine import Database
-    from mizzen.model.traffic import Gateway
+    from mizzen.model.gateway import Gateway
 
 
 def check(db: Database, item: VirtualService) -> Found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mizzen import diagnostics as codes
-from mizzen.checks import gateway_ports, providers
+from mizzen.checks import gateway_ports, gateway_tls, providers
 from mizzen.checks.findings import Found, finding, listed, pairs
 from mizzen.engine import query
 from mizzen.model.meta import NO_LABELS, Labels, selects
@@ -17,13 +17,13 @@ from mizzen.resolve.world import LABELS_IN, settings
 if TYPE_CHECKING:
     from mizzen.diagnostics import Diagnostic
     from mizzen.engine import Database
+    from mizzen.model.gateway import Gateway
     from mizzen.model.security import (
         AuthorizationPolicy,
         PeerAuthentication,
         RequestAuthentication,
         Rule,
     )
-    from mizzen.model.traffic import Gateway
 
 _SELECTOR = "spec.selector.matchLabels"
 
@@ -56,6 +56,7 @@ def check_gateway(db: Database, item: Gateway) -> Found:
         message = f"no workload has {pairs(item.selector)}"
         yield finding(codes.SELECTS_NOTHING, item.meta, "spec.selector", message)
     yield from gateway_ports.check(db, item, routers)
+    yield from gateway_tls.check(db, item, routers)
 
 
 def check_peer_authentication(db: Database, item: PeerAuthentication) -> Found:

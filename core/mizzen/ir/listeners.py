@@ -140,27 +140,3 @@ class InboundPolicy:
     tokens: TokenIssuers = field(default_factory=TokenIssuers)
     origins: Origins = ()
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayListener:
-    """A port on which a gateway accepts plain HTTP, or bytes.
-
-    Attributes:
-        routes: Name of the route configuration; empty where bytes are passed on.
-        chains: Connections that are told from the others by server name.
-        tcp: Where all other bytes go; without it they go nowhere.
-    """
-
-    bind: str
-    port: int
-    routes: str = ""
-    chains: tuple[TcpChain, ...] = ()
-    tcp: TcpProxy | None = None
-    origins: Origins = ()
-    authorization: Authorization
-    tokens: TokenIssuers = field(default_factory=TokenIssuers)
-
-    @property
-    def name(self) -> str:
-        """Istio's name of the listener."""
-        return f"{self.bind}_{self.port}"

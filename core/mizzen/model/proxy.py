@@ -46,6 +46,8 @@ class Workload:
         transparent: Whether connections are handed to the proxy as they are (TPROXY), and the application
             is to see its callers' addresses.
         dns: Whether its questions to name servers come to the proxy.
+        is_known: Whether the rest of this was said by somebody else than the proxy. Only then is a router
+            given what stands in Secrets.
     """
 
     namespace: str
@@ -53,6 +55,7 @@ class Workload:
     ports: tuple[tuple[str, int], ...] = ()
     transparent: bool = False
     dns: bool = False
+    is_known: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

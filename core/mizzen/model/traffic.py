@@ -35,15 +35,12 @@ __all__ = (
     "ConnectionPool",
     "ConsistentHash",
     "DestinationRule",
-    "Gateway",
     "HashCookie",
     "LoadBalancer",
     "OutlierDetection",
     "PortPolicy",
     "Resolution",
     "RetryBudget",
-    "Server",
-    "ServerKind",
     "ServiceEntry",
     "SimpleLb",
     "Subset",
@@ -54,45 +51,6 @@ __all__ = (
     "WorkloadEndpoint",
     "WorkloadEntry",
 )
-
-
-class ServerKind(StrEnum):
-    """What a gateway does with the connections of a server."""
-
-    HTTP = "HTTP"
-    PASSTHROUGH = "TLS that is passed through"
-    TCP = "TCP"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """``servers[]`` of a Gateway; ``hosts`` may carry a namespace, ``ns/host``.
-
-    ``passthrough`` is tls.mode PASSTHROUGH: connections are told by their server name and left as they are.
-    """
-
-    port: ServicePort
-    hosts: tuple[str, ...]
-    bind: str = ""
-    name: str = ""
-    https_redirect: bool = False
-    passthrough: bool = False
-
-    @property
-    def kind(self) -> ServerKind:
-        """What is done with connections."""
-        if self.passthrough:
-            return ServerKind.PASSTHROUGH
-        return ServerKind.HTTP if self.port.protocol.is_http else ServerKind.TCP
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gateway:
-    """networking.istio.io Gateway; only servers that are translated stand in it."""
-
-    meta: Meta
-    selector: Labels
-    servers: tuple[Server, ...] = ()
 
 
 class Resolution(StrEnum):

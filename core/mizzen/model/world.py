@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mizzen.diagnostics import Diagnostic
+from mizzen.model.gateway import Gateway
 from mizzen.model.kube import (
     ConfigMap,
     EndpointSlice,
@@ -24,7 +25,7 @@ from mizzen.model.security import (
     RequestAuthentication,
 )
 from mizzen.model.sidecar import Sidecar
-from mizzen.model.traffic import DestinationRule, Gateway, ServiceEntry, WorkloadEntry
+from mizzen.model.traffic import DestinationRule, ServiceEntry, WorkloadEntry
 from mizzen.names import ObjectKey
 
 Object = (

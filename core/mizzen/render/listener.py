@@ -1,4 +1,4 @@
-"""Listeners for what leaves a workload, and for what enters a gateway.
+"""Listeners for what leaves a workload.
 
 A sidecar's redirected connections all arrive at virtualOutbound, which hands each to the listener of
 its original destination; those don't bind. HTTP is recognised by its bytes on every port that may
@@ -16,11 +16,10 @@ from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener
 
 from mizzen import names
-from mizzen.ir import GatewayListener, OutboundListener, TcpChain, TcpProxy
+from mizzen.ir import OutboundListener, TcpChain, TcpProxy
 from mizzen.render.alpn import PLAIN_HTTP
 from mizzen.render.chain import Chain, Side
 from mizzen.render.filters.inspectors import http_inspector, tls_inspector
-from mizzen.render.filters.order import network_filters
 from mizzen.render.filters.tcp_proxy import tcp_proxy
 from mizzen.render.http import http_base, http_by_rds
 from mizzen.render.proto import fill_address, zero
@@ -87,24 +86,6 @@ def render_virtual_outbound(*, registry_only: bool, unknown: str = "") -> Resour
         filters=[tcp_proxy(TcpProxy(cluster=unknown or of_mesh))],
     )
     return encode(TypeUrl.LISTENER, message.name, message)
-
-
-def render_gateway(listener: GatewayListener) -> Resource:
-    """Return a gateway's listener, for plain HTTP or for bytes."""
-    message = _listener(listener.name, listener.bind, listener.port)
-    place = Chain(side=Side.GATEWAY, authorization=listener.authorization, tokens=listener.tokens)
-    if listener.routes:
-        http = http_by_rds(http_base(place), f"outbound_{listener.name};", listener.routes)
-        message.filter_chains.add(filters=[http])
-        return encode(TypeUrl.LISTENER, listener.name, message)
-    guards = network_filters(place)
-    if listener.chains:
-        message.listener_filters.append(tls_inspector())
-    for chain in listener.chains:
-        _fill_tcp_chain(message.filter_chains.add(filters=guards), chain)
-    if listener.tcp is not None:
-        message.filter_chains.add(filters=[*guards, tcp_proxy(listener.tcp)])
-    return encode(TypeUrl.LISTENER, listener.name, message)
 
 
 def _listener(name: str, bind: str, port: int) -> Listener:

@@ -23,11 +23,9 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
 )
 
 from mizzen.ir import MeshTls, SimpleTls
+from mizzen.names import ROOTS_SECRET, WORKLOAD_SECRET
 from mizzen.render.alpn import SERVER
 from mizzen.render.proto import ads, pack
-
-WORKLOAD_SECRET: Final = "default"  # noqa: S105 - the name of an SDS secret
-ROOTS_SECRET: Final = "ROOTCA"  # noqa: S105 - the name of an SDS secret
 
 SYSTEM_ROOTS: Final = "/etc/ssl/certs/ca-certificates.crt"
 """The system's bundle of roots in the Envoy images, and on Debian and its children."""
@@ -73,7 +71,7 @@ def simple_client(tls: SimpleTls) -> TransportSocket:
     if tls.revoked:
         validation.crl.filename = tls.revoked
     for name in tls.subject_alt_names:
-        matcher = validation.match_typed_subject_alt_names.add(san_type=_san_type(name))
+        matcher = validation.match_typed_subject_alt_names.add(san_type=san_type(name))
         matcher.matcher.exact = name
     return _tls_socket(context)
 
@@ -100,7 +98,7 @@ def mesh_server(trust_domains: tuple[str, ...], *, http: bool) -> TransportSocke
     return _tls_socket(context)
 
 
-def _san_type(name: str) -> SubjectAltNameMatcher.SanType:
+def san_type(name: str) -> SubjectAltNameMatcher.SanType:
     """Return the kind of subject alternative name that a text can only be."""
     if "://" in name:
         return SubjectAltNameMatcher.URI

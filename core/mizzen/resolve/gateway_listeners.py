@@ -1,7 +1,8 @@
 """A router's listeners: HTTP by route configurations, TLS by its server names, TCP to one destination.
 
 What VirtualServices ask for of addresses and sources is not asked on a gateway (Istio: ``l4SingleMatch``).
-A server of TCP or TLS that no VirtualService routes does not listen.
+A server of TCP that no VirtualService routes does not listen, nor does one of TLS whose certificate is
+not there; the other servers of its port do.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mizzen.engine import query
-from mizzen.ir import GatewayListener, TcpChain
+from mizzen.ir import GatewayChain, GatewayListener
+from mizzen.model.gateway import ServerKind
 from mizzen.model.proxy import Workload
-from mizzen.model.traffic import Gateway, Server, ServerKind
 from mizzen.resolve.authentication import tokens_for
 from mizzen.resolve.authorization import authorization_for
 from mizzen.resolve.connections import applies_at_gateway, proxy_of
+from mizzen.resolve.gateway_tls import tls_end
 from mizzen.resolve.gateways import (
     Servers,
     bound_to,
     gateway_keys,
+    https_route_name,
     place_of,
     route_name,
+    server_hosts,
     servers_of,
 )
 
@@ -29,7 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mizzen.engine import Database
+    from mizzen.ir import TcpProxy
+    from mizzen.model.gateway import Gateway, Server
     from mizzen.names import ObjectKey
+
+# The names of some connections, empty for all others; where they go; and the objects that say so.
+_Claim = tuple[tuple[str, ...], GatewayChain, "tuple[ObjectKey, ...]"]
 
 
 @query
@@ -42,58 +51,82 @@ def gateway_listeners(db: Database, workload: Workload) -> tuple[GatewayListener
 def _listener(
     db: Database, workload: Workload, place: tuple[str, int], servers: Servers
 ) -> GatewayListener | None:
-    empty = GatewayListener(
-        bind=place[0],
-        port=place[1],
-        authorization=authorization_for(db, workload, gateway=True),
-        tokens=tokens_for(db, workload, gateway=True),
-        origins=gateway_keys(servers),
-    )
-    match servers[0][1].kind:
-        case ServerKind.HTTP:
-            return replace(empty, routes=route_name(*place))
-        case ServerKind.PASSTHROUGH:
-            return _by_server_name(db, workload, servers, empty)
-        case ServerKind.TCP:
-            return _bytes(db, workload, servers[0], empty)
-
-
-def _by_server_name(
-    db: Database, workload: Workload, servers: Servers, empty: GatewayListener
-) -> GatewayListener | None:
-    chains: dict[str, TcpChain] = {}
-    origins = list(empty.origins)
-    for gateway, server in servers:
-        for key, name, chain in _named(db, workload, gateway, server):
-            if name not in chains:
-                chains[name] = chain
-                origins.append(key)
+    chains: list[GatewayChain] = []
+    origins = list(gateway_keys(servers))
+    taken: set[str] = set()
+    for names, chain, theirs in _claims(db, workload, place, servers):
+        left = tuple(name for name in dict.fromkeys(names) if name not in taken)
+        if left:
+            taken.update(left)
+            chains.append(_named(chain, left))
+            origins += theirs
     if not chains:
         return None
-    return replace(empty, chains=tuple(chains.values()), origins=tuple(dict.fromkeys(origins)))
+    return GatewayListener(
+        bind=place[0],
+        port=place[1],
+        chains=tuple(chains),
+        authorization=authorization_for(db, workload, gateway=True),
+        tokens=tokens_for(db, workload, gateway=True),
+        origins=tuple(dict.fromkeys(origins)),
+    )
 
 
-def _named(
+def _named(chain: GatewayChain, names: tuple[str, ...]) -> GatewayChain:
+    """Return a chain for some server names; ``*`` is every connection that no other chain takes."""
+    return chain if "*" in names else replace(chain, server_names=names, tls=False)
+
+
+def _claims(
+    db: Database, workload: Workload, place: tuple[str, int], servers: Servers
+) -> Iterator[_Claim]:
+    """Yield what servers want of the connections of a port; the first that wants a name gets it."""
+    if servers[0][1].kind is ServerKind.HTTP:
+        yield ("*",), GatewayChain(routes=route_name(*place)), ()
+        return
+    for gateway, server in servers:
+        if server.passes_through:
+            yield from _passed_through(db, workload, gateway, server)
+        elif server.kind is ServerKind.TLS:
+            yield from _ended(db, workload, gateway, server)
+        else:
+            for tcp, owner in _bytes(db, workload, gateway, server):
+                yield ("*",), GatewayChain(tcp=tcp), (owner,)
+
+
+def _passed_through(
     db: Database, workload: Workload, gateway: Gateway, server: Server
-) -> Iterator[tuple[ObjectKey, str, TcpChain]]:
-    """Yield the server names that VirtualServices route, each with its chain and whose it is."""
+) -> Iterator[_Claim]:
+    """Yield the server names that VirtualServices route."""
     place = place_of(workload, gateway, server)
     for item in bound_to(db, workload.namespace, gateway, server):
         for rule in item.tls:
             matches = [m for m in rule.match if applies_at_gateway(place, item, m)]
             tcp = proxy_of(db, place, item, rule.route)
             for name in (name for match in matches for name in match.sni_hosts):
-                asked = "" if name == "*" else name
-                yield item.meta.key, name, TcpChain(server_name=asked, tls=not asked, tcp=tcp)
+                yield (name,), GatewayChain(tls=True, tcp=tcp), (item.meta.key,)
+
+
+def _ended(db: Database, workload: Workload, gateway: Gateway, server: Server) -> Iterator[_Claim]:
+    """Yield the hosts of a server that ends TLS, as far as it can."""
+    end = tls_end(db, workload, server)
+    if end is None:
+        return
+    names = tuple(host for _namespace, host in server_hosts(server))
+    if server.carries_http:
+        yield names, GatewayChain(end=end, routes=https_route_name(gateway, server)), ()
+        return
+    for tcp, owner in _bytes(db, workload, gateway, server):
+        yield names, GatewayChain(end=end, tcp=tcp), (owner,)
 
 
 def _bytes(
-    db: Database, workload: Workload, entry: tuple[Gateway, Server], empty: GatewayListener
-) -> GatewayListener | None:
-    place = place_of(workload, *entry)
-    for item in bound_to(db, workload.namespace, *entry):
+    db: Database, workload: Workload, gateway: Gateway, server: Server
+) -> Iterator[tuple[TcpProxy, ObjectKey]]:
+    """Yield where bytes go: where the first rule of ``tcp`` for the server says, and whose that is."""
+    place = place_of(workload, gateway, server)
+    for item in bound_to(db, workload.namespace, gateway, server):
         for rule in item.tcp:
             if not rule.match or any(applies_at_gateway(place, item, m) for m in rule.match):
-                tcp = proxy_of(db, place, item, rule.route)
-                return replace(empty, tcp=tcp, origins=(*empty.origins, item.meta.key))
-    return None
+                yield proxy_of(db, place, item, rule.route), item.meta.key
+                return

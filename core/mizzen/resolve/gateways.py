@@ -18,10 +18,10 @@ from mizzen.ir import (
     RouteTable,
     VirtualHost,
 )
+from mizzen.model.gateway import Gateway, Server, ServerKind
 from mizzen.model.meta import selects, visible_from
 from mizzen.model.proxy import Scope, Workload
 from mizzen.model.routing import VirtualService
-from mizzen.model.traffic import Gateway, Server, ServerKind
 from mizzen.names import covering_hosts, host_matches
 from mizzen.resolve.delegates import keys_of
 from mizzen.resolve.inbound import served_ports
@@ -77,28 +77,47 @@ def in_force(servers: Servers) -> Iterator[tuple[Gateway, Server]]:
     yield from (entry for entry in servers if entry[1].kind is kind)
 
 
-def http_servers_of(db: Database, workload: Workload) -> Iterator[tuple[tuple[str, int], Servers]]:
-    """Yield the servers of HTTP of a router by (bind, its own port), sorted."""
-    for place, servers in servers_of(db, workload):
+@query
+def http_tables(db: Database, workload: Workload) -> tuple[tuple[str, Servers], ...]:
+    """Return the route configurations of a router by name, sorted, each with the servers that share it.
+
+    Plain servers of a port share one; one that ends TLS has its own, as its connections are its own.
+    """
+    found: dict[str, Servers] = {}
+    for (bind, port), servers in servers_of(db, workload):
         if servers[0][1].kind is ServerKind.HTTP:
-            yield place, servers
+            found[route_name(bind, port)] = servers
+        for gateway, server in servers:
+            if server.kind is ServerKind.TLS and server.carries_http:
+                found.setdefault(https_route_name(gateway, server), ((gateway, server),))
+    return tuple((name, found[name]) for name in sorted(found))
+
+
+@query
+def servers_behind(db: Database, key: tuple[Workload, str]) -> Servers:
+    """Return the servers that share a route configuration: (workload, name)."""
+    workload, name = key
+    return dict(http_tables(db, workload)).get(name, ())
 
 
 def route_name(bind: str, port: int) -> str:
-    """Return Istio's name of a gateway's route configuration."""
+    """Return Istio's name of the route configuration of a port's plain servers."""
     return f"http.{port}" if bind == ANY_ADDRESS else f"http.{port}.{bind}"
+
+
+def https_route_name(gateway: Gateway, server: Server) -> str:
+    """Return Istio's name of the route configuration of a server that ends TLS."""
+    port = server.port
+    name = f"https.{port.number}.{port.name}.{gateway.meta.name}.{gateway.meta.namespace}"
+    return f"{name}.{server.bind}" if server.bind else name
 
 
 @query
 def gateway_tables(db: Database, workload: Workload) -> tuple[RouteTable, ...]:
     """Return the heads of a router's route configurations; unknown hosts get a 404."""
     return tuple(
-        RouteTable(
-            name=route_name(bind, port),
-            catch_all=CatchAll.NOT_FOUND,
-            origins=gateway_keys(servers),
-        )
-        for (bind, port), servers in http_servers_of(db, workload)
+        RouteTable(name=name, catch_all=CatchAll.NOT_FOUND, origins=gateway_keys(servers))
+        for name, servers in http_tables(db, workload)
     )
 
 
@@ -108,8 +127,8 @@ def gateway_keys(servers: Servers) -> Origins:
 
 
 @query
-def gateway_hosts(db: Database, workload: Workload) -> frozenset[tuple[str, int, str]]:
-    """Return (bind, port, host) of everything that could be a virtual host of a router.
+def gateway_hosts(db: Database, workload: Workload) -> frozenset[tuple[str, str]]:
+    """Return (route configuration, host) of everything that could be a virtual host of a router.
 
     Which VirtualServices really stand behind a host is left to :func:`gateway_virtual_host`, so that a
     changed VirtualService touches its own hosts alone.
@@ -118,12 +137,12 @@ def gateway_hosts(db: Database, workload: Workload) -> frozenset[tuple[str, int,
     for name, host in ROUTES_AT_GATEWAY.all_keys(db):
         bound.setdefault(name, []).append(host)
     found = set()
-    for (bind, port), servers in http_servers_of(db, workload):
+    for table, servers in http_tables(db, workload):
         for gateway, server in servers:
             hosts = {c for h in bound.get(_name(gateway), ()) for c in _overlaps(server, h)}
             if server.https_redirect:
-                hosts |= {_split(host)[1] for host in server.hosts}
-            found |= {(bind, port, host) for host in hosts}
+                hosts |= {host for _namespace, host in server_hosts(server)}
+            found |= {(table, host) for host in hosts}
     return frozenset(found)
 
 
@@ -137,10 +156,14 @@ def _split(server_host: str) -> tuple[str, str]:
     return (namespace if slash and namespace != "*" else "", host.lower())
 
 
+def server_hosts(server: Server) -> Iterator[tuple[str, str]]:
+    """Return namespace (empty for any) and host of the entries of ``servers[].hosts``."""
+    return (_split(entry) for entry in server.hosts)
+
+
 def _overlaps(server: Server, host: str) -> Iterator[str]:
     """Return the hosts that a server and a VirtualService's host have in common."""
-    for entry in server.hosts:
-        _namespace, pattern = _split(entry)
+    for _namespace, pattern in server_hosts(server):
         if host_matches(pattern, host):
             yield host
         elif host_matches(host, pattern):
@@ -150,8 +173,7 @@ def _overlaps(server: Server, host: str) -> Iterator[str]:
 def admits(gateway: Gateway, server: Server, item: VirtualService, host: str) -> bool:
     """Tell whether a server takes a VirtualService for one of the hosts that they have in common."""
     owner = item.meta.namespace
-    for entry in server.hosts:
-        namespace, pattern = _split(entry)
+    for namespace, pattern in server_hosts(server):
         wanted = gateway.meta.namespace if namespace == "." else namespace
         if wanted in ("", owner) and host_matches(pattern, host):
             return True
@@ -164,12 +186,10 @@ def shared_hosts(gateway: Gateway, server: Server, item: VirtualService, host: s
 
 
 @query
-def gateway_virtual_host(
-    db: Database, key: tuple[Workload, tuple[str, int, str]]
-) -> VirtualHost | None:
-    """Return one virtual host of a router: (workload, (bind, port, host))."""
-    workload, (bind, port, host) = key
-    servers = dict(servers_of(db, workload)).get((bind, port), ())
+def gateway_virtual_host(db: Database, key: tuple[Workload, tuple[str, str]]) -> VirtualHost | None:
+    """Return one virtual host of a router: (workload, (route configuration, host))."""
+    workload, (table, host) = key
+    servers = servers_behind(db, (workload, table))
     routed = _routed(db, workload.namespace, servers, host)
     routes = [
         route
@@ -181,7 +201,7 @@ def gateway_virtual_host(
         return None
     origins = [k for item, gateway, _ in routed for k in (*keys_of(db, item), gateway.meta.key)]
     return VirtualHost(
-        route_configuration=route_name(bind, port),
+        route_configuration=table,
         host=host,
         domains=(host,),
         routes=_catch_all_last(routes),
@@ -240,7 +260,7 @@ def bound_to(
 
 
 def _has_host(server: Server, host: str) -> bool:
-    return any(host_matches(_split(entry)[1], host) for entry in server.hosts)
+    return any(host_matches(pattern, host) for _namespace, pattern in server_hosts(server))
 
 
 def _catch_all_last(routes: list[Route]) -> tuple[Route, ...]:

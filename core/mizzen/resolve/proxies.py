@@ -28,8 +28,8 @@ _DNS: Final = "sidecar.mizzen.dev/dnsCapture"
 @query
 def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
     """Return the class of a proxy."""
-    workload = _workload(db, node)
     gateway = node.kind is ProxyKind.ROUTER
+    workload = replace(_workload(db, node), is_known=gateway and _is_known(db, node))
     asked_for = SOURCE_LABELS.all_keys(db)
     told_apart = Labels(tuple(pair for pair in workload.labels if pair in asked_for))
     if gateway:
@@ -38,6 +38,21 @@ def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
     else:
         scope = replace(scope_of(db, (node.namespace, workload.labels)), labels=told_apart)
     return ProxyClass(kind=node.kind, scope=scope, workload=workload)
+
+
+def _is_known(db: Database, node: NodeInfo) -> bool:
+    """Tell whether labels are those of the workload that the proxy has proven to be.
+
+    Its namespace and its service account are proven, and where it is a pod, that the pod has that
+    account. An address, and a name that nobody knows, are but claims.
+    """
+    for kind in ("Pod", "WorkloadEntry"):
+        found = OBJECT(db, ObjectKey(DEFAULT_REGISTRY, kind, node.namespace, node.name))
+        if isinstance(found, Pod):
+            return True
+        if isinstance(found, WorkloadEntry):
+            return found.endpoint.service_account == node.service_account != ""
+    return False
 
 
 def _workload(db: Database, node: NodeInfo) -> Workload:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
 
 from mizzen.engine import Database, Input
+from mizzen.model.gateway import Gateway
 from mizzen.model.kube import ConfigMap, EndpointSlice, Pod, Protocol, Service
 from mizzen.model.mesh import MESH_CONFIG_MAPS, MeshSettings
 from mizzen.model.meta import Labels
@@ -24,7 +25,7 @@ from mizzen.model.security import (
     RequestAuthentication,
 )
 from mizzen.model.sidecar import Sidecar
-from mizzen.model.traffic import DestinationRule, Gateway, ServiceEntry, WorkloadEntry
+from mizzen.model.traffic import DestinationRule, ServiceEntry, WorkloadEntry
 from mizzen.model.world import Batch, Object
 from mizzen.names import (
     DEFAULT_REGISTRY,

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import pytest
 
+from mizzen.model.gateway import (
+    CertificateFiles,
+    Gateway,
+    Server,
+    ServerKind,
+    ServerTls,
+    ServerTlsMode,
+    TlsVersion,
+)
 from mizzen.model.kube import Protocol, ServicePort
 from mizzen.model.meta import Labels
-from mizzen.model.traffic import Gateway, Server, ServerKind
 from tests.unit.api.reading import errors, read_manifest, read_spec, told, value
 
 pytestmark = pytest.mark.unit
+
+
+_PASSTHROUGH = ServerTls(mode=ServerTlsMode.PASSTHROUGH)
 
 
 def test_servers_of_http_and_of_bytes_are_translated() -> None:
@@ -34,34 +45,65 @@ def test_servers_of_http_and_of_bytes_are_translated() -> None:
         Server(
             port=ServicePort(name="tls", number=447, protocol=Protocol.TLS),
             hosts=("e.example.com",),
-            passthrough=True,
+            tls=_PASSTHROUGH,
         ),
         Server(
             port=ServicePort(name="https", number=448, protocol=Protocol.HTTPS),
             hosts=("f.example.com",),
-            passthrough=True,
+            tls=_PASSTHROUGH,
         ),
     )
     kinds = [server.kind for server in found.servers]
-    assert kinds == [*[ServerKind.HTTP] * 3, ServerKind.TCP, *[ServerKind.PASSTHROUGH] * 2]
+    assert kinds == [*[ServerKind.HTTP] * 3, ServerKind.TCP, *[ServerKind.TLS] * 2]
+
+
+def test_all_that_is_said_of_tls_is_taken() -> None:
+    """Secrets, files, what is asked of clients, versions and ciphers; a mode is to be written."""
+    found = value(read_manifest("gateway_tls.yaml")["Gateway tls"])
+    assert isinstance(found, Gateway)
+    assert [server.tls for server in found.servers] == [
+        ServerTls(
+            mode=ServerTlsMode.MUTUAL,
+            files=(CertificateFiles(certificate="/etc/certs/tls.crt", key="/etc/certs/tls.key"),),
+            ca_file="/etc/certs/ca.crt",
+            crl_file="/etc/certs/crl.pem",
+            subject_alt_names=("client.example.com",),
+            key_hashes=("NvqYIYSbgK2vCJpQhObf77vv+bQWtc5ek5RIOwPiC9A=",),
+            certificate_hashes=(
+                "df6ff72fe9116521268f6f2dd4966f51df479883fe7037b39f75916ac3049d1a",
+            ),
+            min_version=TlsVersion.V1_2,
+            max_version=TlsVersion.V1_3,
+            ciphers=("ECDHE-RSA-AES128-GCM-SHA256",),
+            insecure_skip_verify=True,
+        ),
+        ServerTls(mode=ServerTlsMode.SIMPLE, credentials=("b",)),
+        ServerTls(
+            mode=ServerTlsMode.OPTIONAL_MUTUAL,
+            credentials=("c-rsa", "c-ecdsa"),
+            ca_credential="c-ca",
+        ),
+        ServerTls(
+            mode=ServerTlsMode.SIMPLE, files=(CertificateFiles(certificate="/a.crt", key="/a.key"),)
+        ),
+        ServerTls(mode=ServerTlsMode.ISTIO_MUTUAL),
+        _PASSTHROUGH,
+    ]
 
 
 def test_a_server_that_is_not_translated_is_left_out_and_told_of() -> None:
     """Each of its fields by name; the other servers stay."""
     parsed = read_manifest("gateway_later.yaml")["Gateway later"]
     assert isinstance(parsed.object, Gateway)
-    assert [server.hosts for server in parsed.object.servers] == [("plain.example.com",)]
-    assert {code for code, _, _ in told(parsed)} == {"MZ0201"}
-    paths = {path.removeprefix("spec.") for _, path, _ in told(parsed)}
-    assert {f"servers[{index}].port.protocol" for index in range(4)} <= paths
-    assert {
-        "servers[0].port.targetPort",
-        "servers[0].defaultEndpoint",
-        "servers[0].tls.mode",
-        "servers[0].tls.cipherSuites",
-        "servers[2].tls.credentialNames",
-        "servers[3].tls.tlsCertificates",
-    } <= paths
+    hosts = [server.hosts for server in parsed.object.servers]
+    assert hosts == [("b.example.com",), ("plain.example.com",)]
+    assert {(code, path.removeprefix("spec.")) for code, path, _ in told(parsed)} == {
+        ("MZ0201", "servers[0].port.protocol"),
+        ("MZ0201", "servers[0].port.targetPort"),
+        ("MZ0201", "servers[0].defaultEndpoint"),
+        ("MZ0201", "servers[0].tls.mode"),
+        ("MZ0201", "servers[1].tls.tlsCertificates[0].caCertificates"),
+    }
 
 
 _PORT = "port: {number: 443, name: p, protocol: HTTPS}, hosts: [a.example.com]"
@@ -107,6 +149,50 @@ _PLAIN = "port: {number: 80, name: p, protocol: HTTP}"
             "MZ0104",
             "[0].tls.caCertificates",
         ),
+        (
+            f"[{{{_PORT}, tls: {{mode: SIMPLE, serverCertificate: a}}}}]",
+            "MZ0104",
+            "[0].tls.privateKey",
+        ),
+        (
+            f"[{{{_PORT}, tls: {{mode: SIMPLE, tlsCertificates: [{{privateKey: a}}]}}}}]",
+            "MZ0104",
+            "[0].tls.tlsCertificates[0].serverCertificate",
+        ),
+        (
+            f"[{{{_PORT}, tls: {{mode: SIMPLE, serverCertificate: a, privateKey: b,"
+            " tlsCertificates: [{serverCertificate: a, privateKey: b}]}}]",
+            "MZ0202",
+            "[0].tls.tlsCertificates",
+        ),
+        (
+            f"[{{{_PORT}, tls: {{mode: SIMPLE, credentialName: a, credentialNames: [b]}}}}]",
+            "MZ0202",
+            "[0].tls.credentialNames",
+        ),
+        (
+            f"[{{{_PORT}, tls: {{mode: MUTUAL, credentialName: a, caCertificates: b,"
+            " caCertCredentialName: c}}]",
+            "MZ0202",
+            "[0].tls.caCertCredentialName",
+        ),
+        (
+            f"[{{{_PORT}, tls: {{mode: SIMPLE, credentialName: a, minProtocolVersion: TLSV1_3,"
+            " maxProtocolVersion: TLSV1_2}}]",
+            "MZ0202",
+            "[0].tls.minProtocolVersion",
+        ),
+        (
+            f"[{{{_PORT}, tls: {{mode: MUTUAL, credentialName: a, verifyCertificateSpki: [b]}}}}]",
+            "MZ0103",
+            "[0].tls.verifyCertificateSpki[0]",
+        ),
+        (
+            f"[{{{_PORT}, tls: {{mode: MUTUAL, credentialName: a, verifyCertificateHash: [b]}}}}]",
+            "MZ0103",
+            "[0].tls.verifyCertificateHash[0]",
+        ),
+        (f"[{{{_PLAIN}, hosts: [a], bind: 'unix:///x'}}]", "MZ0103", "[0].port.number"),
     ],
 )
 def test_mistakes_are_errors_at_their_field(servers: str, code: str, path: str) -> None:
@@ -114,6 +200,19 @@ def test_mistakes_are_errors_at_their_field(servers: str, code: str, path: str) 
     parsed = read_spec("Gateway", f"selector: {{a: b}}\nservers: {servers}")
     assert parsed.object is None
     assert [(code, path) for code, path, _ in errors(parsed)] == [(code, f"spec.servers{path}")]
+
+
+def test_a_cipher_that_envoy_has_not_is_left_out() -> None:
+    """It would refuse the whole listener; as with Istio the others hold."""
+    ciphers = "cipherSuites: [NULL-MD5, AES128-SHA]"
+    spec = f"selector: {{a: b}}\nservers: [{{{_PORT}, tls: {{mode: SIMPLE, credentialName: a, {ciphers}}}}}]"
+    parsed = read_spec("Gateway", spec)
+    assert [(code, path) for code, path, _ in told(parsed)] == [
+        ("MZ0203", "spec.servers[0].tls.cipherSuites[0]")
+    ]
+    assert isinstance(parsed.object, Gateway)
+    assert parsed.object.servers[0].tls is not None
+    assert parsed.object.servers[0].tls.ciphers == ("AES128-SHA",)
 
 
 def test_a_selector_is_labels() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mizzen.ir import GatewayListener, TcpProxy
+from mizzen.ir import GatewayChain, GatewayListener, TcpProxy
 from mizzen.model.meta import labels
 from mizzen.model.proxy import Workload
 from mizzen.resolve.gateway_listeners import gateway_listeners
@@ -52,8 +52,7 @@ def test_tcp_goes_where_the_first_rule_for_the_port_says() -> None:
         f"match: [{{port: 9000, destinationSubnets: [10.0.0.0/8], sourceLabels: {{a: b}}}}], {TO_DB}",
     )
     (found,) = listeners(gateway("door", "TCP"), rules("tcp", *matches))
-    assert (found.name, found.routes, found.chains) == ("0.0.0.0_9000", "", ())
-    assert found.tcp == TcpProxy(cluster=DB)
+    assert (found.name, found.chains) == ("0.0.0.0_9000", (GatewayChain(tcp=TcpProxy(cluster=DB)),))
     assert found.origins == (key("Gateway", "door", "ingress"), key("VirtualService", "v"))
 
 
@@ -75,19 +74,19 @@ def test_server_names_are_told_apart() -> None:
         rules("tls", f"match: [{{sniHosts: [b.example.com, '*.c.example.com']}}], {TO_OTHER}",
               hosts="'*.example.com'", name="w"),
     )  # fmt: skip
-    assert [(c.server_name, c.tcp.cluster) for one in found for c in one.chains] == [
-        ("a.example.com", DB),
-        ("b.example.com", DB),
-        ("*.c.example.com", OTHER),
+    chains = [chain for one in found for chain in one.chains]
+    assert [(chain.server_names, chain.tcp) for chain in chains] == [
+        (("a.example.com",), TcpProxy(cluster=DB)),
+        (("b.example.com",), TcpProxy(cluster=DB)),
+        (("*.c.example.com",), TcpProxy(cluster=OTHER)),
     ]
-    assert [one.tcp for one in found] == [None]
 
 
 def test_any_server_name_is_any_tls() -> None:
     """Envoy has no name for it."""
     rule = rules("tls", f"match: [{{sniHosts: ['*']}}], {TO_DB}", hosts="'*'")
     (found,) = listeners(gateway("door", "TLS", more=PASSTHROUGH), rule)
-    assert [(chain.server_name, chain.tls) for chain in found.chains] == [("", True)]
+    assert [(chain.server_names, chain.tls) for chain in found.chains] == [((), True)]
 
 
 def test_the_oldest_gateway_says_what_a_port_is_for() -> None:
@@ -96,7 +95,7 @@ def test_the_oldest_gateway_says_what_a_port_is_for() -> None:
     http, tcp = gateway("http", "HTTP", age=1), gateway("tcp", "TCP", age=2)
     mesh = SmallMesh(*SERVICES, router, tcp, http, rules("tcp", TO_DB, to="ingress/tcp"))
     (found,) = gateway_listeners(mesh.db, GATE)
-    assert (found.routes, found.tcp) == ("http.9000", None)
+    assert found.chains == (GatewayChain(routes="http.9000"),)
     path = "spec.servers[0].port"
     told = [("MZ0409", "Gateway ingress/http", path), ("MZ0409", "Gateway ingress/tcp", path)]
     assert [one for one in mesh.findings() if one[0] == "MZ0409"] == told
@@ -106,7 +105,7 @@ def test_the_oldest_gateway_says_what_a_port_is_for() -> None:
     ]
     mesh.delete("Gateway", "http", "ingress")
     (found,) = gateway_listeners(mesh.db, GATE)
-    assert found.tcp == TcpProxy(cluster=DB)
+    assert found.chains == (GatewayChain(tcp=TcpProxy(cluster=DB)),)
     assert [one for one in mesh.findings() if one[0] == "MZ0409"] == []
     mesh.apply(gateway("second", "TCP", age=3))
     assert [one[1] for one in mesh.findings() if one[0] == "MZ0409"] == [

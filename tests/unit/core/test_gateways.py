@@ -85,7 +85,8 @@ def test_a_server_listens_on_the_target_port(objects: tuple[str, ...], name: str
     mesh = SmallMesh(gateway(), *objects)
     (listener,) = gateway_listeners(mesh.db, GATE)
     port = name.rpartition("_")[2]
-    assert (listener.name, listener.routes) == (name, f"http.{port}")
+    (chain,) = listener.chains
+    assert (listener.name, chain.routes) == (name, f"http.{port}")
     (table,) = gateway_tables(mesh.db, GATE)
     assert (table.name, table.catch_all) == (f"http.{port}", CatchAll.NOT_FOUND)
     assert [k.name for k in listener.origins] == ["door"]
@@ -95,7 +96,8 @@ def test_a_bound_server_has_a_name_of_its_own() -> None:
     """The address is part of the route configuration's name."""
     mesh = SmallMesh(gateway(more="bind: 10.0.0.9"), routes("v", "a.example.com"))
     (listener,) = gateway_listeners(mesh.db, GATE)
-    assert (listener.name, listener.routes) == ("10.0.0.9_80", "http.80.10.0.0.9")
+    (chain,) = listener.chains
+    assert (listener.name, chain.routes) == ("10.0.0.9_80", "http.80.10.0.0.9")
     assert list(hosts(mesh)) == ["http.80.10.0.0.9 a.example.com"]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from mizzen import ir
 from mizzen.model.destination import Tunnel
 from mizzen.model.security import PolicyAction
-from mizzen.render.listener import render_gateway, render_outbound, render_virtual_outbound
+from mizzen.render.gateway import render_gateway
+from mizzen.render.listener import render_outbound, render_virtual_outbound
 from tests.support.show import show
 
 _UNKNOWN = ir.TcpProxy(cluster="PassthroughCluster")
@@ -146,7 +147,7 @@ def test_a_gateway_is_where_trust_begins() -> None:
     gateway = ir.GatewayListener(
         bind="0.0.0.0",
         port=8080,
-        routes="http.8080",
+        chains=(ir.GatewayChain(routes="http.8080"),),
         authorization=ir.Authorization(http=(nothing,)),
     )
     shown = show(render_gateway(gateway))
@@ -168,8 +169,8 @@ def test_a_gateway_is_where_trust_begins() -> None:
 def test_a_gateway_tells_tls_by_its_server_name_and_from_plain_text() -> None:
     """Any name is TLS of any name; what is nobody's ends."""
     chains = (
-        ir.TcpChain(server_name="a.example.com", tcp=ir.TcpProxy(cluster="a")),
-        ir.TcpChain(tls=True, tcp=ir.TcpProxy(cluster="rest")),
+        ir.GatewayChain(server_names=("a.example.com",), tcp=ir.TcpProxy(cluster="a")),
+        ir.GatewayChain(tls=True, tcp=ir.TcpProxy(cluster="rest")),
     )
     gateway = ir.GatewayListener(bind="0.0.0.0", port=8443, chains=chains, authorization=ir.OPEN)
     shown = show(render_gateway(gateway))

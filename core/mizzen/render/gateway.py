@@ -1,0 +1,63 @@
+"""A gateway's listeners: for plain HTTP, for TLS that ends here or passes through, and for bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from envoy.config.core.v3.base_pb2 import OUTBOUND
+from envoy.config.listener.v3.listener_pb2 import Listener
+
+from mizzen.render.chain import Chain, Side
+from mizzen.render.filters.inspectors import tls_inspector
+from mizzen.render.filters.order import network_filters
+from mizzen.render.filters.tcp_proxy import tcp_proxy
+from mizzen.render.http import http_base, http_by_rds
+from mizzen.render.proto import fill_address
+from mizzen.render.server_tls import server_socket
+from mizzen.wire import Resource, TypeUrl, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
+
+    from mizzen.ir import GatewayChain, GatewayListener
+
+_UNIX: Final = "unix://"
+
+
+def render_gateway(listener: GatewayListener) -> Resource:
+    """Return a gateway's listener."""
+    message = Listener(name=listener.name, traffic_direction=OUTBOUND)
+    if listener.bind.startswith(_UNIX):
+        message.address.pipe.path = listener.bind.removeprefix(_UNIX)
+    else:
+        fill_address(message.address, listener.bind, listener.port)
+    # One connection for each wake-up keeps the workers evenly loaded (Istio).
+    message.max_connections_to_accept_per_socket_event.value = 1
+    if any(chain.server_names or chain.tls for chain in listener.chains):
+        message.listener_filters.append(tls_inspector())
+    place = Chain(side=Side.GATEWAY, authorization=listener.authorization, tokens=listener.tokens)
+    for chain in listener.chains:
+        _fill_chain(message.filter_chains.add(), listener, chain, place)
+    return encode(TypeUrl.LISTENER, listener.name, message)
+
+
+def _fill_chain(
+    message: FilterChain, listener: GatewayListener, chain: GatewayChain, place: Chain
+) -> None:
+    if chain.server_names:
+        message.filter_chain_match.server_names.extend(chain.server_names)
+    if chain.tls:
+        message.filter_chain_match.transport_protocol = "tls"
+    if chain.end is not None:
+        message.transport_socket.CopyFrom(server_socket(chain.end))
+    message.filters.extend(_filters(listener, chain, place))
+
+
+def _filters(listener: GatewayListener, chain: GatewayChain, place: Chain) -> Iterator[Filter]:
+    if chain.routes:
+        yield http_by_rds(http_base(place), f"outbound_{listener.name};", chain.routes)
+    elif chain.tcp is not None:
+        yield from network_filters(place)
+        yield tcp_proxy(chain.tcp)
