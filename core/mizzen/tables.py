@@ -27,7 +27,9 @@ from mizzen.resolve.listeners import (
     own_tables,
     shared_listener,
     shared_table,
+    socket_listeners,
 )
+from mizzen.resolve.places import place_of, placed
 from mizzen.resolve.routes import (
     listener_viewer,
     reach,
@@ -128,17 +130,23 @@ def host_claims(db: Database, key: tuple[Scope, str]) -> tuple[Claim, ...]:
     service = service_at(db, *key)
     if service is None:
         return ()
-    rank = service.meta.age_rank
+    rank, scope = service.meta.age_rank, key[0]
     shared = (
         Claim(
             rank=rank,
-            listener=shared_listener(db, port, key[0].unknown),
-            shared=shared_table(db, port, key[0].unknown),
+            listener=placed(
+                scope, shared_listener(db, port, scope.unknown), place_of(db, scope, port)
+            ),
+            shared=shared_table(db, port, scope.unknown),
         )
         for port in http_ports(db, key)
     )
     own = (Claim(rank=rank, listener=listener) for listener in own_listeners(db, key))
-    return (*shared, *own)
+    sockets = (
+        Claim(rank=rank, listener=listener, shared=table)
+        for listener, table in socket_listeners(db, key)
+    )
+    return (*shared, *own, *sockets)
 
 
 @query
@@ -275,7 +283,7 @@ def _joined(shared: OutboundListener | None, own: list[OutboundListener]) -> Out
     rest = next((listener for listener in own if listener.takes_rest), None)
     base = shared or rest or own[0]
     chains: dict[tuple[str, str, bool], TcpChain] = {}
-    in_force = [rest] if rest else []
+    in_force = [each for each in (shared, rest) if each]
     for listener in own:
         new = {_spot(c): c for c in listener.chains if _spot(c) not in chains}
         chains |= new

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from tests.support.live_mesh import (
+    ANY_PORT,
     HTTP_PORT,
     TCP_PORT,
     LiveMesh,
@@ -173,3 +177,103 @@ ingress:
             f"requests arrive on port {port}",
         )
         assert mesh.call("ann", "http://web.test/").caller.endswith("/sa/ann")
+
+
+def test_clients_may_call_the_proxy_themselves(mesh: LiveMesh) -> None:
+    """On loopback, by HTTP and by bytes: with captureMode NONE; other ports are captured as ever."""
+    spec = f"""
+egress:
+  - port: {{number: 80, protocol: HTTP}}
+    captureMode: NONE
+    bind: 127.0.0.3
+    hosts: ["*/*"]
+  - port: {{number: {TCP_PORT}, protocol: TCP}}
+    captureMode: NONE
+    hosts: ["test/web.test.svc.cluster.local"]
+  - hosts: ["*/*"]
+"""
+    url = "http://%s/"
+    with mesh.having(_sidecar(spec)):
+        eventually(
+            lambda: mesh.call("ann", url % "api.other", at="127.0.0.3").pod == "api",
+            "the proxy listens on loopback",
+        )
+        assert mesh.call("ann", url % "web.test", at="127.0.0.3").caller.endswith("/sa/ann")
+        assert mesh.tcp("ann", "127.0.0.1", TCP_PORT)
+        reply = mesh.call("ann", f"http://web.test:{ANY_PORT}/", at=service_ip(11))
+        assert reply.caller.endswith("/sa/ann")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that proxies, who are another user, can write to."""
+    with TemporaryDirectory(prefix="mizzen-") as name:
+        path = Path(name)
+        path.chmod(0o777)
+        yield path
+
+
+def test_clients_may_call_by_a_socket(mesh: LiveMesh, open_folder: Path) -> None:
+    """The Host header says which service and port is meant."""
+    path = open_folder / "all.sock"
+    spec = f"""
+egress:
+  - port: {{number: 0, protocol: HTTP, name: all}}
+    bind: unix://{path}
+    hosts: ["*/*"]
+  - hosts: ["*/*"]
+"""
+    with mesh.having(_sidecar(spec)):
+        eventually(lambda: "200 OK" in _by_socket(path, "web.test"), "the proxy listens there")
+        assert '"pod": "api"' in _by_socket(path, "api.other:80")
+        assert "503" in _by_socket(path, "web.test:81")
+
+
+def _by_socket(path: Path, host: str) -> str:
+    """Return what answers a request by a Unix socket; empty where nobody listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
+        made.settimeout(5)
+        try:
+            made.connect(str(path))
+            made.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            return b"".join(iter(lambda: made.recv(1 << 16), b"")).decode()
+        except OSError:
+            return ""
+
+
+def test_callers_may_call_the_proxy_themselves(mesh: LiveMesh) -> None:
+    """On an address and port that nothing is captured for; the application is elsewhere."""
+    spec = f"""
+ingress:
+  - port: {{number: 6060, protocol: HTTP}}
+    bind: 127.0.0.1
+    captureMode: NONE
+    defaultEndpoint: 127.0.0.1:{HTTP_PORT}
+"""
+    with mesh.having(_sidecar(spec, of="web")):
+        eventually(
+            lambda: mesh.call("web", "http://any.example:6060/", at="127.0.0.1").pod == "web",
+            "the proxy listens there",
+        )
+        reply = mesh.call("web", "http://any.example:6060/", at="127.0.0.1")
+        assert reply.headers["server"] == "istio-envoy"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "inboundConnectionPool: {http: {http2MaxRequests: 1}}",
+        f"ingress: [{{port: {{number: {HTTP_PORT}, protocol: HTTP}},"
+        " connectionPool: {http: {http2MaxRequests: 1}}}]",
+    ],
+)
+def test_what_comes_in_is_limited(mesh: LiveMesh, spec: str) -> None:
+    """What is too much is refused by the server's own proxy, before the application is asked."""
+
+    def _refused() -> int:
+        replies = mesh.at_once("ann", "http://web.test/?delay=0.3", 4)
+        return sum(reply.status == 503 for reply in replies)
+
+    with mesh.having(_sidecar(spec, of="web")):
+        eventually(lambda: _refused() == 3, "one request at a time")
+    eventually(lambda: _refused() == 0, "the limit is lifted")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, get_args, get_origin
 
 import yaml
 
+from mizzen.api.sidecar import SidecarManifest
 from mizzen.api.virtual_service import VirtualServiceManifest
 from tests.support.repository import ROOT
 from tests.unit.api.fields import child, mark
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 PAGE: Final = ROOT / "docs" / "api-support.md"
 _WORDS: Final = ROOT / "tests" / "support" / "api_fields"
 # A kind comes here with its file of words; then none of its fields goes without.
-KINDS: Final[dict[str, type[Manifest]]] = {"VirtualService": VirtualServiceManifest}
+KINDS: Final[dict[str, type[Manifest]]] = {
+    "VirtualService": VirtualServiceManifest,
+    "Sidecar": SidecarManifest,
+}
 _HEAD: Final = """# What of Istio's API is in force
 
 For each field: what it becomes, and the test that shows it, mostly by traffic through a real Envoy. A line speaks for all

@@ -353,6 +353,14 @@ _sidecars = st.builds(
             Egress,
             port=st.sampled_from((None, None, 80)),
             hosts=st.lists(_imports, max_size=2).map(tuple),
+            bind=st.sampled_from(("", "", "127.0.0.2")),
+            captured=st.sampled_from((True, True, False)),
+        )
+        | st.builds(
+            Egress,
+            port=st.just(0),
+            hosts=st.lists(_imports, max_size=2).map(tuple),
+            bind=st.just("unix:///run/web"),
         ),
         max_size=2,
     ).map(tuple),
@@ -362,6 +370,7 @@ _sidecars = st.builds(
             (),
             (Ingress(port=8080, protocol=Protocol.HTTP, endpoint="127.0.0.1:80"),),
             (Ingress(port=9000, protocol=Protocol.TCP, own_port=9001),),
+            (Ingress(port=80, protocol=Protocol.HTTP, endpoint="127.0.0.1:8080", bind="0.0.0.0"),),
         )
     ),
     inbound_pool=st.sampled_from((None, ConnectionPool(max_connections=7))),

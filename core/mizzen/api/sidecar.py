@@ -14,13 +14,7 @@ from mizzen.api.traffic_policy import ConnectionPoolSettings
 from mizzen.api.workloads import EntrySelector
 
 _PortOrNone = Annotated[int, Field(ge=0, le=65_535)]
-_CaptureMode = Annotated[
-    Literal["DEFAULT", "IPTABLES", "NONE"],
-    NotTranslated(
-        "listeners that clients address themselves come later", unless=("DEFAULT", "IPTABLES")
-    ),
-]
-_Bind = Annotated[str, NotTranslated("listeners on addresses of their own come later")]
+_CaptureMode = Literal["DEFAULT", "IPTABLES", "NONE"]
 
 
 class SidecarPort(ApiModel):
@@ -28,9 +22,7 @@ class SidecarPort(ApiModel):
 
     number: _PortOrNone = Field(default=0, description="Its number; 0 with a unix:// bind.")
     protocol: str = Field(default="", max_length=256, description="Sniffed where none is written.")
-    name: Annotated[str, NotTranslated("a port's name changes nothing here")] = Field(
-        default="", description="A name for it."
-    )
+    name: str = Field(default="", description="A name for it, for people alone.")
     target_port: _PortOrNone = Field(default=0, description="Must not be set.")
 
 
@@ -40,7 +32,7 @@ class EgressListener(ApiModel):
     port: SidecarPort | None = Field(
         default=None, description="The port; all that no other entry names by default."
     )
-    bind: _Bind = Field(default="", description="An address, or unix:///path.")
+    bind: str = Field(default="", description="An address, or unix:///path.")
     capture_mode: _CaptureMode = Field(default="DEFAULT", description="How connections come.")
     hosts: list[str] = Field(min_length=1, description="namespace/host, both may be wildcards.")
 
@@ -49,7 +41,9 @@ class IngressListener(ApiModel):
     """A port of the workload (Istio: IstioIngressListener)."""
 
     port: SidecarPort = Field(description="The port.")
-    bind: _Bind = Field(default="", description="An address.")
+    bind: str = Field(
+        default="", description="An address; 0.0.0.0 by default. With captureMode NONE alone."
+    )
     capture_mode: _CaptureMode = Field(default="DEFAULT", description="How connections come.")
     default_endpoint: str = Field(
         default="", description="Where they go: 127.0.0.1:port, 0.0.0.0:port or unix:///path."

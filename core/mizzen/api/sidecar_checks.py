@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     )
 
 _UNIX: Final = "unix://"
-_LOCAL: Final = ("", "127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104 - nothing is bound here
+_EVERY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - nothing is bound here
+_LOCAL: Final = ("", "127.0.0.1", "::1", *_EVERY_ADDRESS)
 _HIGHEST_PORT: Final = 65_535
 _LONGEST_PATH: Final = 107  # sockaddr_un (man7.org: unix(7)); the last byte ends it
 _ANY: Final = "*"
@@ -137,6 +138,13 @@ def _ingress(ingress: IngressListener) -> Iterator[Finding]:
         yield missing(("port", "number"), "a port needs its number")
     if ingress.bind and not is_address(ingress.bind):
         yield invalid(("bind",), f"{ingress.bind!r} is not an IP address")
+    if ingress.bind and ingress.capture_mode != "NONE":
+        remedy = "Leave it out, or write captureMode: NONE."
+        yield without_effect(
+            ("bind",), "captured connections come to the address they went to", remedy
+        )
+    if ingress.capture_mode == "NONE":
+        yield from _bound_endpoint(ingress)
     if ingress.default_endpoint:
         yield from _endpoint(("defaultEndpoint",), ingress.default_endpoint)
     if ingress.tls is not None:
@@ -148,6 +156,23 @@ def _ingress(ingress: IngressListener) -> Iterator[Finding]:
             written = ingress.port.protocol or "not declared"
             message = f"limits of HTTP are for ports of HTTP; the protocol of this one is {written}"
             yield without_effect(("connectionPool", "http"), message)
+
+
+def _bound_endpoint(ingress: IngressListener) -> Iterator[Finding]:
+    """Yield what keeps a port from being served by a listener of its own: it would call itself."""
+    host, _, port = ingress.default_endpoint.rpartition(":")
+    path, remedy = ("defaultEndpoint",), "Write where the application listens, 127.0.0.1:8080."
+    if not ingress.default_endpoint:
+        yield missing(path, "captureMode NONE needs to be told where the application is", remedy)
+    elif port == str(ingress.port.number) and ingress.bind in (
+        "",
+        host or "127.0.0.1",
+    ):
+        yield conflict(path, "connections would come back to the proxy for ever", remedy)
+    elif host.strip("[]") in _EVERY_ADDRESS:
+        yield conflict(
+            path, "the workload's own address is told of captured connections only", remedy
+        )
 
 
 def _endpoint(path: Path, text: str) -> Iterator[Finding]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from mizzen.names import ObjectKey
 
 _UNIX: Final = "unix://"
-_ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - nothing is bound here
+_EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - what Istio takes where no address is written
+_ANY_ADDRESS: Final = (_EVERY_ADDRESS, "::")
 
 
 def read_sidecar(raw: Mapping[str, object], key: ObjectKey) -> Reading:
@@ -47,7 +48,12 @@ def _convert(manifest: SidecarManifest, meta: Meta) -> Sidecar:
 def _egress(entry: EgressListener, own: str) -> Egress:
     port = entry.port.number if entry.port is not None else None
     found = (_import(host, own) for host in entry.hosts)
-    return Egress(port=port, hosts=tuple(one for one in found if one is not None))
+    return Egress(
+        port=port,
+        hosts=tuple(one for one in found if one is not None),
+        bind=entry.bind,
+        captured=entry.capture_mode != "NONE",
+    )
 
 
 def _import(text: str, own: str) -> Import | None:
@@ -67,6 +73,7 @@ def _ingress(entry: IngressListener) -> Ingress:
         endpoint=endpoint,
         own_port=own_port,
         connection_pool=connection_pool(entry.connection_pool),
+        bind=(entry.bind or _EVERY_ADDRESS) if entry.capture_mode == "NONE" else "",
     )
 
 

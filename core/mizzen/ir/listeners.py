@@ -51,10 +51,11 @@ class TcpChain:
 class OutboundListener:
     """What a sidecar does with connections to one port (of one address, or of any).
 
-    It doesn't bind: virtualOutbound hands it the connections of its original destination.
+    Unless it ``binds``, virtualOutbound hands it the connections of its original destination.
 
     Attributes:
-        bind: The address, ``0.0.0.0`` for any.
+        bind: The address, ``0.0.0.0`` for any; or ``unix:///path``, with port 0.
+        binds: Whether clients connect to it themselves.
         routes: Name of the route configuration for HTTP; empty where the port is TCP only.
         chains: Connections that are told from the others by server name or destination.
         tcp: Where all other bytes go; for an HTTP port the pass-through or black hole.
@@ -64,6 +65,7 @@ class OutboundListener:
 
     bind: str
     port: int
+    binds: bool = False
     routes: str = ""
     chains: tuple[TcpChain, ...] = ()
     tcp: TcpProxy
@@ -89,6 +91,7 @@ class InboundPort:
         endpoint: Where connections go instead of the address that they were made to: ``127.0.0.1:8080``,
             ``[::1]:8080`` or ``unix:///path``.
         own_port: The port that they go to on that address, where it is another one.
+        bind: The address on which it has a listener of its own; empty where connections are captured.
     """
 
     port: int
@@ -99,6 +102,7 @@ class InboundPort:
     connection_pool: ConnectionPool | None = None
     endpoint: str = ""
     own_port: int | None = None
+    bind: str = ""
     origins: Origins = ()
 
 

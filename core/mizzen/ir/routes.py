@@ -124,10 +124,12 @@ class CatchAll(StrEnum):
 class RouteTable:
     """The head of a route configuration; its virtual hosts travel on their own.
 
-    ``passthrough`` is the cluster of CatchAll.PASSTHROUGH.
+    ``passthrough`` is the cluster of CatchAll.PASSTHROUGH. ``by_port`` tells hosts of several ports apart by
+    the port in the Host header; elsewhere it says nothing.
     """
 
     name: str
     catch_all: CatchAll
     passthrough: str = PASSTHROUGH_CLUSTER
+    by_port: bool = False
     origins: Origins = ()

@@ -26,10 +26,28 @@ class Import:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Egress:
-    """``egress[]``: what is seen on one port, or, ``port`` None, on all that no other entry names."""
+    """``egress[]``: what is seen on one port, or, ``port`` None, on all that no other entry names.
+
+    Attributes:
+        bind: Where the proxy listens: an address, or ``unix:///path`` (with ``port`` 0); empty for the
+            address that the client was going to.
+        captured: False where clients address the proxy themselves (captureMode NONE).
+    """
 
     port: int | None = None
     hosts: tuple[Import, ...] = ()
+    bind: str = ""
+    captured: bool = True
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether it is about a Unix socket, which has no port."""
+        return self.bind.startswith("unix://")
+
+    @property
+    def address(self) -> str:
+        """Where the proxy listens instead of at the destination; empty where it does not."""
+        return self.bind or ("" if self.captured else "127.0.0.1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +58,15 @@ class Ingress:
         endpoint: Where its connections go: ``127.0.0.1:8080``, ``[::1]:8080`` or ``unix:///path``; empty
             for the address that the client was going to.
         own_port: The port that they go to on that address; None is the one the client was going to.
+        bind: The address on which the proxy listens itself (captureMode NONE); empty where connections are
+            captured.
     """
 
     port: int
     protocol: Protocol
     endpoint: str = ""
     own_port: int | None = None
+    bind: str = ""
     connection_pool: ConnectionPool | None = None
 
 

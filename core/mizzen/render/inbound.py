@@ -165,6 +165,30 @@ def render_inbound(policy: InboundPolicy, *, transparent: bool = False) -> Resou
     return encode(TypeUrl.LISTENER, names.VIRTUAL_INBOUND, message)
 
 
+def render_bound(policy: InboundPolicy) -> tuple[Resource, ...]:
+    """Return the listeners of ports that clients address themselves (captureMode NONE)."""
+    builder = _Builder.of(policy)
+    return tuple(_bound(builder, port) for port in policy.ports if port.bind)
+
+
+def _bound(builder: _Builder, port: InboundPort) -> Resource:
+    name = names.listener_name(port.bind, port.port)
+    message = Listener(name=name, traffic_direction=INBOUND)
+    fill_address(message.address, port.bind, port.port)
+    message.max_connections_to_accept_per_socket_event.value = 1
+    port_set = _declared(port)
+    wanted = ((_Inspector.TLS, tls_inspector()), (_Inspector.HTTP, http_inspector()))
+    message.listener_filters.extend(one for kind, one in wanted if port_set.needs(kind))
+    if message.listener_filters:
+        message.listener_filters_timeout.CopyFrom(zero())
+        message.continue_on_listener_filters_timeout = True
+    for variant in port_set.variants:
+        chain = message.filter_chains.add()
+        builder.fill(chain, port_set, variant)
+        chain.filter_chain_match.ClearField("destination_port")
+    return encode(TypeUrl.LISTENER, name, message)
+
+
 def _port_sets(policy: InboundPolicy) -> tuple[_PortSet, ...]:
     """Return the set of undeclared ports, then of those that a policy names, then of declared ones."""
     declared = {port.port for port in policy.ports}
@@ -175,7 +199,7 @@ def _port_sets(policy: InboundPolicy) -> tuple[_PortSet, ...]:
             for number, mode in sorted(policy.port_modes)
             if number not in declared
         ),
-        *(_declared(port) for port in sorted(policy.ports, key=lambda p: p.port)),
+        *(_declared(p) for p in sorted(policy.ports, key=lambda p: p.port) if not p.bind),
     )
 
 
@@ -247,8 +271,8 @@ class _Builder:
 
 
 def _chain_name(port_set: _PortSet, variant: _Variant) -> str:
-    if port_set.declared is not None:
-        return names.listener_name(_ANYWHERE, port_set.number)
+    if (declared := port_set.declared) is not None:
+        return names.listener_name(declared.bind or _ANYWHERE, port_set.number)
     return "virtualInbound-catchall-http" if variant.http else names.VIRTUAL_INBOUND
 
 

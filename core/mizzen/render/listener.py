@@ -35,13 +35,15 @@ OUTBOUND_PORT: Final = 15001
 
 _ANYWHERE: Final = "0.0.0.0"  # noqa: S104 - a sidecar listens on the whole pod, as its rules demand
 _RAW: Final = "raw_buffer"
+_UNIX: Final = "unix://"
 _TLS: Final = "tls"
 
 
 def render_outbound(listener: OutboundListener) -> Resource:
     """Return the listener of one port, of one address or of any."""
     message = _listener(listener.name, listener.bind, listener.port)
-    message.bind_to_port.value = False
+    if not listener.binds:
+        message.bind_to_port.value = False
     if not listener.routes and not listener.chains:
         message.filter_chains.add(filters=[tcp_proxy(listener.tcp)])
         return encode(TypeUrl.LISTENER, listener.name, message)
@@ -90,7 +92,10 @@ def render_virtual_outbound(*, registry_only: bool, unknown: str = "") -> Resour
 
 def _listener(name: str, bind: str, port: int) -> Listener:
     message = Listener(name=name, traffic_direction=OUTBOUND)
-    fill_address(message.address, bind, port)
+    if bind.startswith(_UNIX):
+        message.address.pipe.path = bind.removeprefix(_UNIX)
+    else:
+        fill_address(message.address, bind, port)
     # One connection for each wake-up keeps the workers evenly loaded (Istio).
     message.max_connections_to_accept_per_socket_event.value = 1
     return message

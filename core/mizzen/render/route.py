@@ -34,12 +34,13 @@ _RESPONSE_CODES: Final = {
     308: components.RedirectAction.PERMANENT_REDIRECT,
 }
 _KEEP_PREFIX: Final = "%PREFIX()%"
+_UNIX: Final = "unix://"
 _LISTENING_PORT: Final = re.compile(r"[0-9]+")
 
 
 def render_route_table(table: RouteTable) -> Resource:
     """Return the head of a route configuration, which says that its virtual hosts come by VHDS."""
-    head = RouteConfiguration(name=table.name, ignore_port_in_host_matching=True)
+    head = RouteConfiguration(name=table.name, ignore_port_in_host_matching=not table.by_port)
     head.validate_clusters.value = False
     head.max_direct_response_body_size_bytes.value = _MAX_BODY_BYTES
     head.vhds.config_source.CopyFrom(ads())
@@ -108,7 +109,7 @@ def _fill_redirect(
         message.scheme_redirect = redirect.scheme
     if redirect.port is not None:
         message.port_redirect = redirect.port
-    elif redirect.derive_port == "FROM_REQUEST_PORT":
+    elif redirect.derive_port == "FROM_REQUEST_PORT" and not route_configuration.startswith(_UNIX):
         message.port_redirect = int(_LISTENING_PORT.findall(route_configuration)[-1])
 
 

@@ -142,6 +142,7 @@ def _ingress(sidecar: Sidecar, entry: Ingress, served: InboundPort | None) -> In
         connection_pool=pool or (served.connection_pool if served else None),
         endpoint=entry.endpoint,
         own_port=entry.own_port,
+        bind=entry.bind,
         origins=(sidecar.meta.key, *(served.origins if served else ())),
     )
 

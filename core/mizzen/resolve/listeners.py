@@ -29,6 +29,7 @@ from mizzen.resolve.connections import (
 )
 from mizzen.resolve.endpoints import instances
 from mizzen.resolve.matching import Place
+from mizzen.resolve.places import place_of, placed, sockets_for
 from mizzen.resolve.rules import rule_for
 from mizzen.resolve.services import MeshService, service_at
 from mizzen.resolve.sidecars import imports_port
@@ -131,6 +132,13 @@ def _listeners(
     rules = rule_for(db, (scope, service.host)).origins
     origins = (service.key, *((item.meta.key,) if item else ()), *rules)
     sniff = port.protocol is Protocol.UNSET
+    if (place := place_of(db, scope, port.number)) is not None:
+        # The address is the place's own, whatever addresses the service has.
+        everyones = replace(service, addresses=())
+        unknown = unknown_cluster(db, scope.unknown)
+        listener = _anywhere(everyones, port, replace(routed, rest=tcp), unknown, origins)
+        yield placed(scope, listener, place)
+        return
     for bind in _binds(db, service):
         yield OutboundListener(
             bind=bind,
@@ -187,14 +195,40 @@ def _anywhere(
         taken = {(chain.server_name, chain.cidr) for chain in chains}
         chains += tuple(chain for chain in own if (chain.server_name, chain.cidr) not in taken)
     takes_rest = bool(routed.rest) and not is_tls and not service.addresses
+    sniff = port.protocol is Protocol.UNSET
     return OutboundListener(
         bind=ANY_ADDRESS,
         port=port.number,
+        routes=own_table(service, port) if sniff else "",
+        sniff=sniff,
         chains=chains,
         tcp=routed.rest if routed.rest and takes_rest else unknown,
         takes_rest=takes_rest,
         origins=origins,
     )
+
+
+def socket_listeners(
+    db: Database, key: tuple[Scope, str]
+) -> Iterator[tuple[OutboundListener, RouteTable | None]]:
+    """Yield the Unix sockets behind which a host is, those of HTTP with their route configuration.
+
+    A host without HTTP is there with its first port.
+    """
+    scope, host = key
+    service = service_at(db, scope, host)
+    if service is None:
+        return
+    for entry in sockets_for(db, scope, service):
+        if any(is_shared(service, port) for port in service.ports):
+            table = replace(shared_table(db, 0, scope.unknown), name=entry.bind, by_port=True)
+            listener = replace(shared_listener(db, 0), routes=entry.bind)
+            yield placed(scope, listener, entry), table
+        elif port := next((p for p in service.ports if p.protocol is not Protocol.UDP), None):
+            routed = Connections(rest=proxy_to(db, scope, host, port.number))
+            everyones = replace(service, addresses=())
+            listener = _anywhere(everyones, port, routed, BLACK_HOLE_CLUSTER, (service.key,))
+            yield placed(scope, listener, entry), None
 
 
 @query

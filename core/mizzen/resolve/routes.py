@@ -24,6 +24,7 @@ from mizzen.resolve.delegates import keys_of
 from mizzen.resolve.domains import BARE_PORT, bare_routes, domains, neighbours
 from mizzen.resolve.listeners import is_seen, is_shared, own_table
 from mizzen.resolve.matching import Place, default_route, routes_of
+from mizzen.resolve.places import is_elsewhere, sockets_for
 from mizzen.resolve.rules import has_own_rules, rule_for
 from mizzen.resolve.services import (
     MeshService,
@@ -94,6 +95,8 @@ def sees_as_others(db: Database, key: tuple[Scope, str]) -> bool:
     scope, host = key
     services = seen_from(scope, candidates(db, host))
     ports = all(is_seen(db, scope, one, port) for one in services for port in one.ports)
+    if any(is_elsewhere(db, scope, one) for one in services):
+        return False
     open_to_all = replace(scope, sidecar=None)
     routes = (item for item in contenders(db, host) if is_visible(db, item, open_to_all))
     return ports and all(is_visible(db, item, scope) for item in routes)
@@ -131,11 +134,33 @@ def virtual_hosts(db: Database, key: tuple[Scope, str]) -> tuple[VirtualHost, ..
     service = service_at(db, scope, host)
     if service is None:
         return _without_service(db, scope, host)
-    return tuple(
+    spoken = [p for p in service.ports if p.protocol.is_http or p.protocol is Protocol.UNSET]
+    own = (
         _virtual_host(db, scope, service, port)
-        for port in service.ports
-        if (port.protocol.is_http or port.protocol is Protocol.UNSET)
-        and is_seen(db, scope, service, port)
+        for port in spoken
+        if is_seen(db, scope, service, port)
+    )
+    shared = [port for port in spoken if is_shared(service, port)]
+    behind = (
+        _behind_socket(host, entry.bind, port.number, bare=port is shared[0])
+        for entry in sockets_for(db, scope, service)
+        for port in shared
+        for host in (_virtual_host(db, scope, service, port),)
+    )
+    return (*own, *behind)
+
+
+def _behind_socket(host: VirtualHost, socket: str, port: int, *, bare: bool) -> VirtualHost:
+    """Return a virtual host as it stands behind a Unix socket, where the Host header says the port.
+
+    ``bare`` has the names without a port too.
+    """
+    with_port = tuple(f"{name}:{port}" for name in host.domains)
+    return replace(
+        host,
+        route_configuration=socket,
+        host=f"{host.host}:{port}",
+        domains=(*with_port, *host.domains) if bare else with_port,
     )
 
 

@@ -92,7 +92,8 @@ def without_limits(scope: Scope) -> Scope:
     return replace(scope, sidecar=None, labels=NO_LABELS)
 
 
-def _egress(db: Database, scope: Scope) -> tuple[Egress, ...]:
+def egress(db: Database, scope: Scope) -> tuple[Egress, ...]:
+    """Return what a scope's Sidecar says of destinations; nothing where everything is seen."""
     item = OBJECT(db, scope.sidecar) if scope.sidecar is not None else None
     return item.egress if isinstance(item, Sidecar) else ()
 
@@ -101,7 +102,7 @@ def imports(db: Database, scope: Scope, namespace: str, host: str) -> bool:
     """Tell whether a host of a namespace is imported, on whatever port."""
     if scope.sidecar is None:
         return True
-    return any(_admits(entry.hosts, namespace, host) for entry in _egress(db, scope))
+    return any(admits(entry.hosts, namespace, host) for entry in egress(db, scope))
 
 
 def imports_port(db: Database, scope: Scope, namespace: str, host: str, port: int) -> bool:
@@ -111,13 +112,14 @@ def imports_port(db: Database, scope: Scope, namespace: str, host: str, port: in
     """
     if scope.sidecar is None:
         return True
-    entries = _egress(db, scope)
+    entries = egress(db, scope)
     named = [entry for entry in entries if entry.port == port]
     entries_for = named or [entry for entry in entries if entry.port is None]
-    return any(_admits(entry.hosts, namespace, host) for entry in entries_for)
+    return any(admits(entry.hosts, namespace, host) for entry in entries_for)
 
 
-def _admits(hosts: tuple[Import, ...], namespace: str, host: str) -> bool:
+def admits(hosts: tuple[Import, ...], namespace: str, host: str) -> bool:
+    """Tell whether a list of imports has a host of a namespace."""
     found = [entry for entry in hosts if _covers(entry, namespace, host)]
     return bool(found) and not any(entry.excluded for entry in found)
 
@@ -160,6 +162,6 @@ def _is_imported(db: Database, scope: Scope, item: VirtualService) -> bool:
     """Tell whether a VirtualService is imported; a delegate is by its namespace, having no hosts."""
     if item.hosts:
         return MESH_GATEWAY in item.gateways and imports_route(db, scope, item)
-    entries = (entry for listener in _egress(db, scope) for entry in listener.hosts)
+    entries = (entry for listener in egress(db, scope) for entry in listener.hosts)
     wanted = (ANY_NAMESPACE, item.meta.namespace)
     return any(entry.namespace in wanted and not entry.excluded for entry in entries)

@@ -71,21 +71,25 @@ _MODELS: Final[dict[str, type[Manifest]]] = {
 }
 
 # Known by name so that they are not called unknown; the API server's, without meaning for a mesh.
-_WITHOUT_MEANING: Final = {
-    ("ObjectMeta", name)
-    for name in (
-        "generate_name",
-        "uid",
-        "resource_version",
-        "generation",
-        "deletion_timestamp",
-        "deletion_grace_period_seconds",
-        "owner_references",
-        "finalizers",
-        "managed_fields",
-        "self_link",
-    )
-} | {(model.__name__, "status") for model in _MODELS.values() if model is not PodManifest}
+_WITHOUT_MEANING: Final = (
+    {
+        ("ObjectMeta", name)
+        for name in (
+            "generate_name",
+            "uid",
+            "resource_version",
+            "generation",
+            "deletion_timestamp",
+            "deletion_grace_period_seconds",
+            "owner_references",
+            "finalizers",
+            "managed_fields",
+            "self_link",
+        )
+    }
+    | {("SidecarPort", "name")}
+    | {(model.__name__, "status") for model in _MODELS.values() if model is not PodManifest}
+)
 
 
 # In Istio's schema to be refused where it is set.

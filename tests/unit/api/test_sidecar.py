@@ -26,7 +26,12 @@ def test_a_sidecar_has_imports_ports_and_a_policy() -> None:
     assert isinstance(found, Sidecar)
     assert found.selector == Labels((("app", "web"),))
     assert found.egress == (
-        Egress(port=9000, hosts=(Import("bank", "db.bank.svc.cluster.local"),)),
+        Egress(
+            port=9000,
+            hosts=(Import("bank", "db.bank.svc.cluster.local"),),
+            bind="127.0.0.2",
+            captured=False,
+        ),
         Egress(
             hosts=(
                 Import("shop", "*"),
@@ -39,7 +44,7 @@ def test_a_sidecar_has_imports_ports_and_a_policy() -> None:
     assert found.ingress == (
         Ingress(port=8080, protocol=Protocol.HTTP, endpoint="127.0.0.1:9090", connection_pool=pool),
         Ingress(port=8081, protocol=Protocol.TCP, own_port=9091),
-        Ingress(port=8082, protocol=Protocol.TCP, endpoint="unix:///var/run/app"),
+        Ingress(port=8082, protocol=Protocol.TCP, endpoint="unix:///var/run/app", bind="127.0.0.1"),
     )
     assert found.inbound_pool == ConnectionPool(http2_max_requests=7)
     proxy = EgressProxy(host="egress.shop.svc.cluster.local", subset="v1", port=80)
@@ -47,17 +52,11 @@ def test_a_sidecar_has_imports_ports_and_a_policy() -> None:
 
 
 def test_what_is_not_translated_is_told_of() -> None:
-    """Listeners of one's own, TLS of one's own, names resolved on the way."""
+    """TLS of one's own, names resolved on the way."""
     parsed = read_manifest("sidecar_later.yaml")["Sidecar later"]
     assert isinstance(parsed.object, Sidecar)
     assert [path for _, path, _ in told(parsed)] == [
-        "spec.ingress[0].port.name",
-        "spec.ingress[0].bind",
-        "spec.ingress[0].captureMode",
         "spec.ingress[0].tls",
-        "spec.egress[0].port.name",
-        "spec.egress[0].bind",
-        "spec.egress[0].captureMode",
         "spec.outboundTrafficPolicy.mode",
     ]
 
@@ -106,6 +105,7 @@ def test_nothing_is_said_of_a_sound_sidecar(spec: str) -> None:
     assert isinstance(value(read_spec("Sidecar", spec)), Sidecar)
 
 
+_BOUND = "ingress: [{port: {number: 80}, %scaptureMode: NONE, defaultEndpoint: '%s'}]"
 _TLS = "ingress: [{port: {number: 80, protocol: HTTPS}, tls: {%s}}]"
 _INGRESS = "ingress: [{port: {number: 80}, defaultEndpoint: '%s'}]"
 _HOSTS = "egress: [{hosts: ['%s']}]"
@@ -211,6 +211,14 @@ _HOSTS = "egress: [{hosts: ['%s']}]"
         (_INGRESS % "unix://a", "MZ0103", "ingress[0].defaultEndpoint"),
         (_INGRESS % f"unix:///{'a' * 107}", "MZ0103", "ingress[0].defaultEndpoint"),
         (
+            "ingress: [{port: {number: 80}, captureMode: NONE}]",
+            "MZ0104",
+            "ingress[0].defaultEndpoint",
+        ),
+        (_BOUND % ("", "127.0.0.1:80"), "MZ0202", "ingress[0].defaultEndpoint"),
+        (_BOUND % ("bind: 127.0.0.1, ", ":80"), "MZ0202", "ingress[0].defaultEndpoint"),
+        (_BOUND % ("", "0.0.0.0:81"), "MZ0202", "ingress[0].defaultEndpoint"),
+        (
             "ingress: [{port: {number: 80}, connectionPool: {}}]",
             "MZ0104",
             "ingress[0].connectionPool",
@@ -262,3 +270,30 @@ def test_mistakes_of_a_sidecar_are_errors(spec: str, code: str, path: str) -> No
     assert parsed.object is None
     found = [(each, where) for each, where, _ in errors(parsed)]
     assert found == [(code, f"spec.{path}" if path else "spec")]
+
+
+def test_listening_for_oneself_is_read() -> None:
+    """An address that is not written is loopback for clients of one's own, every address for callers."""
+    parsed = read_spec(
+        "Sidecar",
+        """
+ingress:
+- {port: {number: 80}, captureMode: NONE, defaultEndpoint: "127.0.0.1:81"}
+- {port: {number: 81}, captureMode: NONE, bind: 127.0.0.1, defaultEndpoint: "unix:///a"}
+egress:
+- {port: {number: 80}, captureMode: NONE, hosts: ["*/*"]}
+- {port: {}, bind: "unix:///b", hosts: ["*/*"]}
+""",
+    )
+    assert isinstance(parsed.object, Sidecar)
+    assert [each.bind for each in parsed.object.ingress] == ["0.0.0.0", "127.0.0.1"]
+    assert [each.address for each in parsed.object.egress] == ["127.0.0.1", "unix:///b"]
+    assert [each.is_socket for each in parsed.object.egress] == [False, True]
+
+
+def test_the_address_of_a_captured_port_is_of_no_use() -> None:
+    """Connections come to the address that they went to."""
+    parsed = read_spec("Sidecar", "ingress: [{port: {number: 80}, bind: 10.0.0.1}]")
+    assert isinstance(parsed.object, Sidecar)
+    assert [path for _, path, _ in told(parsed)] == ["spec.ingress[0].bind"]
+    assert parsed.object.ingress[0].bind == ""
