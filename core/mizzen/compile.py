@@ -1,0 +1,276 @@
+"""The compiler: batches of objects in, a bundle for each class of proxies out.
+
+It ties resolve, render and wire together as queries over the World, and holds nothing besides the memo.
+One thread owns it. After every commit the live classes are pulled; what has not changed is the same
+object as before.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from mizzen.analyze import analysis, findings
+from mizzen.bundle import EMPTY_TABLE, Bundle, Entry, Table
+from mizzen.engine import Database, Fold, query
+from mizzen.model.mesh import MeshSettings
+from mizzen.model.meta import NO_LABELS
+from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
+from mizzen.model.world import Batch
+from mizzen.render.cluster import gateway_clusters, render_inbound_cluster, static_clusters
+from mizzen.render.dns import render_dns
+from mizzen.render.gateway import render_gateway
+from mizzen.render.inbound import render_bound, render_inbound
+from mizzen.render.listener import render_virtual_outbound
+from mizzen.render.route import render_route_table, render_virtual_host
+from mizzen.render.secrets import render_secret
+from mizzen.resolve.dns import NAMES
+from mizzen.resolve.gateway_listeners import gateway_listeners
+from mizzen.resolve.gateway_tls import gateway_secrets
+from mizzen.resolve.gateways import gateway_hosts, gateway_tables, gateway_virtual_host
+from mizzen.resolve.inbound import inbound_policy
+from mizzen.resolve.proxies import proxy_class
+from mizzen.resolve.routes import required_clusters
+from mizzen.resolve.sidecars import scope_of
+from mizzen.resolve.world import PODS_IN, World, settings
+from mizzen.tables import SCOPE_TABLES
+from mizzen.wire import Resource, TypeUrl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mizzen.diagnostics import Diagnostic
+    from mizzen.ir import InboundPolicy
+    from mizzen.model.world import Object
+    from mizzen.names import ObjectKey
+
+# How many clusters are compiled before anybody has asked: at about 2 KB each a bounded luxury.
+_WARM_ENTRIES: Final = 10_000
+
+Layers = tuple[tuple[TypeUrl, tuple[Table, ...]], ...]
+
+
+def _table(resources: Iterable[Resource]) -> Table:
+    return Table({resource.name: Entry(resource) for resource in resources})
+
+
+@query
+def sidecar_statics(db: Database, unknown: str) -> tuple[Table, Table]:
+    """Return the clusters and listeners that every sidecar has, by where unknown destinations go."""
+    registry_only = settings(db).registry_only
+    outbound = render_virtual_outbound(registry_only=registry_only, unknown=unknown)
+    return _table(static_clusters()), _table([outbound])
+
+
+@query
+def gateway_statics(_db: Database, _key: str) -> Table:
+    """Return the clusters that every gateway has."""
+    return _table(gateway_clusters())
+
+
+@query
+def inbound_tables(_db: Database, key: tuple[InboundPolicy, bool]) -> tuple[Table, Table]:
+    """Return the clusters and the listener of an inbound side; true where its callers' addresses stay."""
+    policy, transparent = key
+    listener = render_inbound(policy, transparent=transparent)
+    origins = (*policy.origins, *policy.authorization.origins, *policy.tokens.origins)
+    clusters = {
+        resource.name: Entry(resource, origins=port.origins)
+        for port in policy.ports
+        for resource in (render_inbound_cluster(port),)
+    }
+    needs = policy.authorization.clusters | policy.tokens.clusters
+    listeners = {
+        one.name: Entry(one, origins=origins, requires=needs)
+        for one in (listener, *render_bound(policy))
+    }
+    return Table(clusters), Table(listeners)
+
+
+@query
+def sidecar_inbound(db: Database, workload: Workload) -> tuple[Table, Table]:
+    """Return the clusters and the listener of a workload's inbound side."""
+    return inbound_tables(db, (inbound_policy(db, workload), workload.transparent))
+
+
+@query
+def names_table(db: Database, scope: Scope) -> Table:
+    """Return the listener that answers the DNS of a scope's proxies."""
+    return _table([render_dns(NAMES(db, scope))])
+
+
+@query
+def gateway_listener_tables(db: Database, workload: Workload) -> tuple[Table, Table]:
+    """Return the listeners and the route configurations' heads of a router."""
+    listeners = {
+        listener.name: Entry(
+            render_gateway(listener),
+            origins=(
+                *listener.origins,
+                *listener.authorization.origins,
+                *listener.tokens.origins,
+            ),
+            requires=listener.clusters
+            | listener.authorization.clusters
+            | listener.tokens.clusters,
+        )
+        for listener in gateway_listeners(db, workload)
+    }
+    routes = {
+        table.name: Entry(render_route_table(table), origins=table.origins)
+        for table in gateway_tables(db, workload)
+    }
+    return Table(listeners), Table(routes)
+
+
+@query
+def gateway_secret_table(db: Database, workload: Workload) -> Table:
+    """Return the secrets that users wrote for a router's servers."""
+    held = gateway_secrets(db, workload)
+    entries = {one.name: Entry(render_secret(one), origins=one.origins) for one in held}
+    return Table(entries) if entries else EMPTY_TABLE
+
+
+@query
+def gateway_host_entry(db: Database, key: tuple[Workload, tuple[str, str]]) -> Entry | None:
+    """Return one virtual host of a router, encoded; None where nothing is behind it."""
+    host = gateway_virtual_host(db, key)
+    if host is None:
+        return None
+    needs = required_clusters(host.routes)
+    return Entry(render_virtual_host(host), origins=host.origins, requires=needs)
+
+
+def _apply_hosts(
+    table: Table,
+    changes: Mapping[tuple[str, str], tuple[Entry | None, Entry | None]],
+) -> Table:
+    updates: dict[str, Entry | None] = {}
+    for old, new in changes.values():
+        if old is not None:
+            updates.setdefault(old.resource.name, None)
+        if new is not None:
+            updates[new.resource.name] = new
+    return table.updated(updates)
+
+
+GATEWAY_HOSTS: Fold[Workload, tuple[str, str], Entry | None, Table] = Fold(
+    "gateway hosts", gateway_hosts, gateway_host_entry, EMPTY_TABLE, _apply_hosts
+)
+
+
+@query
+def layers_of(db: Database, proxies: ProxyClass) -> Layers:
+    """Return the tables of a class of proxies, by type."""
+    if proxies.kind is ProxyKind.ROUTER:
+        return _gateway_layers(db, proxies)
+    shared = SCOPE_TABLES(db, proxies.scope)
+    static_cds, static_lds = sidecar_statics(db, proxies.scope.unknown)
+    inbound_cds, inbound_lds = sidecar_inbound(db, proxies.workload)
+    names_lds = names_table(db, proxies.scope) if proxies.workload.dns else EMPTY_TABLE
+    return (
+        (TypeUrl.CLUSTER, (static_cds, inbound_cds, shared.clusters)),
+        (TypeUrl.ENDPOINT, (shared.endpoints,)),
+        (TypeUrl.LISTENER, (static_lds, inbound_lds, names_lds, shared.listeners)),
+        (TypeUrl.ROUTE, (shared.routes,)),
+        (TypeUrl.VIRTUAL_HOST, (shared.virtual_hosts,)),
+    )
+
+
+def _gateway_layers(db: Database, proxies: ProxyClass) -> Layers:
+    shared = SCOPE_TABLES(db, proxies.scope)
+    listeners, routes = gateway_listener_tables(db, proxies.workload)
+    return (
+        (TypeUrl.CLUSTER, (gateway_statics(db, ""), shared.clusters)),
+        (TypeUrl.ENDPOINT, (shared.endpoints,)),
+        (TypeUrl.SECRET, (gateway_secret_table(db, proxies.workload),)),
+        (TypeUrl.LISTENER, (listeners,)),
+        (TypeUrl.ROUTE, (routes,)),
+        (TypeUrl.VIRTUAL_HOST, (GATEWAY_HOSTS(db, proxies.workload),)),
+    )
+
+
+@query
+def busiest_namespaces(db: Database, _key: str) -> tuple[str, ...]:
+    """Return the namespaces that have workloads, those with the most first."""
+    sizes = {ns: len(PODS_IN(db, ns)) for ns in PODS_IN.all_keys(db)}
+    return tuple(sorted(sizes, key=lambda namespace: (-sizes[namespace], namespace)))
+
+
+class Compiler:
+    """The World and what follows from it. Not thread-safe: one thread owns it."""
+
+    def __init__(self, mesh: MeshSettings | None = None) -> None:
+        self._db = Database()
+        self._world = World(self._db, mesh or MeshSettings())
+        self._bundles: dict[ProxyClass, tuple[Layers, Bundle]] = {}
+        self._revision = 1
+
+    @property
+    def revision(self) -> int:
+        """How many batches the World has seen."""
+        return self._revision
+
+    @property
+    def objects(self) -> Mapping[ObjectKey, Object]:
+        """All objects of the World."""
+        return MappingProxyType(dict(self._world.objects))
+
+    def commit(self, batch: Batch) -> int:
+        """Take in a batch and return the World's new revision."""
+        self._world.commit(batch)
+        self._revision += 1
+        return self._revision
+
+    def warm(self) -> None:
+        """Make what the first proxies will ask for: the tables of the namespaces that have workloads.
+
+        Those with the most workloads come first, as far as the budget of entries goes. They are kept up to
+        date from then on, as those of connected proxies are.
+        """
+        budget = _WARM_ENTRIES
+        for namespace in busiest_namespaces(self._db, ""):
+            tables = SCOPE_TABLES(self._db, scope_of(self._db, (namespace, NO_LABELS)))
+            budget -= len(tables.clusters)
+            if budget <= 0:
+                return
+
+    def classify(self, node: NodeInfo) -> ProxyClass:
+        """Return the class of a proxy; it may be another one after a commit."""
+        return proxy_class(self._db, node)
+
+    def bundle(self, proxies: ProxyClass) -> Bundle:
+        """Return the configuration of a class; the very same object where nothing has changed."""
+        layers = layers_of(self._db, proxies)
+        known = self._bundles.get(proxies)
+        if known is not None and known[0] is layers:
+            return known[1]
+        bundle = Bundle(revision=self.revision, tables=MappingProxyType(dict(layers)))
+        self._bundles[proxies] = (layers, bundle)
+        return bundle
+
+    def analyze(self) -> Mapping[ObjectKey, tuple[Diagnostic, ...]]:
+        """Return what objects get wrong about one another, sorted by object."""
+        return analysis(self._db)
+
+    def consider(self, key: ObjectKey, item: Object) -> tuple[Diagnostic, ...]:
+        """Return what would be wrong between an object and the others, were it in force.
+
+        It is, for as long as that takes; as nothing else is pulled meanwhile, nothing else sees it.
+        """
+        present = self._world.objects.get(key)
+        self._world.commit(Batch(changes={key: item}))
+        try:
+            return findings(self._db, ("", key))
+        finally:
+            self._world.commit(Batch(changes={key: present}))
+            self._db.forget(findings, ("", key))
+
+    def forget(self, proxies: ProxyClass) -> None:
+        """Let go of a class of which no proxy is left."""
+        self._bundles.pop(proxies, None)
+        self._db.forget(layers_of, proxies)
+
+    def forget_node(self, node: NodeInfo) -> None:
+        """Let go of a proxy that has left."""
+        self._db.forget(proxy_class, node)

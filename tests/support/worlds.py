@@ -58,7 +58,6 @@ from mizzen.model.sidecar import (
     Sidecar,
 )
 from mizzen.model.traffic import (
-    Gateway,
     Resolution,
     ServiceEntry,
     WorkloadEndpoint,

@@ -143,4 +143,3 @@ class InboundPolicy:
     authorization: Authorization
     tokens: TokenIssuers = field(default_factory=TokenIssuers)
     origins: Origins = ()
-
