@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, SignatureAlgorithmOID
 
-from mizzen_certs.errors import CertificateRefused
+from mizzen_certs.errors import CertificateRefused, Finding
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -55,14 +55,6 @@ _LONGEST_SERIAL_BITS: Final = 159
 """20 octets with a sign bit that is not set (RFC 5280, 4.1.2.2)."""
 
 _E = TypeVar("_E", bound=x509.ExtensionType)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """A rule that a certificate breaks, and how."""
-
-    rule: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

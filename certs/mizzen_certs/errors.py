@@ -17,10 +17,15 @@ person decides.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-if TYPE_CHECKING:
-    from mizzen_certs.check import Finding
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A rule that a certificate breaks, and how."""
+
+    rule: str
+    detail: str
 
 
 class CertsError(Exception):

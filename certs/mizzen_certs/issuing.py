@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from mizzen_certs.check import Finding, SvidCase, require_issuable, svid_findings
-from mizzen_certs.errors import CertificateRefused
+from mizzen_certs.check import SvidCase, require_issuable, svid_findings
+from mizzen_certs.errors import CertificateRefused, Finding
 from mizzen_certs.sign import Signer, certificate_pem, new_key, private_pem
 from mizzen_certs.svid import Svid, TrustBundle
 from mizzen_certs.template import svid_template

@@ -24,7 +24,7 @@ from mizzen_certs import (
 )
 from mizzen_certs import ceremony as ceremony_module
 from mizzen_certs import issuing as issuing_module
-from mizzen_certs.check import Finding
+from mizzen_certs.errors import Finding
 from mizzen_certs.rotation import Step
 from tests.unit.certs.forge import CART, TRUST_DOMAIN, is_trusted, split
 
