@@ -17,6 +17,7 @@ from mizzen.model.mesh import MeshSettings
 from mizzen.model.meta import NO_LABELS
 from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
 from mizzen.model.world import Batch
+from mizzen.placed import NEAR_ENDPOINTS, placed_class
 from mizzen.render.cluster import gateway_clusters, render_inbound_cluster, static_clusters
 from mizzen.render.dns import render_dns
 from mizzen.render.gateway import render_gateway
@@ -29,7 +30,6 @@ from mizzen.resolve.gateway_listeners import gateway_listeners
 from mizzen.resolve.gateway_tls import gateway_secrets
 from mizzen.resolve.gateways import gateway_hosts, gateway_tables, gateway_virtual_host
 from mizzen.resolve.inbound import inbound_policy
-from mizzen.resolve.proxies import proxy_class
 from mizzen.resolve.routes import required_clusters
 from mizzen.resolve.sidecars import scope_of
 from mizzen.resolve.world import PODS_IN, World, settings
@@ -110,9 +110,7 @@ def gateway_listener_tables(db: Database, workload: Workload) -> tuple[Table, Ta
                 *listener.authorization.origins,
                 *listener.tokens.origins,
             ),
-            requires=listener.clusters
-            | listener.authorization.clusters
-            | listener.tokens.clusters,
+            requires=listener.clusters | listener.authorization.clusters | listener.tokens.clusters,
         )
         for listener in gateway_listeners(db, workload)
     }
@@ -165,12 +163,13 @@ def layers_of(db: Database, proxies: ProxyClass) -> Layers:
     if proxies.kind is ProxyKind.ROUTER:
         return _gateway_layers(db, proxies)
     shared = SCOPE_TABLES(db, proxies.scope)
+    near = NEAR_ENDPOINTS(db, (proxies.scope, proxies.where))
     static_cds, static_lds = sidecar_statics(db, proxies.scope.unknown)
     inbound_cds, inbound_lds = sidecar_inbound(db, proxies.workload)
     names_lds = names_table(db, proxies.scope) if proxies.workload.dns else EMPTY_TABLE
     return (
         (TypeUrl.CLUSTER, (static_cds, inbound_cds, shared.clusters)),
-        (TypeUrl.ENDPOINT, (shared.endpoints,)),
+        (TypeUrl.ENDPOINT, (shared.endpoints, near)),
         (TypeUrl.LISTENER, (static_lds, inbound_lds, names_lds, shared.listeners)),
         (TypeUrl.ROUTE, (shared.routes,)),
         (TypeUrl.VIRTUAL_HOST, (shared.virtual_hosts,)),
@@ -179,10 +178,11 @@ def layers_of(db: Database, proxies: ProxyClass) -> Layers:
 
 def _gateway_layers(db: Database, proxies: ProxyClass) -> Layers:
     shared = SCOPE_TABLES(db, proxies.scope)
+    near = NEAR_ENDPOINTS(db, (proxies.scope, proxies.where))
     listeners, routes = gateway_listener_tables(db, proxies.workload)
     return (
         (TypeUrl.CLUSTER, (gateway_statics(db, ""), shared.clusters)),
-        (TypeUrl.ENDPOINT, (shared.endpoints,)),
+        (TypeUrl.ENDPOINT, (shared.endpoints, near)),
         (TypeUrl.SECRET, (gateway_secret_table(db, proxies.workload),)),
         (TypeUrl.LISTENER, (listeners,)),
         (TypeUrl.ROUTE, (routes,)),
@@ -237,7 +237,7 @@ class Compiler:
 
     def classify(self, node: NodeInfo) -> ProxyClass:
         """Return the class of a proxy; it may be another one after a commit."""
-        return proxy_class(self._db, node)
+        return placed_class(self._db, node)
 
     def bundle(self, proxies: ProxyClass) -> Bundle:
         """Return the configuration of a class; the very same object where nothing has changed."""
@@ -273,4 +273,4 @@ class Compiler:
 
     def forget_node(self, node: NodeInfo) -> None:
         """Let go of a proxy that has left."""
-        self._db.forget(proxy_class, node)
+        self._db.forget(placed_class, node)

@@ -20,7 +20,7 @@ from mizzen.render.cluster import render_upstream
 from mizzen.render.endpoint import render_endpoints
 from mizzen.render.listener import render_outbound
 from mizzen.render.route import render_route_table, render_virtual_host
-from mizzen.resolve.endpoints import endpoint_group
+from mizzen.resolve.endpoints import EdsCluster, endpoint_group
 from mizzen.resolve.listeners import (
     http_ports,
     own_listeners,
@@ -29,6 +29,7 @@ from mizzen.resolve.listeners import (
     shared_table,
     socket_listeners,
 )
+from mizzen.resolve.localities import priority_labels
 from mizzen.resolve.places import place_of, placed
 from mizzen.resolve.routes import (
     listener_viewer,
@@ -64,21 +65,36 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostResources:
-    """What one host adds to a scope."""
+    """What one host adds to a scope; ``near`` are clusters whose endpoints depend on the client's place."""
 
     clusters: tuple[Entry, ...] = ()
     endpoints: tuple[Entry, ...] = ()
     routes: tuple[Entry, ...] = ()
     virtual_hosts: tuple[Entry, ...] = ()
     claims: tuple[Claim, ...] = ()
+    near: tuple[EdsCluster, ...] = ()
 
 
 NOTHING = HostResources()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Near:
+    """The hosts whose endpoints depend on places, with the names of the clients' labels that count."""
+
+    keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+NOTHING_NEAR = Near()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScopeTables:
-    """Everything outbound of a scope. ``claims`` are by listener name, then by host."""
+    """Everything outbound of a scope. ``claims`` are by listener name, then by host.
+
+    ``near`` has the hosts whose endpoints depend on the client's place, each with the names of labels that
+    count as well.
+    """
 
     clusters: Table = EMPTY_TABLE
     endpoints: Table = EMPTY_TABLE
@@ -86,6 +102,7 @@ class ScopeTables:
     routes: Table = EMPTY_TABLE
     virtual_hosts: Table = EMPTY_TABLE
     claims: Claims = field(default_factory=dict)
+    near: Near = field(default_factory=lambda: NOTHING_NEAR)
 
 
 @query
@@ -99,9 +116,16 @@ def host_clusters(db: Database, key: tuple[Scope, str]) -> tuple[Entry, ...]:
 
 @query
 def host_endpoints(db: Database, key: tuple[Scope, str]) -> tuple[Entry, ...]:
-    """Return the load assignments of a host's EDS clusters, encoded."""
-    groups = (endpoint_group(db, cluster) for cluster in eds_clusters(db, key))
+    """Return the load assignments of a host's EDS clusters that all clients use alike, encoded."""
+    alike = (cluster for cluster in eds_clusters(db, key) if cluster.locality is None)
+    groups = (endpoint_group(db, cluster) for cluster in alike)
     return tuple(Entry(render_endpoints(group), origins=group.origins) for group in groups)
+
+
+@query
+def host_near(db: Database, key: tuple[Scope, str]) -> tuple[EdsCluster, ...]:
+    """Return a host's EDS clusters that a client uses by where it is."""
+    return tuple(cluster for cluster in eds_clusters(db, key) if cluster.locality is not None)
 
 
 @query
@@ -163,6 +187,7 @@ def host_resources(db: Database, key: tuple[Scope, str]) -> HostResources:
         return HostResources(
             clusters=host_clusters(db, (seen_by, host)),
             endpoints=host_endpoints(db, (seen_by, host)),
+            near=host_near(db, (seen_by, host)),
         )
     listening = listener_viewer(db, known)
     return HostResources(
@@ -171,6 +196,7 @@ def host_resources(db: Database, key: tuple[Scope, str]) -> HostResources:
         routes=host_route_tables(db, (listening, host)),
         virtual_hosts=host_virtual_hosts(db, (route_viewer(db, known), host)),
         claims=host_claims(db, (replace(listening, unknown=scope.unknown), host)),
+        near=host_near(db, (seen_by, host)),
     )
 
 
@@ -192,21 +218,41 @@ def _apply(tables: ScopeTables, changes: Changes) -> ScopeTables:
     hosts: dict[str, Entry | None] = {}
     for before, after in changes.values():
         old, new = before or NOTHING, after or NOTHING
-        _differ(old.clusters, new.clusters, clusters)
-        _differ(old.endpoints, new.endpoints, endpoints)
-        _differ(old.routes, new.routes, routes)
-        _differ(old.virtual_hosts, new.virtual_hosts, hosts)
+        differ(old.clusters, new.clusters, clusters)
+        differ(old.endpoints, new.endpoints, endpoints)
+        differ(old.routes, new.routes, routes)
+        differ(old.virtual_hosts, new.virtual_hosts, hosts)
     updated = replace(
         tables,
         clusters=tables.clusters.updated(clusters),
         endpoints=tables.endpoints.updated(endpoints),
         routes=tables.routes.updated(routes),
         virtual_hosts=tables.virtual_hosts.updated(hosts),
+        near=_apply_near(tables.near, changes),
     )
     return _apply_claims(updated, changes)
 
 
-def _differ(old: tuple[Entry, ...], new: tuple[Entry, ...], into: dict[str, Entry | None]) -> None:
+def _apply_near(near: Near, changes: Changes) -> Near:
+    """Return which hosts depend on places; the very same where none does differently from before."""
+    before = {host: near.keys.get(host) for host in changes}
+    after = {host: _asked_of_clients(new) for host, (_, new) in changes.items()}
+    if before == after:
+        return near
+    keys = {**near.keys, **after}
+    return Near(keys={host: names for host, names in keys.items() if names is not None})
+
+
+def _asked_of_clients(resources: HostResources | None) -> frozenset[str] | None:
+    """Return the names of labels that a host's endpoints depend on besides the place; None where on neither."""
+    if resources is None or not resources.near:
+        return None
+    return frozenset().union(
+        *(priority_labels(one.locality) for one in resources.near if one.locality)
+    )
+
+
+def differ(old: tuple[Entry, ...], new: tuple[Entry, ...], into: dict[str, Entry | None]) -> None:
     """Note the names that go and the entries that come. A name that moves between hosts stays."""
     if old is new:
         return

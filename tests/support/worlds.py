@@ -13,6 +13,7 @@ from mizzen.model.destination import (
     ConsistentHash,
     DestinationRule,
     LoadBalancer,
+    LocalityLb,
     OutlierDetection,
     PortPolicy,
     ProxyProtocol,
@@ -86,6 +87,10 @@ _APP_LABELS: Final = (
     labels({"app": "web", "version": "v2"}),
     labels({"app": "cart", "security.istio.io/tlsMode": "istio"}),
     labels({"istio": "ingressgateway"}),
+)
+_PLACED_LABELS: Final = tuple(
+    labels({"app": "web", "version": "v1", "topology.istio.io/locality": place})
+    for place in ("eu.a", "eu.b.1", "us.a")
 )
 _SELECTORS: Final = (
     labels({"app": "web"}),
@@ -205,7 +210,7 @@ _pods = st.builds(
         kind=st.just("Pod"),
         namespace=_namespaces,
         name=st.sampled_from((*NAMES, "gate")),
-        labels=st.sampled_from(_APP_LABELS),
+        labels=st.sampled_from((*_APP_LABELS, *_PLACED_LABELS)),
     ),
     ips=st.sampled_from(_ADDRESSES).map(lambda address: (address,)),
     node=st.sampled_from(("", "n1")),
@@ -229,6 +234,10 @@ _port_policies = st.builds(
             LoadBalancer(simple=SimpleLb.ROUND_ROBIN),
             LoadBalancer(simple=SimpleLb.PASSTHROUGH),
             LoadBalancer(consistent_hash=ConsistentHash(http_header_name="user")),
+            LoadBalancer(locality=LocalityLb(enabled=False)),
+            LoadBalancer(locality=LocalityLb(failover=(("eu", "us"),))),
+            LoadBalancer(locality=LocalityLb(failover_priority=("version", "app=web"))),
+            LoadBalancer(locality=LocalityLb(distribute=(("eu/*", (("eu/a", 60), ("*", 40))),))),
         )
     ),
     connection_pool=st.sampled_from((None, ConnectionPool(max_connections=5))),

@@ -123,6 +123,7 @@ def _load_balancer(balancer: load_balancing.LoadBalancerSettings | None) -> Load
         simple=SimpleLb(balancer.simple or "UNSPECIFIED"),
         consistent_hash=_hash(balancer.consistent_hash) if balancer.consistent_hash else None,
         warmup=_warmup(balancer),
+        locality=locality_lb(balancer.locality_lb_setting),
     )
 
 

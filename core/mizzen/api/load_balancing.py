@@ -116,10 +116,9 @@ class LoadBalancerSettings(ApiModel):
         | None
     ) = Field(default=None, description="An algorithm; LEAST_REQUEST by default.")
     consistent_hash: ConsistentHashLb | None = Field(default=None, description="Affinity by hash.")
-    locality_lb_setting: Annotated[
-        LocalityLbSetting | None,
-        NotTranslated("locality load balancing comes with a later version"),
-    ] = Field(default=None, description="Preference for near endpoints.")
+    locality_lb_setting: LocalityLbSetting | None = Field(
+        default=None, description="Preference for near endpoints."
+    )
     zone_aware_lb_setting: Annotated[
         ZoneAwareLbSetting | None,
         NotTranslated("a proxy is not told who else serves beside it; use localityLbSetting"),

@@ -67,7 +67,6 @@ from mizzen.ir.upstreams import (
     Endpoint,
     EndpointGroup,
     Health,
-    Locality,
     LocalityGroup,
     MeshTls,
     Plaintext,
@@ -76,6 +75,7 @@ from mizzen.ir.upstreams import (
     UpstreamHttp,
     UpstreamTls,
 )
+from mizzen.model.place import Locality
 
 __all__ = [
     "OPEN",

@@ -15,6 +15,7 @@ from mizzen.model.destination import (
     RetryBudget,
 )
 from mizzen.model.kube import Protocol
+from mizzen.model.place import Locality
 from mizzen.names import ObjectKey
 
 
@@ -133,15 +134,6 @@ class Endpoint:
     weight: int = 1
     health: Health = Health.HEALTHY
     mtls: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Locality:
-    """Where endpoints are."""
-
-    region: str = ""
-    zone: str = ""
-    subzone: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
 from mizzen.identity import DEFAULT_TRUST_DOMAIN, TrustDomain
+from mizzen.model.destination import LocalityLb
 from mizzen.model.providers import Authorizer
 from mizzen.names import DEFAULT_DOMAIN, DEFAULT_ROOT_NAMESPACE
 
@@ -23,6 +24,7 @@ class MeshSettings:
         connect_timeout: Of every upstream connection, where no DestinationRule says otherwise.
         registry_only: True refuses traffic to unknown hosts (outboundTrafficPolicy REGISTRY_ONLY).
         authorizers: Who may be asked by CUSTOM policies, sorted by name.
+        locality: How places count where no DestinationRule says so; near ones first.
     """
 
     trust_domain: TrustDomain = DEFAULT_TRUST_DOMAIN
@@ -32,6 +34,7 @@ class MeshSettings:
     connect_timeout: timedelta = timedelta(seconds=10)
     registry_only: bool = False
     authorizers: tuple[Authorizer, ...] = ()
+    locality: LocalityLb = field(default_factory=LocalityLb)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mizzen.model.meta import NO_LABELS, Labels
+from mizzen.model.place import ANYWHERE, Whereabouts
 from mizzen.names import ObjectKey
 
 
@@ -79,16 +80,21 @@ class NodeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyClass:
-    """Everything that decides a proxy's bytes; equal classes are one class."""
+    """Everything that decides a proxy's bytes; equal classes are one class.
+
+    ``where`` is told only where some host that it sees treats clients differently by it.
+    """
 
     kind: ProxyKind
     scope: Scope
     workload: Workload
+    where: Whereabouts = ANYWHERE
     # Every change looks every class up several times, and a hash of all its labels takes microseconds.
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.kind, self.scope, self.workload)))
+        facts = (self.kind, self.scope, self.workload, self.where)
+        object.__setattr__(self, "_hash", hash(facts))
 
     def __hash__(self) -> int:
         return self._hash

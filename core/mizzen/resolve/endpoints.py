@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
 from mizzen.identity import SpiffeId, TrustDomain
-from mizzen.ir import Endpoint, EndpointGroup, Health, Locality, LocalityGroup
+from mizzen.ir import Endpoint, EndpointGroup, Health, LocalityGroup, Origins
 from mizzen.model.kube import (
     EndpointSlice,
-    Node,
     Pod,
     Protocol,
     Service,
@@ -25,9 +24,11 @@ from mizzen.model.kube import (
     SliceEndpoint,
 )
 from mizzen.model.meta import NO_LABELS, Labels, Meta, label, selects
+from mizzen.model.place import Locality
 from mizzen.model.traffic import ServiceEntry, WorkloadEndpoint, WorkloadEntry
 from mizzen.names import ObjectKey, is_ip, outbound_cluster
 from mizzen.resolve.peers import takes_mtls
+from mizzen.resolve.whereabouts import parse_locality, pod_locality
 from mizzen.resolve.world import (
     ENTRIES_WITH,
     OBJECT,
@@ -40,10 +41,10 @@ from mizzen.resolve.world import (
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
+    from mizzen.model.destination import LocalityLb
 
 UNIX: Final = "unix://"
 TLS_MODE_LABEL: Final = "security.istio.io/tlsMode"
-_LOCALITY_LABELS: Final = ("topology.istio.io/locality", "istio-locality")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class Instance:
             mutual TLS; its PeerAuthentication still has the last word.
         entry: The WorkloadEntry that it is, or the other object of the host that has it; None for the
             service's own pods and what stands in a ServiceEntry itself.
+        node: The name of the node on which it runs, where that is known.
     """
 
     address: str
@@ -68,6 +70,7 @@ class Instance:
     health: Health = Health.HEALTHY
     mtls_ready: bool = False
     entry: ObjectKey | None = None
+    node: str = ""
 
 
 @query
@@ -170,7 +173,8 @@ def _of_slice(
         namespace=slice_.meta.namespace,
         labels=labels,
         service_account=pod.service_account if pod else "",
-        locality=_pod_locality(db, pod, endpoint),
+        locality=pod_locality(db, pod, endpoint),
+        node=endpoint.node or (pod.node if pod else ""),
         health=Health.HEALTHY if ready else Health.UNHEALTHY,
         mtls_ready=label(labels, TLS_MODE_LABEL) == "istio",
     )
@@ -182,26 +186,6 @@ def pod_of(db: Database, meta: Meta, name: str, address: str) -> Pod | None:
     keys = (by_name,) if name else PODS_AT(db, address)
     found = (OBJECT(db, key) for key in keys)
     return next((pod for pod in found if isinstance(pod, Pod)), None)
-
-
-def _pod_locality(db: Database, pod: Pod | None, endpoint: SliceEndpoint) -> Locality:
-    """Return where a pod is: its own label, else its node's labels, else the slice's zone."""
-    written = next((v for k in _LOCALITY_LABELS if pod and (v := label(pod.meta.labels, k))), "")
-    if written:
-        # A label cannot hold a slash, so Istio lets people write dots (topology.istio.io/locality).
-        return parse_locality(written.replace(".", "/"))
-    name = endpoint.node or (pod.node if pod else "")
-    if name and pod:
-        node = OBJECT(db, ObjectKey(pod.meta.registry, "Node", "", name))
-        if isinstance(node, Node):
-            return Locality(region=node.region, zone=node.zone, subzone=node.subzone)
-    return Locality(zone=endpoint.zone)
-
-
-def parse_locality(text: str) -> Locality:
-    """Return the locality that ``region/zone/subzone`` names; missing parts are empty."""
-    region, zone, subzone = (*text.split("/", 2), "", "")[:3]
-    return Locality(region=region, zone=zone, subzone=subzone)
 
 
 def _of_entry(
@@ -260,7 +244,8 @@ def _of_pod(db: Database, pod: Pod, ports: tuple[ServicePort, ...]) -> Instance:
         namespace=pod.meta.namespace,
         labels=pod.meta.labels,
         service_account=pod.service_account,
-        locality=_pod_locality(db, pod, SliceEndpoint(addresses=pod.ips)),
+        locality=pod_locality(db, pod),
+        node=pod.node,
         mtls_ready=label(pod.meta.labels, TLS_MODE_LABEL) == "istio",
     )
 
@@ -299,6 +284,8 @@ class EdsCluster:
         labels: Those of the subset.
         ready_only: True leaves out endpoints that are not ready.
         names: Whether names are looked up; elsewhere only addresses and ``unix://`` are of use.
+        locality: How its clients' places count; None where all clients use it alike.
+        origins: The rules that say so.
     """
 
     service: ObjectKey
@@ -308,20 +295,18 @@ class EdsCluster:
     labels: Labels = NO_LABELS
     ready_only: bool = False
     names: bool = False
+    locality: LocalityLb | None = None
+    origins: Origins = ()
 
 
 @query
 def endpoint_group(db: Database, cluster: EdsCluster) -> EndpointGroup:
     """Return the endpoints of a cluster."""
-    name = _port_name(db, cluster)
     groups: dict[Locality, list[Endpoint]] = {}
     entries: set[ObjectKey] = set()
-    for instance in instances(db, (cluster.service, cluster.host)):
-        port = dict(instance.ports).get(name)
-        if port is not None and _belongs(cluster, instance):
-            endpoint = _endpoint(db, instance, port)
-            groups.setdefault(instance.locality, []).append(endpoint)
-            entries |= set() if instance.entry is None else {instance.entry}
+    for instance, endpoint in belonging(db, cluster):
+        groups.setdefault(instance.locality, []).append(endpoint)
+        entries |= set() if instance.entry is None else {instance.entry}
     return EndpointGroup(
         cluster=outbound_cluster(cluster.port, cluster.subset, cluster.host),
         groups=tuple(
@@ -332,6 +317,15 @@ def endpoint_group(db: Database, cluster: EdsCluster) -> EndpointGroup:
         ),
         origins=(cluster.service, *sorted(entries)),
     )
+
+
+def belonging(db: Database, cluster: EdsCluster) -> Iterator[tuple[Instance, Endpoint]]:
+    """Yield the workloads that are in a cluster, each with what clients have to know of it."""
+    name = _port_name(db, cluster)
+    for instance in instances(db, (cluster.service, cluster.host)):
+        port = dict(instance.ports).get(name)
+        if port is not None and _belongs(cluster, instance):
+            yield instance, _endpoint(db, instance, port)
 
 
 def _belongs(cluster: EdsCluster, instance: Instance) -> bool:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 from mizzen.engine import query
 from mizzen.model.kube import Pod
 from mizzen.model.meta import Labels, label
+from mizzen.model.place import Whereabouts
 from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
 from mizzen.model.traffic import WorkloadEntry
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen.resolve.sidecars import scope_of
+from mizzen.resolve.whereabouts import parse_locality, pod_locality, with_place
 from mizzen.resolve.world import OBJECT, PODS_AT, SOURCE_LABELS
 
 if TYPE_CHECKING:
@@ -55,18 +57,43 @@ def _is_known(db: Database, node: NodeInfo) -> bool:
     return False
 
 
+@query
+def whereabouts(db: Database, node: NodeInfo) -> Whereabouts:
+    """Return where a proxy is, with all its labels."""
+    match _known(db, node):
+        case Pod() as pod:
+            locality = pod_locality(db, pod)
+            labels = with_place(pod.meta.labels, locality, pod.node)
+            return Whereabouts(locality=locality, labels=labels)
+        case WorkloadEntry(endpoint=endpoint):
+            locality = parse_locality(endpoint.locality)
+            labels = with_place(endpoint.labels, locality, "")
+            return Whereabouts(locality=locality, labels=labels)
+        case None:
+            return Whereabouts(labels=node.labels)
+
+
 def _workload(db: Database, node: NodeInfo) -> Workload:
+    match _known(db, node):
+        case Pod() as pod:
+            return _of_pod(pod)
+        case WorkloadEntry(endpoint=endpoint):
+            return Workload(namespace=node.namespace, labels=endpoint.labels)
+        case None:
+            return Workload(namespace=node.namespace, labels=node.labels)
+
+
+def _known(db: Database, node: NodeInfo) -> Pod | WorkloadEntry | None:
+    """Return what the World knows of a proxy: its pod, by name or else by address, or its WorkloadEntry."""
     pod = OBJECT(db, ObjectKey(DEFAULT_REGISTRY, "Pod", node.namespace, node.name))
     if isinstance(pod, Pod):
-        return _of_pod(pod)
+        return pod
     for key in PODS_AT(db, node.ip):
         pod = OBJECT(db, key)
         if isinstance(pod, Pod) and pod.meta.namespace == node.namespace:
-            return _of_pod(pod)
+            return pod
     entry = OBJECT(db, ObjectKey(DEFAULT_REGISTRY, "WorkloadEntry", node.namespace, node.name))
-    if isinstance(entry, WorkloadEntry):
-        return Workload(namespace=node.namespace, labels=entry.endpoint.labels)
-    return Workload(namespace=node.namespace, labels=node.labels)
+    return entry if isinstance(entry, WorkloadEntry) else None
 
 
 def _of_pod(pod: Pod) -> Workload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mizzen.engine import query
@@ -36,6 +37,7 @@ from mizzen.resolve.endpoints import (
     instances,
     takes_mtls_on,
 )
+from mizzen.resolve.localities import is_weighted, locality_setting
 from mizzen.resolve.peers import namespace_mode
 from mizzen.resolve.rules import (
     EffectiveRule,
@@ -100,6 +102,7 @@ def _upstream(
         outlier_detection=policy.outlier_detection,
         retry_budget=retry_budget_for(rule, subset),
         proxy_protocol=proxy_protocol_for(rule, port.number, subset),
+        locality_weighted=is_weighted(locality_setting(db, policy)),
         connect_timeout=pool.connect_timeout or settings(db).connect_timeout,
         service_name=service.meta.name,
         service_namespace=service.namespace,
@@ -169,9 +172,21 @@ def eds_clusters(db: Database, key: tuple[Scope, str]) -> tuple[EdsCluster, ...]
         return ()
     rule = rule_for(db, key)
     return tuple(
-        _assigned(service, upstream.port, rule.subset(upstream.subset), upstream)
+        _eds_cluster(db, service, upstream, rule)
         for upstream in upstreams(db, key)
         if upstream.discovery is Discovery.EDS
+    )
+
+
+def _eds_cluster(
+    db: Database, service: MeshService, upstream: Upstream, rule: EffectiveRule
+) -> EdsCluster:
+    subset = rule.subset(upstream.subset)
+    locality = locality_setting(db, policy_for(rule, upstream.port, subset))
+    return replace(
+        _assigned(service, upstream.port, subset, upstream),
+        locality=locality,
+        origins=rule.origins if locality is not None else (),
     )
 
 

@@ -13,6 +13,7 @@ from mizzen.model.destination import (
     DestinationRule,
     HashCookie,
     LoadBalancer,
+    LocalityLb,
     OutlierDetection,
     Pings,
     PortPolicy,
@@ -45,6 +46,9 @@ def test_a_policy_has_four_blocks() -> None:
         load_balancer=LoadBalancer(
             simple=SimpleLb.ROUND_ROBIN,
             warmup=Warmup(duration=timedelta(seconds=30), minimum_percent=5, aggression=1.5),
+            locality=LocalityLb(
+                enabled=False, distribute=(("eu/a/*", (("eu/a/*", 80), ("eu/b/*", 20))),)
+            ),
         ),
         connection_pool=ConnectionPool(
             max_connections=100,
@@ -100,7 +104,12 @@ def test_ports_have_their_own_blocks() -> None:
         (
             9080,
             PortPolicy(
-                load_balancer=LoadBalancer(simple=SimpleLb.RANDOM),
+                load_balancer=LoadBalancer(
+                    simple=SimpleLb.RANDOM,
+                    locality=LocalityLb(
+                        failover=(("eu", "us"),), failover_priority=("topology.istio.io/network",)
+                    ),
+                ),
                 connection_pool=ConnectionPool(max_retries=1),
                 outlier_detection=OutlierDetection(consecutive_5xx_errors=1),
                 tls=ClientTls(mode=TlsMode.ISTIO_MUTUAL),
@@ -210,12 +219,9 @@ def test_what_is_not_translated_is_told_of() -> None:
     assert {code for code, _, _ in told(parsed)} == {"MZ0201"}
     assert [path.removeprefix("spec.") for _, path, _ in told(parsed)] == [
         "workloadSelector",
-        "trafficPolicy.loadBalancer.localityLbSetting",
         "trafficPolicy.outlierDetection.consecutiveErrors",
         "subsets[0].trafficPolicy.tls.credentialName",
-        "subsets[0].trafficPolicy.loadBalancer.localityLbSetting",
-        "subsets[1].trafficPolicy.loadBalancer.localityLbSetting",
-        "subsets[2].trafficPolicy.loadBalancer.zoneAwareLbSetting",
+        "subsets[1].trafficPolicy.loadBalancer.zoneAwareLbSetting",
     ]
 
 

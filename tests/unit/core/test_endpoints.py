@@ -13,10 +13,10 @@ from mizzen.resolve.endpoints import (
     endpoint_group,
     identities,
     instances,
-    parse_locality,
 )
 from mizzen.resolve.services import service_at
 from mizzen.resolve.upstreams import eds_clusters
+from mizzen.resolve.whereabouts import parse_locality
 from tests.support.small_mesh import (
     SHOP,
     SmallMesh,
