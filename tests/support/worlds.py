@@ -172,6 +172,7 @@ _services = st.builds(
     headless=st.booleans(),
     selector=_selectors,
     export_to=_exports,
+    external_name=st.sampled_from(("", "", "", "api.example.com", "cart.shop.svc.cluster.local")),
 ).map(lambda s: s if s.headless != bool(s.cluster_ips) else _fixed(s))
 
 
@@ -184,6 +185,7 @@ def _fixed(service: Service) -> Service:
         headless=service.headless,
         selector=service.selector,
         export_to=service.export_to,
+        external_name=service.external_name,
     )
 
 

@@ -13,6 +13,7 @@ from mizzen.model.kube import Protocol
 from mizzen.model.proxy import Scope
 from mizzen.model.routing import ConnectionMatch, Destination, HttpMatch, Part, VirtualService
 from mizzen.names import MESH_GATEWAY, ObjectKey, is_wildcard, resolve_host
+from mizzen.resolve.aliases import destination_host
 from mizzen.resolve.domains import BARE_PORT, hosts_under
 from mizzen.resolve.gateways import shared_hosts
 from mizzen.resolve.rules import rule_for
@@ -36,7 +37,7 @@ def check_destination(
     db: Database, item: VirtualService, asked: Asked, destination: Destination, path: str
 ) -> Found:
     """Yield what is wrong with where a rule sends to."""
-    host = resolve_host(destination.host, item.meta.namespace, settings(db).domain)
+    host = destination_host(db, destination.host, item.meta.namespace)
     scope = Scope(namespace=item.meta.namespace)
     service = service_at(db, scope, host)
     if service is None:

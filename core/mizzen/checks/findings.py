@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from mizzen.diagnostics import Code, Diagnostic
-from mizzen.resolve.services import seen_from, written
+from mizzen.resolve.aliases import real_host
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -33,6 +33,8 @@ def pairs(selector: Labels) -> str:
 
 def why_unknown(db: Database, scope: Scope, host: str) -> str:
     """Return why a host means nothing to a namespace: nobody has it, or it is another's name."""
-    if alias := seen_from(scope, written(db, host)):
-        return f"{host} is but another name, given by {alias[0].key}, of what no one here has"
+    if (real := real_host(db, host)) != host:
+        return (
+            f"{host} is but another name of {real} (ExternalName), to which rules have to be given"
+        )
     return f"{host} is neither a Service nor a ServiceEntry that {scope.namespace} sees"

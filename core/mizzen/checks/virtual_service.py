@@ -12,6 +12,7 @@ from mizzen.model.meta import visible_from
 from mizzen.model.proxy import Scope
 from mizzen.model.routing import Part, VirtualService
 from mizzen.names import MESH_GATEWAY, ObjectKey
+from mizzen.resolve.aliases import real_host
 from mizzen.resolve.choice import contenders, virtual_service_for
 from mizzen.resolve.world import gateway_name
 
@@ -37,6 +38,7 @@ def check(db: Database, item: VirtualService) -> Found:
     yield from delegates.check(db, item)
     yield from reach.check(db, item)
     if MESH_GATEWAY in item.gateways:
+        yield from _other_names(db, item)
         yield from _host_conflicts(db, item)
 
 
@@ -67,6 +69,17 @@ def _gateways(db: Database, item: VirtualService) -> Found:
 
 def _is_served(db: Database, item: VirtualService, gateway: Gateway) -> bool:
     return any(item.has(part) and served_by(db, item, gateway, part) for part in Part)
+
+
+def _other_names(db: Database, item: VirtualService) -> Found:
+    """Yield the hosts that are but another name of one: rules are the one's business."""
+    for number, host in enumerate(hosts_of(db, item)):
+        if (real := real_host(db, host)) != host:
+            message = (
+                f"{host} is but another name of {real} (ExternalName), whose rules hold for it"
+            )
+            path = f"spec.hosts[{number}]"
+            yield finding(codes.NO_EFFECT, item.meta, path, message, f"Write {real} instead.")
 
 
 def _host_conflicts(db: Database, item: VirtualService) -> Found:

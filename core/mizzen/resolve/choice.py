@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from mizzen.engine import query
 from mizzen.model.meta import visible_from
 from mizzen.model.routing import ConnectionMatch, HttpMatch, Part, VirtualService
-from mizzen.names import covering_hosts, resolve_host
+from mizzen.names import covering_hosts
+from mizzen.resolve.aliases import destination_host
 from mizzen.resolve.delegates import http_rules
 from mizzen.resolve.sidecars import imports_route
-from mizzen.resolve.world import OBJECT, ROUTES_AT_HOST, settings
+from mizzen.resolve.world import OBJECT, ROUTES_AT_HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +92,7 @@ def destinations(db: Database, item: VirtualService) -> Iterator[str]:
     for rule in http_rules(db, item):
         ahead = (*(one.destination for one in rule.route), *(m.destination for m in rule.mirrors))
         for destination in ahead:
-            yield resolve_host(destination.host, item.meta.namespace, settings(db).domain)
+            yield destination_host(db, destination.host, item.meta.namespace)
     for connections in (*item.tls, *item.tcp):
         for share in connections.route:
-            yield resolve_host(share.destination.host, item.meta.namespace, settings(db).domain)
+            yield destination_host(db, share.destination.host, item.meta.namespace)

@@ -20,10 +20,11 @@ from mizzen.model.routing import (
     RouteDestination,
     VirtualService,
 )
-from mizzen.names import MESH_GATEWAY, outbound_cluster, resolve_host
+from mizzen.names import MESH_GATEWAY, outbound_cluster
+from mizzen.resolve.aliases import destination_host
 from mizzen.resolve.matching import Place, destination_port, weighted_only
 from mizzen.resolve.rules import policy_for, rule_for, tunnel_for
-from mizzen.resolve.world import gateway_name, settings
+from mizzen.resolve.world import gateway_name
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -122,7 +123,7 @@ def proxy_of(
 
 
 def _proxy(db: Database, place: Place, owner: VirtualService, to: Destination) -> TcpProxy:
-    host = resolve_host(to.host, owner.meta.namespace, settings(db).domain)
+    host = destination_host(db, to.host, owner.meta.namespace)
     port = destination_port(db, place, host, to.port)
     return proxy_to(db, place.scope, host, port, to.subset)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import Fold, query
 from mizzen.model.proxy import Scope
+from mizzen.resolve.aliases import real_host
 from mizzen.resolve.services import service_at
 from mizzen.resolve.world import SERVICES_AT_HOST
 
@@ -26,9 +27,11 @@ def known_hosts(db: Database, _scope: Scope) -> frozenset[str]:
 def own_addresses(db: Database, key: tuple[Scope, str]) -> Addresses:
     """Return what a host's name stands for in the mesh; empty where the cluster's name servers know it.
 
-    They know Services. A ServiceEntry's name leads to its virtual addresses, at which it has listeners.
+    They know Services. A ServiceEntry's name leads to its virtual addresses, at which it has listeners, and so
+    does what is but another name of it.
     """
-    service = service_at(db, *key)
+    scope, host = key
+    service = service_at(db, scope, real_host(db, host))
     if service is None or service.key.kind != "ServiceEntry":
         return ()
     return service.virtual_addresses

@@ -14,6 +14,7 @@ from mizzen.engine import query
 from mizzen.model.kube import Service
 from mizzen.model.traffic import ServiceEntry
 from mizzen.names import host_matches, is_wildcard
+from mizzen.resolve.aliases import aliases, aliases_seen
 from mizzen.resolve.choice import virtual_service_for
 from mizzen.resolve.listeners import http_ports
 from mizzen.resolve.matching import Place, routes_of
@@ -29,6 +30,8 @@ from mizzen.resolve.world import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mizzen.engine import Database
     from mizzen.ir import Route
     from mizzen.model.proxy import Scope
@@ -41,15 +44,15 @@ def domains(db: Database, scope: Scope, service: MeshService, port: int) -> tupl
     """Return the names by which clients of a scope may call a service on a port, the full one first.
 
     A Kubernetes Service has its short forms, the shortest only in its own namespace; every service has
-    its addresses. A headless one also answers for its pods' names.
+    its addresses. A headless one also answers for its pods' names, and all for what ExternalName calls them.
     """
     own = [service.host] if is_wildcard(service.host) else [service.host, f"{service.host}."]
     near = neighbours(db, service.host)
-    made_up = [
-        name
-        for name in _short_forms(db, scope.namespace, service)
-        if name not in near or not _is_called(db, scope, name, port)
+    called = [
+        *_short_forms(db, scope.namespace, service),
+        *_names_of_aliases(db, scope.namespace, aliases_seen(db, scope, service.host)),
     ]
+    made_up = [name for name in called if name not in near or not _is_called(db, scope, name, port)]
     addresses = [
         _literal(address)
         for address in service.virtual_addresses
@@ -69,6 +72,14 @@ def _short_forms(db: Database, namespace: str, service: MeshService) -> list[str
     if service.headless:
         names += [f"*.{name}" for name in (service.host, *names)]
     return names
+
+
+def _names_of_aliases(db: Database, namespace: str, found: Iterable[MeshService]) -> list[str]:
+    return [
+        name
+        for alias in found
+        for name in (alias.host, f"{alias.host}.", *_short_forms(db, namespace, alias))
+    ]
 
 
 def _literal(address: str) -> str:
@@ -118,6 +129,9 @@ def hosts_at(db: Database, address: str) -> tuple[str, ...]:
 def neighbours(db: Database, host: str) -> frozenset[str]:
     """Return the other hosts on which it depends what domains a host has; mostly there are none."""
     found: set[str] = set()
+    for alias in aliases(db, host):
+        names = _names_of_aliases(db, alias.namespace, (alias,))
+        found |= {name for name in names if HOSTS(db, name)}
     for service in candidates(db, host):
         names = [*_short_forms(db, service.namespace, service), *service.virtual_addresses]
         found |= {name for name in names if HOSTS(db, name)}

@@ -19,6 +19,7 @@ from mizzen.model.kube import Protocol, ServicePort
 from mizzen.model.proxy import Scope
 from mizzen.model.routing import Part, VirtualService
 from mizzen.names import BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, is_ip
+from mizzen.resolve.aliases import aliases_seen
 from mizzen.resolve.choice import virtual_service_for
 from mizzen.resolve.connections import (
     NO_CONNECTIONS,
@@ -152,7 +153,9 @@ def _listeners(
         )
     if not service.virtual_addresses and not service.headless:
         unknown = unknown_cluster(db, scope.unknown)
-        yield _anywhere(service, port, replace(routed, rest=tcp), unknown, origins)
+        names = (service.host, *(one.host for one in aliases_seen(db, scope, service.host)))
+        whole = replace(routed, rest=tcp)
+        yield _anywhere(service, port, whole, TcpProxy(cluster=unknown), names, origins)
 
 
 def _routed(
@@ -179,16 +182,23 @@ def _binds(db: Database, service: MeshService) -> tuple[str, ...]:
 
 
 def _anywhere(
-    service: MeshService, port: ServicePort, routed: Connections, rest: str, origins: Origins
+    service: MeshService,
+    port: ServicePort,
+    routed: Connections,
+    unknown: TcpProxy,
+    names: tuple[str, ...],
+    origins: Origins,
 ) -> OutboundListener:
-    """Return the listener on every address of the port, for a service that has none of its own."""
-    unknown = TcpProxy(cluster=rest)
+    """Return the listener on every address of the port, for a service that has none of its own.
+
+    ``unknown`` is where everybody else's connections go; ``names`` are all that the service is called.
+    """
     chains = routed.chains
     is_tls = port.protocol in (Protocol.TLS, Protocol.HTTPS)
     if routed.rest and not (is_tls and chains):
-        name = service.host if is_tls else ""
         own = [
             TcpChain(server_name=name, cidr=cidr, tcp=routed.rest)
+            for name in (names if is_tls else ("",))
             for cidr in service.addresses or ("",)
             if name or cidr
         ]

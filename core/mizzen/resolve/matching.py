@@ -37,11 +37,12 @@ from mizzen.model.routing import (
     VirtualService,
 )
 from mizzen.model.traffic import ConsistentHash
-from mizzen.names import MESH_GATEWAY, outbound_cluster, resolve_host
+from mizzen.names import MESH_GATEWAY, outbound_cluster
+from mizzen.resolve.aliases import destination_host
 from mizzen.resolve.delegates import http_rules
 from mizzen.resolve.rules import policy_for, rule_for
 from mizzen.resolve.services import service_at
-from mizzen.resolve.world import gateway_name, settings
+from mizzen.resolve.world import gateway_name
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -223,7 +224,7 @@ def destination_cluster(
     Without a port it is the service's only one, else the listener's. The name of a host that nobody
     knows is made all the same: the request then fails as the diagnostics say.
     """
-    host = resolve_host(destination.host, owner.meta.namespace, settings(db).domain)
+    host = destination_host(db, destination.host, owner.meta.namespace)
     port = destination_port(db, place, host, destination.port)
     return outbound_cluster(port, destination.subset, host)
 
@@ -241,7 +242,7 @@ def _only_port(db: Database, scope: Scope, host: str) -> int | None:
 def _hash_on(
     db: Database, place: Place, owner: VirtualService, destination: Destination
 ) -> tuple[ConsistentHash, ...]:
-    host = resolve_host(destination.host, owner.meta.namespace, settings(db).domain)
+    host = destination_host(db, destination.host, owner.meta.namespace)
     port = destination_port(db, place, host, destination.port)
     return hash_of(db, place.scope, host, port, destination.subset)
 

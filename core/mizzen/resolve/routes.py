@@ -13,6 +13,7 @@ from mizzen.ir import Forward, Route, VirtualHost
 from mizzen.model.kube import Protocol
 from mizzen.model.meta import NO_LABELS
 from mizzen.model.proxy import Scope
+from mizzen.resolve.aliases import aliases
 from mizzen.resolve.choice import (
     contenders,
     destinations,
@@ -33,8 +34,9 @@ from mizzen.resolve.services import (
     is_public,
     seen_from,
     service_at,
+    written,
 )
-from mizzen.resolve.sidecars import Reach, is_sent_to, without_limits
+from mizzen.resolve.sidecars import Reach, imports, is_sent_to, without_limits
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -54,7 +56,7 @@ def viewer(db: Database, key: tuple[Scope, str]) -> Scope:
             return viewer(db, (without_limits(scope), host))
         return replace(scope, labels=NO_LABELS)
     public = Scope(namespace="", gateway=scope.gateway)
-    owners = {service.namespace for service in candidates(db, host)}
+    owners = {service.namespace for service in written(db, host)}
     if not is_public(db, host) or has_own_rules(db, (scope.namespace, host)):
         return replace(scope, labels=NO_LABELS)
     return replace(scope, labels=NO_LABELS) if scope.namespace in owners else public
@@ -91,9 +93,12 @@ def _sees_clusters_as_others(db: Database, scope: Scope, host: str) -> bool:
 
 @query
 def sees_as_others(db: Database, key: tuple[Scope, str]) -> bool:
-    """Tell whether a Sidecar takes nothing from a host: no service, no port, no VirtualService."""
+    """Tell whether a Sidecar takes nothing from a host: no service, no port, no VirtualService, no name."""
     scope, host = key
     services = seen_from(scope, candidates(db, host))
+    names = [one for one in seen_from(scope, written(db, host)) if not one.resolved]
+    if not all(imports(db, scope, one.namespace, host) for one in names):
+        return False
     ports = all(is_seen(db, scope, one, port) for one in services for port in one.ports)
     if any(is_elsewhere(db, scope, one) for one in services):
         return False
@@ -111,7 +116,9 @@ def reach(db: Database, key: tuple[Scope, str]) -> Reach:
         is_visible(db, item, scope) for item in contenders(db, host)
     ):
         return Reach.EVERYTHING
-    return Reach.CLUSTERS if is_sent_to(db, scope, host) else Reach.NOTHING
+    called = (host, *(alias.host for alias in aliases(db, host)))
+    sent_to = any(is_sent_to(db, scope, name) for name in called)
+    return Reach.CLUSTERS if sent_to else Reach.NOTHING
 
 
 @query
@@ -121,7 +128,7 @@ def listener_viewer(db: Database, key: tuple[Scope, str]) -> Scope:
     if scope.sidecar is not None and not sees_as_others(db, key):
         return scope
     rules = any(item.tls or item.tcp for item in contenders(db, host))
-    return route_viewer(db, key) if rules else viewer(db, key)
+    return route_viewer(db, key) if rules or aliases(db, host) else viewer(db, key)
 
 
 @query

@@ -125,7 +125,7 @@ def _preference(service: MeshService) -> tuple[bool, tuple[float, str, str]]:
 @query
 def is_public(db: Database, host: str) -> bool:
     """Tell whether every namespace sees the same in a host, as far as services go."""
-    found = candidates(db, host)
+    found = written(db, host)
     return len(found) <= 1 and all(service.export_to == EXPORT_ALL for service in found)
 
 

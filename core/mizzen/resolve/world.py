@@ -112,6 +112,15 @@ def _own_namespace(item: Object, _mesh: MeshSettings) -> tuple[str, ...]:
     return (item.meta.namespace,)
 
 
+def alias_target(item: Service) -> str:
+    """Return the host that a Service is but another name of; empty where it is a service."""
+    return item.external_name.lower().removesuffix(".")
+
+
+def _alias_target(item: Service, _mesh: MeshSettings) -> tuple[str, ...]:
+    return (alias_target(item),) if item.external_name else ()
+
+
 def _addresses(item: Service | ServiceEntry, _mesh: MeshSettings) -> tuple[str, ...]:
     return item.cluster_ips if isinstance(item, Service) else item.addresses
 
@@ -120,7 +129,8 @@ def _selecting(
     item: Service | ServiceEntry, _mesh: MeshSettings
 ) -> tuple[tuple[str, tuple[str, str]], ...]:
     """Return namespace and one pair of the selector: whatever it selects has that pair among others."""
-    return ((item.meta.namespace, item.selector[0]),) if item.selector else ()
+    is_alias = isinstance(item, Service) and item.external_name
+    return ((item.meta.namespace, item.selector[0]),) if item.selector and not is_alias else ()
 
 
 def _byte_ports(item: Service | ServiceEntry, mesh: MeshSettings) -> tuple[tuple[str, int], ...]:
@@ -221,6 +231,8 @@ def _everywhere(_item: Object, _mesh: MeshSettings) -> tuple[str, ...]:
 
 
 SERVICES_AT_HOST: Final[Index[str]] = Index("services at host", (Service, ServiceEntry), hosts_of)
+ALIASES_OF: Final[Index[str]] = Index("aliases of", (Service,), _alias_target)
+"""By host, the Services that are but another name of it (ExternalName)."""
 SERVICES_AT_ADDRESS: Final[Index[str]] = Index(
     "services at address", (Service, ServiceEntry), _addresses
 )
@@ -284,6 +296,7 @@ ANALYSED: Final[Index[ObjectKey]] = Index(
 
 _INDEXES: Final[tuple[Index[Any], ...]] = (
     SERVICES_AT_HOST,
+    ALIASES_OF,
     SERVICES_AT_ADDRESS,
     BYTES_AT,
     SERVICES_SELECTING,

@@ -128,17 +128,6 @@ def test_a_range_has_servers_of_another_port() -> None:
     assert [u.own_port for u in upstreams(mesh.db, (SHOP, host("peers")))] == [None]
 
 
-def test_an_external_name_is_no_service_yet() -> None:
-    """An ExternalName gives no clusters."""
-    text = """
-apiVersion: v1
-kind: Service
-metadata: {name: far, namespace: shop}
-spec: {type: ExternalName, externalName: far.example.com}
-"""
-    assert meant(SmallMesh(text), host("far")) == ""
-
-
 def test_the_own_namespace_goes_first() -> None:
     """A ServiceEntry of the viewer's namespace hides another one's Service of the same host."""
     mesh = SmallMesh(service("cart"), entry("mine", of=CART, namespace="bank"))
