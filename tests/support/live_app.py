@@ -81,8 +81,8 @@ class App:
             "method": method,
             "path": target,
             "headers": {name: ",".join(values) for name, values in headers.items()},
-            "from": writer.get_extra_info("peername")[0],
-            "port": writer.get_extra_info("sockname")[1],
+            "from": (writer.get_extra_info("peername") or " ")[0],
+            "port": (writer.get_extra_info("sockname") or "  ")[1],
         }
         said = wish.get("body", "") or json.dumps(seen)
         body = b"" if method == "HEAD" else said.encode()
@@ -117,6 +117,7 @@ async def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--version", default="v1")
     parser.add_argument("--port", type=int, action="append", default=[])
+    parser.add_argument("--socket", default="")
     parser.add_argument("--greeting-port", type=int, action="append", default=[])
     options = parser.parse_args()
     app = App(options)
@@ -124,6 +125,9 @@ async def main() -> None:
     ports += [(port, app.greet) for port in options.greeting_port]
     for port, serve in ports:
         await asyncio.start_server(serve, "0.0.0.0", port, backlog=256)
+    if options.socket:
+        await asyncio.start_unix_server(app.serve, options.socket)
+        os.chmod(options.socket, 0o666)
     await asyncio.Event().wait()
 
 

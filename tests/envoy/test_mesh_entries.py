@@ -1,0 +1,283 @@
+"""ServiceEntries, WorkloadEntries and other names as traffic meets them: who answers, and how he is found."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from mizzen_cli.demo.realm import Command
+from tests.support import live_app, name_server
+from tests.support.live_mesh import (
+    HTTP_PORT,
+    TCP_PORT,
+    LiveMesh,
+    eventually,
+    pod,
+    pod_ip,
+    service,
+    service_ip,
+)
+from tests.support.small_mesh import istio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NOWHERE: Final = "198.51.100.7"  # an address that nobody has
+_HTTP: Final = "{number: 80, name: http, protocol: HTTP}"
+_FAR: Final = "http://far.example.com/"
+_ANN: Final = "spiffe://cluster.local/ns/test/sa/ann"
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
+    """A client with a name server, a service of two pods, and two pods outside of the mesh."""
+    files = {
+        "web.yaml": pod("web-1", 11, app="web")
+        + pod("web-2", 12, app="web")
+        + service("web", 11, ("web-1", 11), ("web-2", 12)),
+        "ann.yaml": pod("ann", 2),
+        "bob.yaml": pod("bob", 3, namespace="other"),
+        "out.yaml": pod("left", 21, sidecar=False) + pod("right", 22, sidecar=False),
+    }
+    with LiveMesh(tmp_path_factory.mktemp("mesh"), files) as made:
+        _know(made, {})
+        _spawn(made, name_server.__file__, str(_zone(made)))
+        socket = made.mesh.realm.workdir / "app.sock"
+        _spawn(made, live_app.__file__, "--name=socket", f"--socket={socket}")
+        eventually(socket.exists, "the application on a socket")
+        yield made
+
+
+def _zone(mesh: LiveMesh) -> Path:
+    return mesh.mesh.realm.workdir / "zone"
+
+
+def _spawn(mesh: LiveMesh, script: str, *words: str) -> None:
+    mesh.mesh.realm.spawn(
+        Command(
+            argv=(sys.executable, "-I", script, *words),
+            network=mesh.pod("ann").network,
+            log=mesh.mesh.logs / f"{Path(script).stem}.log",
+            environment=(("HOSTNAME", "socket"),),
+        )
+    )
+
+
+def _know(mesh: LiveMesh, names: dict[str, list[int]]) -> None:
+    """Let the client's name server know these names, by the numbers of pods."""
+    lines = (f"{name} {' '.join(map(pod_ip, numbers))}" for name, numbers in names.items())
+    draft = _zone(mesh).with_suffix(".draft")
+    draft.write_text("\n".join(lines), encoding="ascii")
+    draft.replace(_zone(mesh))
+
+
+def _entry(spec: str, *, name: str = "e", namespace: str = "test") -> str:
+    return istio("ServiceEntry", name, spec, namespace=namespace)
+
+
+def _far(resolution: str, more: str = "", ports: str = "") -> str:
+    return _entry(
+        f"hosts: [far.example.com]\nresolution: {resolution}\nports: [{ports or _HTTP}]\n{more}"
+    )
+
+
+_TO_APP: Final = f"{{number: 80, name: http, protocol: HTTP, targetPort: {HTTP_PORT}}}"
+
+
+def _pods(mesh: LiveMesh, count: int = 30, url: str = _FAR, at: str = _NOWHERE) -> set[str]:
+    return {mesh.call("ann", url, at=at).pod for _ in range(count)}
+
+
+# --- By name ------------------------------------------------------------------------------------------
+
+
+def test_a_name_is_looked_up_and_looked_up_again(mesh: LiveMesh) -> None:
+    """Resolution DNS: every address gets its share, wherever the client was going; a change is followed."""
+    _know(mesh, {"far.example.com": [21, 22]})
+    with mesh.having(_far("DNS", ports=_TO_APP)):
+        eventually(lambda: _pods(mesh) == {"left", "right"}, "both addresses")
+        _know(mesh, {"far.example.com": [22]})
+        eventually(lambda: _pods(mesh) == {"right"}, "the address that is left")
+
+
+def test_of_one_name_one_address_is_used(mesh: LiveMesh) -> None:
+    """Resolution DNS_ROUND_ROBIN: the first that was told, for each new connection."""
+    _know(mesh, {"far.example.com": [21, 22]})
+    with mesh.having(_far("DNS_ROUND_ROBIN", ports=_TO_APP)):
+        eventually(lambda: _pods(mesh, 5) == {"left"}, "the first address")
+        assert _pods(mesh) == {"left"}
+
+
+def test_endpoints_may_be_names_with_ports_of_their_own(mesh: LiveMesh) -> None:
+    """Each is looked up; the endpoint's port goes before the service's target."""
+    _know(mesh, {"eu.lan": [21], "us.lan": [22]})
+    endpoints = f"""
+endpoints:
+  - {{address: eu.lan, ports: {{http: {HTTP_PORT}}}, locality: eu/west, weight: 9}}
+  - {{address: us.lan, ports: {{http: {HTTP_PORT}}}, locality: eu/west, weight: 1}}
+"""
+    with mesh.having(_far("DNS", endpoints)):
+        eventually(lambda: _pods(mesh) == {"left", "right"}, "both endpoints")
+        replies = [mesh.call("ann", _FAR, at=_NOWHERE).pod for _ in range(100)]
+        assert replies.count("left") > 70
+
+
+# --- As the client knows them -------------------------------------------------------------------------
+
+
+def _through(mesh: LiveMesh, port: int) -> int:
+    pattern = f"^cluster.outbound.{port}..far.example.com;?.upstream_cx_total$"
+    return sum(mesh.stats("ann", pattern).values())
+
+
+def test_the_client_may_know_the_address(mesh: LiveMesh) -> None:
+    """Resolution NONE: a request goes where it was going, by the cluster of the entry."""
+    with mesh.having(_far("NONE", ports=f"{{number: {HTTP_PORT}, name: http, protocol: HTTP}}")):
+        before = _through(mesh, HTTP_PORT)
+        url = f"http://far.example.com:{HTTP_PORT}/"
+        assert _pods(mesh, 5, url, pod_ip(21)) == {"left"}
+        assert _pods(mesh, 5, url, pod_ip(22)) == {"right"}
+        assert _through(mesh, HTTP_PORT) > before
+
+
+def test_a_range_of_addresses_may_have_another_port(mesh: LiveMesh) -> None:
+    """Connections to the range's port come to the target port of the very address."""
+    ports = f"{{number: 6000, name: tcp, protocol: TCP, targetPort: {TCP_PORT}}}"
+    with mesh.having(_far("NONE", f"addresses: [{pod_ip(20)}/30]", ports)):
+        eventually(
+            lambda: mesh.tcp("ann", pod_ip(21), 6000).startswith(b"left"), "the range's port"
+        )
+        assert mesh.tcp("ann", pod_ip(22), 6000).startswith(b"right")
+        assert not mesh.tcp("ann", pod_ip(11), 6000)
+
+
+# --- Endpoints in place -------------------------------------------------------------------------------
+
+
+def test_an_endpoint_may_be_a_socket(mesh: LiveMesh) -> None:
+    """``unix://`` is one in the client's own pod."""
+    path = mesh.mesh.realm.workdir / "app.sock"
+    with mesh.having(_far("STATIC", f"endpoints: [{{address: 'unix://{path}'}}]")):
+        assert mesh.call("ann", _FAR, at=_NOWHERE).seen["service"] == "socket"
+
+
+def test_weights_and_selected_machines_share_the_traffic(mesh: LiveMesh) -> None:
+    """A workloadSelector takes WorkloadEntries and pods; each gets what it weighs."""
+    machine = istio(
+        "WorkloadEntry",
+        "vm",
+        f"address: {pod_ip(21)}\nlabels: {{app: far}}\nweight: 9\nports: {{http: {HTTP_PORT}}}",
+        namespace="test",
+    )
+    other = istio(
+        "WorkloadEntry",
+        "vm-2",
+        f"address: {pod_ip(22)}\nlabels: {{app: far}}",
+        namespace="test",
+    )
+    entry = _far("STATIC", "workloadSelector: {labels: {app: far}}", _TO_APP)
+    with mesh.having(entry, machine, other):
+        eventually(lambda: _pods(mesh) == {"left", "right"}, "both machines")
+        replies = [mesh.call("ann", _FAR, at=_NOWHERE).pod for _ in range(100)]
+        assert replies.count("left") > 70
+    with mesh.having(_far("STATIC", "workloadSelector: {labels: {app: web}}", _TO_APP)):
+        eventually(lambda: _pods(mesh) == {"web-1", "web-2"}, "pods by their labels")
+
+
+def test_a_service_takes_machines_and_entries_of_its_host(mesh: LiveMesh) -> None:
+    """A Service's selector takes WorkloadEntries; a ServiceEntry of its host adds endpoints and ports."""
+    machine = istio(
+        "WorkloadEntry", "vm", f"address: {pod_ip(21)}\nlabels: {{app: web}}", namespace="test"
+    )
+    entry = _entry(
+        f"""
+        hosts: [web.test.svc.cluster.local]
+        location: MESH_INTERNAL
+        resolution: STATIC
+        ports: [{{number: 80, name: http, protocol: HTTP}}, {{number: 81, name: more, protocol: HTTP}}]
+        endpoints: [{{address: {pod_ip(22)}, ports: {{http: {HTTP_PORT}, more: {HTTP_PORT}}}}}]
+        """
+    )
+    everyone = {"web-1", "web-2", "left", "right"}
+    with mesh.having(machine, entry):
+        eventually(lambda: _pods(mesh, 40, "http://web/", service_ip(11)) == everyone, "all four")
+        assert _pods(mesh, 3, "http://web:81/", service_ip(11)) == {"right"}
+        assert mesh.object("ServiceEntry", "test/e")["diagnostics"] == []
+
+
+def _meshed(location: str, more: str = "") -> str:
+    endpoint = f"{{address: {pod_ip(11)}, ports: {{http: {HTTP_PORT}}}, serviceAccount: web}}"
+    return _far("STATIC", f"location: {location}\nendpoints: [{endpoint}]\n{more}")
+
+
+def test_a_workload_of_the_mesh_is_called_as_one(mesh: LiveMesh) -> None:
+    """MESH_INTERNAL with a service account: mutual TLS, and the server is who the account says."""
+    with mesh.having(_meshed("MESH_INTERNAL")):
+        eventually(
+            lambda: mesh.call("ann", _FAR, at=_NOWHERE).caller == _ANN, "the client's identity"
+        )
+    with mesh.having(_meshed("MESH_INTERNAL").replace("serviceAccount: web", "serviceAccount: x")):
+        eventually(lambda: mesh.call("ann", _FAR, at=_NOWHERE).status == 503, "another server")
+    with mesh.having(_meshed("MESH_EXTERNAL")):
+        eventually(lambda: mesh.call("ann", _FAR, at=_NOWHERE).status == 200, "plain text")
+        assert mesh.call("ann", _FAR, at=_NOWHERE).caller == ""
+
+
+def test_an_entry_may_say_whose_certificate_is_right(mesh: LiveMesh) -> None:
+    """``subjectAltNames`` counts beside the accounts of endpoints."""
+    wrong = _meshed("MESH_INTERNAL").replace("serviceAccount: web", "serviceAccount: x")
+    right = f"{wrong.rstrip()}\n  subjectAltNames: ['spiffe://cluster.local/ns/test/sa/web']\n"
+    with mesh.having(right):
+        eventually(
+            lambda: mesh.call("ann", _FAR, at=_NOWHERE).caller == _ANN, "the name that is allowed"
+        )
+
+
+def test_an_entry_is_seen_where_it_is_exported_to(mesh: LiveMesh) -> None:
+    """``exportTo``: other namespaces do not know the host."""
+    entry = _far(
+        "STATIC",
+        f"exportTo: ['.']\nendpoints: [{{address: {pod_ip(21)}, ports: {{http: {HTTP_PORT}}}}}]",
+    )
+    url = "http://own.example.com/"
+    with mesh.having(entry.replace("far.example.com", "own.example.com")):
+        eventually(lambda: mesh.call("ann", url, at=_NOWHERE).pod == "left", "the own namespace")
+        assert mesh.call("bob", url, at=pod_ip(11)).pod != "left"
+        assert "own.example.com" not in mesh.admin("bob", "/clusters")
+
+
+# --- Other names --------------------------------------------------------------------------------------
+
+
+def test_an_external_name_is_another_name(mesh: LiveMesh) -> None:
+    """Requests for it get what requests for its target get; rules may send to it."""
+    alias = """
+apiVersion: v1
+kind: Service
+metadata: {name: shop, namespace: test}
+spec: {type: ExternalName, externalName: web.test.svc.cluster.local}
+"""
+    rule = istio(
+        "VirtualService",
+        "web",
+        """
+        hosts: [web]
+        http:
+          - match: [{uri: {prefix: /direct}}]
+            directResponse: {status: 418}
+          - route: [{destination: {host: shop, port: {number: 80}}}]
+        """,
+        namespace="test",
+    )
+    with mesh.having(alias, rule):
+        for name in ("shop", "shop.test", "shop.test.svc.cluster.local"):
+            url = f"http://{name}/direct"
+            eventually(
+                lambda url=url: mesh.call("ann", url, at=service_ip(11)).status == 418,  # type: ignore[misc]
+                "the target's rule",
+            )
+        reply = mesh.call("ann", "http://shop/", at=service_ip(11))
+        assert (reply.pod.rpartition("-")[0], reply.caller) == ("web", _ANN)
