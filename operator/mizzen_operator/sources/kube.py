@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from mizzen_operator.kube.connection import Connection
     from mizzen_operator.kube.paths import Resource
     from mizzen_operator.logs import Log
-    from mizzen_operator.sources.objects import Raw, SecretName
+    from mizzen_operator.sources.objects import Raw
+    from mizzen_operator.sources.references import SecretName
 
 _SWEEP_SECONDS: Final = 600.0
 _RETRY_SECONDS: Final = 1.0

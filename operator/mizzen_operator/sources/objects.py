@@ -24,18 +24,18 @@ from mizzen.diagnostics import Diagnostic
 from mizzen.model.world import Batch
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen_operator.kube.paths import RESOURCE_OF, SECRETS, is_steering
+from mizzen_operator.sources.references import References
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from mizzen.model.world import Object
+    from mizzen_operator.sources.references import SecretName
 
 Raw = dict[str, Any]
 
 # What of a pod's status is read.
 _POD_STATUS: Final = frozenset(("phase", "podIP", "podIPs"))
-# A reference to a Secret: its namespace and its name.
-SecretName = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,22 @@ class _Known:
 
 
 class Objects:
-    """All objects that an API server has told of; ``references`` grows when other Secrets are named."""
+    """All objects that an API server has told of, and the Secrets that they refer to."""
 
     def __init__(self) -> None:
         self._known: dict[ObjectKey, _Known] = {}
-        self._secrets: dict[ObjectKey, frozenset[SecretName]] = {}
+        self._references = References()
         self._told = 0
-        self.references = 0
 
     @property
     def told(self) -> int:
         """How much was told until now: what :meth:`sweep` is given is taken before a list begins."""
         return self._told
+
+    @property
+    def references(self) -> int:
+        """A number that grows when other Secrets may be referred to."""
+        return self._references.changes
 
     def __len__(self) -> int:
         return len(self._known)
@@ -92,8 +96,7 @@ class Objects:
     def remove(self, key: ObjectKey) -> Batch | None:
         """Take an object out; return what that changes, None where it was not known."""
         self._told += 1
-        if self._secrets.pop(key, None):
-            self.references += 1
+        self._references.forget(key)
         if self._known.pop(key, None) is None:
             return None
         # Told with what comes after it in one batch, an empty version is what says that it went.
@@ -115,16 +118,16 @@ class Objects:
 
     def secrets(self) -> frozenset[SecretName]:
         """Return the Secrets that some object refers to."""
-        return frozenset().union(*self._secrets.values())
+        return self._references.secrets()
 
     def _read(self, key: ObjectKey, raw: Raw, before: _Known | None) -> Batch | None:
         parsed = parse_object(_slim(raw))
         if isinstance(parsed, Diagnostic):
             return None
-        self._refer(key, raw)
         meaning = parsed.object
         if meaning is None and before is not None:
             meaning = before.meaning
+        self._references.note(key, raw, meaning)
         metadata = raw["metadata"]
         known = _Known(
             _version(raw),
@@ -137,12 +140,6 @@ class Objects:
         )
         self._known[key] = known
         return _difference(key, before, known)
-
-    def _refer(self, key: ObjectKey, raw: Raw) -> None:
-        found = frozenset(secrets_of(raw))
-        if found != self._secrets.get(key, frozenset()):
-            self._secrets[key] = found
-            self.references += 1
 
 
 def _version(raw: Mapping[str, Any]) -> str:
@@ -186,37 +183,9 @@ def key_of(raw: Mapping[str, Any]) -> ObjectKey | None:
     return ObjectKey(DEFAULT_REGISTRY, kind, metadata.get("namespace", ""), metadata["name"])
 
 
-def secrets_of(raw: Mapping[str, Any]) -> Iterator[SecretName]:
-    """Yield the Secrets that a Gateway or a DestinationRule names (Istio: ``credentialName``)."""
-    namespace, spec = raw["metadata"].get("namespace", ""), raw.get("spec") or {}
-    match raw.get("kind"):
-        case "Gateway":
-            blocks = [server.get("tls") for server in spec.get("servers") or ()]
-        case "DestinationRule":
-            subsets = spec.get("subsets") or ()
-            policies = [spec.get("trafficPolicy"), *(one.get("trafficPolicy") for one in subsets)]
-            blocks = [tls for policy in policies if policy for tls in _tls_of(policy)]
-        case _:
-            return
-    for tls in blocks:
-        names = _names(tls or {})
-        # kubernetes://namespace/name is not taken: a Secret of elsewhere is not its reader's to give.
-        yield from ((namespace, name) for name in names if name and "/" not in name)
-
-
 def secret_key(name: SecretName) -> ObjectKey:
     """Return the key of a Secret."""
     return ObjectKey(DEFAULT_REGISTRY, SECRETS.kind, *name)
-
-
-def _tls_of(policy: Mapping[str, Any]) -> Iterator[Mapping[str, Any] | None]:
-    yield policy.get("tls")
-    yield from (port.get("tls") for port in policy.get("portLevelSettings") or ())
-
-
-def _names(tls: Mapping[str, Any]) -> tuple[str, ...]:
-    several = tuple(tls.get("credentialNames") or ())
-    return (tls.get("credentialName") or "", tls.get("caCertCredentialName") or "", *several)
 
 
 def _retold(known: _Known, told: int) -> _Known:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from mizzen.model.kube import Pod, Service
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
-from mizzen_operator.sources.objects import Objects, key_of, secret_key, secrets_of, together
+from mizzen_operator.sources.objects import Objects, key_of, secret_key, together
 
 Json = dict[str, Any]
 
@@ -148,15 +148,25 @@ def test_a_kind_that_is_not_handled_is_none(raw: Json) -> None:
     assert Objects().take(raw) is None
 
 
+_EDGE: Final[Json] = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "Gateway",
+    "metadata": {"name": "edge", "namespace": "shop"},
+    "spec": {
+        "servers": [
+            {"tls": {"credentialName": "edge", "caCertCredentialName": "clients"}},
+            {"tls": {"credentialNames": ["more"]}},
+            {"tls": {"credentialName": "kubernetes://bank/key"}},
+            {"tls": {"credentialNames": ["cacerts", "mizzen-ca"]}},
+            {},
+        ]
+    },
+}
+_NAMED: Final = ("edge", "edge-cacert", "clients", "clients-cacert", "more", "more-cacert")
+
+
 def test_secrets_are_those_that_something_names() -> None:
-    """Gateways and DestinationRules, in their own namespace only."""
-    tls = {"credentialName": "edge", "caCertCredentialName": "clients", "credentialNames": ["more"]}
-    gateway = {
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "Gateway",
-        "metadata": {"name": "edge", "namespace": "shop"},
-        "spec": {"servers": [{"tls": tls}, {"tls": {"credentialName": "kubernetes://bank/key"}}]},
-    }
+    """Of Gateways and DestinationRules; roots may stand by themselves, and the mesh's own are nobody's."""
     rule = {
         "apiVersion": "networking.istio.io/v1",
         "kind": "DestinationRule",
@@ -166,16 +176,50 @@ def test_secrets_are_those_that_something_names() -> None:
             "subsets": [{"trafficPolicy": {"tls": {"credentialName": "subset"}}}],
         },
     }
-    assert set(secrets_of(gateway)) == {("shop", "edge"), ("shop", "clients"), ("shop", "more")}
-    assert set(secrets_of(rule)) == {("shop", "port"), ("shop", "subset")}
     assert secret_key(("shop", "edge")) == _key("Secret", "edge")
     objects = Objects()
-    objects.take(gateway)
-    assert objects.references == 1
-    assert objects.secrets() == set(secrets_of(gateway))
-    objects.remove(_key("Gateway", "edge"))
+    objects.take(rule)
+    assert {name for _, name in objects.secrets()} == {
+        *("port", "port-cacert"),
+        *("subset", "subset-cacert"),
+    }
+    objects.remove(_key("DestinationRule", "web"))
+    before = objects.references
+    objects.take(_EDGE)
+    assert objects.references == before + 1
+    assert objects.secrets() == {("shop", name) for name in _NAMED}
+    objects.take({**_EDGE, "spec": {**_EDGE["spec"], "servers": []}})
     assert objects.secrets() == frozenset()
-    assert objects.references == 2
+    assert objects.references == before + 2
+    objects.remove(_key("Gateway", "edge"))
+    assert objects.references == before + 2
+
+
+def _router(namespace: str, **labels: str) -> Json:
+    metadata = {"name": "gate", "namespace": namespace, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+
+
+def test_a_gateways_secrets_are_where_its_pods_run() -> None:
+    """In whatever namespaces, while they run there; other pods change nothing."""
+    gateway = {**_EDGE, "spec": {**_EDGE["spec"], "selector": {"istio": "gate"}}}
+    objects = Objects()
+    objects.take(gateway)
+    assert objects.secrets() == frozenset()
+    began = objects.references
+    objects.take(_router("shop", istio="other"))
+    assert objects.references == began
+    objects.take(_router("ingress", istio="gate", app="gate"))
+    assert objects.references == began + 1
+    assert objects.secrets() == {("ingress", name) for name in _NAMED}
+    objects.take(_router("ingress", istio="other"))
+    assert objects.secrets() == frozenset()
+    objects.take(_router("ingress", istio="gate"))
+    objects.take({**_router("ingress", istio="gate"), "spec": {"nodeName": "n"}})
+    assert objects.references == began + 3
+    objects.remove(ObjectKey(DEFAULT_REGISTRY, "Pod", "ingress", "gate"))
+    assert objects.secrets() == frozenset()
+    assert objects.references == began + 4
 
 
 def test_many_batches_are_one() -> None:
