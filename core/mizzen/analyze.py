@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from mizzen.checks import destination_rule, services, sidecars, virtual_service, workloads
+from mizzen.checks import destination_rule, policies, services, sidecars, virtual_service, workloads
 from mizzen.diagnostics import Diagnostic
 from mizzen.engine import Fold, query
 from mizzen.model.gateway import Gateway
@@ -37,8 +37,8 @@ _CHECKS: Final[tuple[tuple[type[Any], Callable[[Database, Any], Found]], ...]] =
     (Service, services.check),
     (ServiceEntry, services.check),
     (PeerAuthentication, workloads.check_peer_authentication),
-    (AuthorizationPolicy, workloads.check_authorization_policy),
-    (RequestAuthentication, workloads.check_request_authentication),
+    (AuthorizationPolicy, policies.check_authorization_policy),
+    (RequestAuthentication, policies.check_request_authentication),
     (Sidecar, sidecars.check),
 )
 

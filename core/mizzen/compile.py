@@ -73,15 +73,13 @@ def inbound_tables(_db: Database, key: tuple[InboundPolicy, bool]) -> tuple[Tabl
     """Return the clusters and the listener of an inbound side; true where its callers' addresses stay."""
     policy, transparent = key
     listener = render_inbound(policy, transparent=transparent)
-    origins = (*policy.origins, *policy.authorization.origins, *policy.tokens.origins)
     clusters = {
         resource.name: Entry(resource, origins=port.origins)
         for port in policy.ports
         for resource in (render_inbound_cluster(port),)
     }
-    needs = policy.authorization.clusters | policy.tokens.clusters
     listeners = {
-        one.name: Entry(one, origins=origins, requires=needs)
+        one.name: Entry(one, origins=policy.all_origins, requires=policy.clusters)
         for one in (listener, *render_bound(policy))
     }
     return Table(clusters), Table(listeners)

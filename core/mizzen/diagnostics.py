@@ -209,6 +209,11 @@ UNKNOWN_CREDENTIAL: Final = _error(
     "credential of a gateway's server is not there",
     "Create the Secret, with tls.crt and tls.key, in the namespace where the gateway's pods run.",
 )
+UNKNOWN_TARGET: Final = _error(
+    "MZ0341",
+    "policy is attached to what nobody enforces it for",
+    "Correct the target's kind and name, or use a selector: the policy is not in force.",
+)
 HOST_CONFLICT: Final = _warning(
     "MZ0401",
     "another VirtualService routes the same host",
@@ -316,6 +321,7 @@ CATALOGUE: Final = (
     EMPTY_IMPORT,
     UNKNOWN_CREDENTIAL,
     UNKNOWN_PROVIDER,
+    UNKNOWN_TARGET,
     HOST_CONFLICT,
     UNREACHABLE_RULE,
     DUPLICATE_SUBSET,

@@ -49,6 +49,7 @@ from mizzen.model.security import (
     RequestAuthentication,
     Rule,
     Source,
+    Target,
 )
 from mizzen.model.sidecar import (
     Egress,
@@ -86,7 +87,7 @@ _APP_LABELS: Final = (
     labels({"app": "web", "version": "v1", "security.istio.io/tlsMode": "istio"}),
     labels({"app": "web", "version": "v2"}),
     labels({"app": "cart", "security.istio.io/tlsMode": "istio"}),
-    labels({"istio": "ingressgateway"}),
+    labels({"istio": "ingressgateway", "gateway.networking.k8s.io/gateway-name": "edge"}),
 )
 _PLACED_LABELS: Final = tuple(
     labels({"app": "web", "version": "v1", "topology.istio.io/locality": place})
@@ -317,12 +318,21 @@ _peer_authentications = st.builds(
     mode=st.sampled_from(tuple(MtlsMode)),
     port_modes=st.sampled_from(((), ((8080, MtlsMode.DISABLE),), ((9999, MtlsMode.STRICT),))),
 )
+_targets = st.sampled_from(
+    (
+        *((), (), ()),
+        (Target(kind="Service", name="web"), Target(kind="ServiceEntry", name="cart")),
+        (Target(kind="Gateway", name="edge"),),
+        (Target(kind="GatewayClass", name="istio-waypoint"),),
+    )
+)
 _authorization_policies = st.builds(
     AuthorizationPolicy,
     meta=_metas("AuthorizationPolicy"),
     selector=st.just(NO_LABELS) | _selectors,
     action=st.sampled_from((PolicyAction.ALLOW, PolicyAction.DENY, PolicyAction.CUSTOM)),
     provider=st.sampled_from(("judge", "council", "nobody")),
+    targets=_targets,
     rules=st.lists(
         st.builds(
             Rule,
@@ -338,6 +348,7 @@ _authorization_policies = st.builds(
 _request_authentications = st.builds(
     RequestAuthentication,
     meta=_metas("RequestAuthentication"),
+    targets=_targets,
     selector=st.just(NO_LABELS) | _selectors,
     rules=st.lists(
         st.builds(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from mizzen.api.base import ApiModel, WorkloadSelector
 from mizzen.api.findings import Finding, at, conflict, missing
 from mizzen.api.meta import Manifest
 from mizzen.api.reading import Reading, read
-from mizzen.api.targets import TARGETS_LATER, PolicyTargetReference, check_reach
+from mizzen.api.targets import PolicyTargetReference, check_reach, targets_of
 from mizzen.model.meta import NO_LABELS, Meta, label, labels
 from mizzen.model.security import AuthorizationPolicy, PolicyAction
 
@@ -36,10 +36,10 @@ class AuthorizationPolicySpec(ApiModel):
     selector: WorkloadSelector | None = Field(
         default=None, description="Workloads; all of the namespace, or of the mesh, by default."
     )
-    target_ref: Annotated[PolicyTargetReference | None, TARGETS_LATER] = Field(
+    target_ref: PolicyTargetReference | None = Field(
         default=None, description="Deprecated: use targetRefs."
     )
-    target_refs: Annotated[list[PolicyTargetReference], TARGETS_LATER] = Field(
+    target_refs: list[PolicyTargetReference] = Field(
         default_factory=list, max_length=16, description="Gateways, Services and the like."
     )
     rules: list[Rule] = Field(
@@ -101,6 +101,6 @@ def _convert(manifest: AuthorizationPolicyManifest, meta: Meta) -> Authorization
         action=action,
         provider=spec.provider.name if spec.provider else "",
         rules=tuple(value_of(rule) for rule in spec.rules),
-        enforced=spec.target_ref is None and not spec.target_refs,
+        targets=targets_of(spec.target_ref, spec.target_refs),
         dry_run=action in _CAN_BE_DRY and label(meta.annotations, _DRY_RUN).lower() == "true",
     )

@@ -19,7 +19,7 @@ from mizzen.api.findings import Finding, Path, at, invalid, missing, untranslate
 from mizzen.api.jwks import key_set_error
 from mizzen.api.meta import Manifest
 from mizzen.api.reading import Reading, read
-from mizzen.api.targets import TARGETS_LATER, PolicyTargetReference, check_reach
+from mizzen.api.targets import PolicyTargetReference, check_reach, targets_of
 from mizzen.model.meta import NO_LABELS, Meta, labels
 from mizzen.model.security import JwtRule, RequestAuthentication
 
@@ -84,10 +84,10 @@ class RequestAuthenticationSpec(ApiModel):
     selector: WorkloadSelector | None = Field(
         default=None, description="Workloads; all of the namespace, or of the mesh, by default."
     )
-    target_ref: Annotated[PolicyTargetReference | None, TARGETS_LATER] = Field(
+    target_ref: PolicyTargetReference | None = Field(
         default=None, description="Deprecated: use targetRefs."
     )
-    target_refs: Annotated[list[PolicyTargetReference], TARGETS_LATER] = Field(
+    target_refs: list[PolicyTargetReference] = Field(
         default_factory=list, max_length=16, description="Gateways, Services and the like."
     )
     jwt_rules: list[JwtRuleSpec] = Field(
@@ -165,7 +165,7 @@ def _convert(manifest: RequestAuthenticationManifest, meta: Meta) -> RequestAuth
         meta=meta,
         selector=labels(spec.selector.match_labels) if spec.selector else NO_LABELS,
         rules=tuple(_rule(rule) for rule in spec.jwt_rules),
-        enforced=spec.target_ref is None and not spec.target_refs,
+        targets=targets_of(spec.target_ref, spec.target_refs),
     )
 
 

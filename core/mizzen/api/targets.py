@@ -6,16 +6,22 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 
-from mizzen.api.base import ApiModel, NotTranslated, WorkloadSelector
-from mizzen.api.findings import Finding, conflict, invalid
+from mizzen.api.base import ApiModel, WorkloadSelector
+from mizzen.api.findings import Finding, at, conflict, invalid
 from mizzen.api.hosts import check_selector
+from mizzen.model.security import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-TARGETS_LATER: Final = NotTranslated(
-    "policies for single Gateways and Services come later; no effect"
-)
+_KINDS: Final = {
+    ("gateway.networking.k8s.io", "Gateway"),
+    ("gateway.networking.k8s.io", "GatewayClass"),
+    ("", "Service"),
+    ("core", "Service"),
+    ("networking.istio.io", "ServiceEntry"),
+}
+"""What policies may be attached to (Istio: AllowedTargetRefs)."""
 _GROUP: Final = r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
 
@@ -45,12 +51,24 @@ def check_reach(
     written = [name for name, scope in scopes.items() if scope]
     if len(written) > 1:
         yield conflict((written[1],), f"{written[0]} and {written[1]} exclude each other")
-    if target_ref is not None and target_ref.namespace:
-        yield _of_own_namespace("targetRef", "namespace")
+    if target_ref is not None:
+        yield from at(("targetRef",), _check_target(target_ref))
     for index, target in enumerate(target_refs):
-        if target.namespace:
-            yield _of_own_namespace("targetRefs", index, "namespace")
+        yield from at(("targetRefs", index), _check_target(target))
 
 
-def _of_own_namespace(*path: str | int) -> Finding:
-    return invalid(path, "a target is of the policy's own namespace")
+def _check_target(target: PolicyTargetReference) -> Iterator[Finding]:
+    if target.namespace:
+        yield invalid(("namespace",), "a target is of the policy's own namespace")
+    if (target.group, target.kind) not in _KINDS:
+        what = f"{target.group}/{target.kind}" if target.group else target.kind
+        hint = "Targets are Gateways (of gateway.networking.k8s.io), Services and ServiceEntries."
+        yield invalid(("kind",), f"a policy is not attached to {what}", hint)
+
+
+def targets_of(
+    target_ref: PolicyTargetReference | None, target_refs: Sequence[PolicyTargetReference]
+) -> tuple[Target, ...]:
+    """Return the objects that a policy names, each once."""
+    written = (*((target_ref,) if target_ref else ()), *target_refs)
+    return tuple(dict.fromkeys(Target(kind=one.kind, name=one.name) for one in written))

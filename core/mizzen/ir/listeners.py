@@ -124,6 +124,15 @@ class TokenIssuers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortChecks:
+    """What is asked on a port instead, because policies are attached to the services that give it."""
+
+    port: int
+    authorization: Authorization
+    tokens: TokenIssuers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InboundPolicy:
     """The whole inbound side of a sidecar.
 
@@ -134,6 +143,7 @@ class InboundPolicy:
         trust_domains: Whose certificates are accepted, own one first.
         authorization: What is checked on HTTP and on TCP.
         tokens: Whose tokens are valid.
+        attached: The ports, sorted, where something else is asked.
     """
 
     ports: tuple[InboundPort, ...]
@@ -142,4 +152,18 @@ class InboundPolicy:
     trust_domains: tuple[str, ...]
     authorization: Authorization
     tokens: TokenIssuers = field(default_factory=TokenIssuers)
+    attached: tuple[PortChecks, ...] = ()
     origins: Origins = ()
+
+    @property
+    def all_origins(self) -> Origins:
+        """All objects that shaped it, but for those of its ports."""
+        checks: tuple[InboundPolicy | PortChecks, ...] = (self, *self.attached)
+        asked = (key for one in checks for key in (*one.authorization.origins, *one.tokens.origins))
+        return tuple(dict.fromkeys((*self.origins, *asked)))
+
+    @property
+    def clusters(self) -> frozenset[str]:
+        """The clusters that have to be there for what is asked."""
+        checks: tuple[InboundPolicy | PortChecks, ...] = (self, *self.attached)
+        return frozenset().union(*(c.authorization.clusters | c.tokens.clusters for c in checks))

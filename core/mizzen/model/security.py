@@ -90,12 +90,22 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """An object that a policy is attached to, of the policy's own namespace.
+
+    ``kind`` is Gateway or GatewayClass (of the Gateway API), Service or ServiceEntry.
+    """
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationPolicy:
     """security.istio.io AuthorizationPolicy.
 
-    ``rules`` empty means that nothing matches (an ALLOW policy then denies everything). ``enforced`` is
-    False for what only later versions translate (targetRefs); such a policy has a diagnostic and no
-    effect. ``dry_run`` refuses nothing, and leaves in the proxy's statistics what it would have done.
+    ``rules`` empty means that nothing matches (an ALLOW policy then denies everything). With ``targets`` it
+    is for these alone, and the selector is empty. ``dry_run`` refuses nothing, and leaves in the proxy's statistics what it would have done.
     ``provider`` decides of what a CUSTOM policy matches.
     """
 
@@ -104,7 +114,7 @@ class AuthorizationPolicy:
     action: PolicyAction = PolicyAction.ALLOW
     provider: str = ""
     rules: tuple[Rule, ...] = ()
-    enforced: bool = True
+    targets: tuple[Target, ...] = ()
     dry_run: bool = False
 
 
@@ -136,13 +146,9 @@ class JwtRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestAuthentication:
-    """security.istio.io RequestAuthentication.
-
-    ``enforced`` is False for what only later versions translate (targetRefs); such a policy has a
-    diagnostic and no effect.
-    """
+    """security.istio.io RequestAuthentication; with ``targets`` it is for these alone."""
 
     meta: Meta
     selector: Labels = NO_LABELS
     rules: tuple[JwtRule, ...] = ()
-    enforced: bool = True
+    targets: tuple[Target, ...] = ()

@@ -26,7 +26,7 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from mizzen import names
-from mizzen.ir import InboundPolicy, InboundPort, RetryPolicy, TcpProxy
+from mizzen.ir import InboundPolicy, InboundPort, PortChecks, RetryPolicy, TcpProxy
 from mizzen.model.kube import Protocol
 from mizzen.model.security import MtlsMode
 from mizzen.render.alpn import MESH_ALL, MESH_HTTP, MESH_TCP, PLAIN_HTTP
@@ -46,6 +46,8 @@ from mizzen.render.tls import mesh_server
 from mizzen.wire import Resource, TypeUrl, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from envoy.config.listener.v3.listener_components_pb2 import Filter
     from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
         HttpConnectionManager,
@@ -192,11 +194,12 @@ def _bound(builder: _Builder, port: InboundPort) -> Resource:
 def _port_sets(policy: InboundPolicy) -> tuple[_PortSet, ...]:
     """Return the set of undeclared ports, then of those that a policy names, then of declared ones."""
     declared = {port.port for port in policy.ports}
+    modes = {one.port: policy.default_mode for one in policy.attached} | dict(policy.port_modes)
     return (
         _PortSet(number=0, kind=_Kind.SNIFFED, mode=policy.default_mode),
         *(
             _PortSet(number=number, kind=_Kind.SNIFFED, mode=mode)
-            for number, mode in sorted(policy.port_modes)
+            for number, mode in sorted(modes.items())
             if number not in declared
         ),
         *(_declared(p) for p in sorted(policy.ports, key=lambda p: p.port) if not p.bind),
@@ -226,21 +229,37 @@ def _loop_guard() -> FilterChain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Checks:
+    """What all chains share on which the same is asked: for HTTP and for bytes."""
+
+    manager: HttpConnectionManager
+    guards: tuple[Filter, ...]
+
+
+def _checks(asked: InboundPolicy | PortChecks) -> _Checks:
+    chain = Chain(side=Side.INBOUND, authorization=asked.authorization, tokens=asked.tokens)
+    return _Checks(manager=http_base(chain), guards=network_filters(chain))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Builder:
     """What all chains of one listener share, built once."""
 
     trust_domains: tuple[str, ...]
-    manager: HttpConnectionManager
-    guards: tuple[Filter, ...]
+    checks: _Checks
+    attached: Mapping[int, _Checks]
 
     @classmethod
     def of(cls, policy: InboundPolicy) -> _Builder:
-        chain = Chain(side=Side.INBOUND, authorization=policy.authorization, tokens=policy.tokens)
         return cls(
             trust_domains=policy.trust_domains,
-            manager=http_base(chain),
-            guards=network_filters(chain),
+            checks=_checks(policy),
+            attached={one.port: _checks(one) for one in policy.attached},
         )
+
+    def checks_of(self, port_set: _PortSet) -> _Checks:
+        """Return what is asked on a port."""
+        return self.attached.get(port_set.number, self.checks)
 
     def fill(self, chain: FilterChain, port_set: _PortSet, variant: _Variant) -> None:
         """Write one chain."""
@@ -251,7 +270,7 @@ class _Builder:
         if variant.http:
             chain.filters.append(self._http(port_set))
         else:
-            chain.filters.extend(self.guards)
+            chain.filters.extend(self.checks_of(port_set).guards)
             chain.filters.append(tcp_proxy(_tcp(port_set)))
 
     def _http(self, port_set: _PortSet) -> Filter:
@@ -263,7 +282,7 @@ class _Builder:
             else port_set.cluster
         )
         return http_inline(
-            self.manager,
+            self.checks_of(port_set).manager,
             stat_prefix,
             _routes(port_set),
             idle_timeout=pool.http_idle_timeout if pool is not None else None,

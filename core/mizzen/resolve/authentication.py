@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from mizzen.engine import query
 from mizzen.ir import TokenIssuers
-from mizzen.model.meta import selects
 from mizzen.model.security import RequestAuthentication
 from mizzen.resolve.asked import cluster_at, scope_of_workload
+from mizzen.resolve.targets import NO_SERVICES, holds
 from mizzen.resolve.world import OBJECT, TOKEN_POLICIES_IN, settings
 
 if TYPE_CHECKING:
@@ -21,23 +21,29 @@ if TYPE_CHECKING:
 
     from mizzen.engine import Database
     from mizzen.model.proxy import Scope, Workload
+    from mizzen.resolve.targets import Services
 
 
 @query
 def policies_in(db: Database, namespace: str) -> tuple[RequestAuthentication, ...]:
-    """Return the policies of a namespace that are in force, sorted by name."""
+    """Return the policies of a namespace, sorted by name."""
     found = (OBJECT(db, key) for key in TOKEN_POLICIES_IN(db, namespace))
-    return tuple(i for i in found if isinstance(i, RequestAuthentication) and i.enforced)
+    return tuple(item for item in found if isinstance(item, RequestAuthentication))
 
 
-def tokens_for(db: Database, workload: Workload, *, gateway: bool = False) -> TokenIssuers:
-    """Return whose tokens are valid for a workload, sorted by issuer as Istio does."""
+def tokens_for(
+    db: Database, workload: Workload, services: Services = NO_SERVICES, *, gateway: bool = False
+) -> TokenIssuers:
+    """Return whose tokens are valid for a workload, sorted by issuer as Istio does.
+
+    On ports that services give, their policies hold too.
+    """
     namespaces = dict.fromkeys((settings(db).root_namespace, workload.namespace))
     policies = [
         policy
         for namespace in namespaces
         for policy in policies_in(db, namespace)
-        if selects(policy.selector, workload.labels)
+        if holds(policy, workload, services)
     ]
     rules = [rule for policy in policies for rule in policy.rules]
     places = dict.fromkeys(rule.jwks_uri for rule in rules if rule.jwks_uri and not rule.jwks)

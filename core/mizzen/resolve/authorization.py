@@ -34,7 +34,6 @@ from mizzen.ir import (
     RuleSet,
     TokenClaim,
 )
-from mizzen.model.meta import selects
 from mizzen.model.security import (
     AuthorizationPolicy,
     Condition,
@@ -45,6 +44,7 @@ from mizzen.model.security import (
 )
 from mizzen.resolve import predicates as p
 from mizzen.resolve.asked import cluster_of, scope_of_workload
+from mizzen.resolve.targets import NO_SERVICES, holds
 from mizzen.resolve.world import OBJECT, POLICIES_IN, settings
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from mizzen.engine import Database
     from mizzen.model.providers import Authorizer
     from mizzen.model.proxy import Workload
+    from mizzen.resolve.targets import Services
 
 _ORDER: Final = (PolicyAction.AUDIT, PolicyAction.DENY, PolicyAction.ALLOW)
 _OF_REQUEST: Final = (RequestHeader, RequestPath, RequestPathTemplate, TokenClaim)
@@ -60,27 +61,34 @@ _OF_REQUEST: Final = (RequestHeader, RequestPath, RequestPathTemplate, TokenClai
 
 @query
 def policies_in(db: Database, namespace: str) -> tuple[AuthorizationPolicy, ...]:
-    """Return the policies of a namespace that are enforced, sorted by name."""
+    """Return the policies of a namespace, sorted by name."""
     found = (OBJECT(db, key) for key in POLICIES_IN(db, namespace))
-    return tuple(i for i in found if isinstance(i, AuthorizationPolicy) and i.enforced)
+    return tuple(item for item in found if isinstance(item, AuthorizationPolicy))
 
 
-def policies_for(db: Database, workload: Workload) -> tuple[AuthorizationPolicy, ...]:
-    """Return the policies that hold for a workload: the mesh's and its namespace's that select it."""
+def policies_for(
+    db: Database, workload: Workload, services: Services = NO_SERVICES
+) -> tuple[AuthorizationPolicy, ...]:
+    """Return the policies that hold for a workload: the mesh's and its namespace's that are for it.
+
+    Those of services hold for the ports that these give.
+    """
     namespaces = dict.fromkeys((settings(db).root_namespace, workload.namespace))
     return tuple(
         policy
         for namespace in namespaces
         for policy in policies_in(db, namespace)
-        if selects(policy.selector, workload.labels)
+        if holds(policy, workload, services)
     )
 
 
-def authorization_for(db: Database, workload: Workload, *, gateway: bool = False) -> Authorization:
-    """Return what is asked of those who come to a workload."""
+def authorization_for(
+    db: Database, workload: Workload, services: Services = NO_SERVICES, *, gateway: bool = False
+) -> Authorization:
+    """Return what is asked of those who come to a workload, on ports that services give or on others."""
     mesh = settings(db)
     domains = (mesh.trust_domain, *mesh.trust_domain_aliases)
-    policies = policies_for(db, workload)
+    policies = policies_for(db, workload, services)
     asked = _asked(db, policies, workload, gateway=gateway)
     http: list[RuleSet] = []
     tcp: list[RuleSet] = []

@@ -28,6 +28,8 @@ from mizzen.resolve.gateways import (
     server_hosts,
     servers_of,
 )
+from mizzen.resolve.inbound import attached_services
+from mizzen.resolve.targets import NO_SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,12 +64,13 @@ def _listener(
             origins += theirs
     if not chains:
         return None
+    services = dict(attached_services(db, workload)).get(place[1], NO_SERVICES)
     return GatewayListener(
         bind=place[0],
         port=place[1],
         chains=tuple(chains),
-        authorization=authorization_for(db, workload, gateway=True),
-        tokens=tokens_for(db, workload, gateway=True),
+        authorization=authorization_for(db, workload, services, gateway=True),
+        tokens=tokens_for(db, workload, services, gateway=True),
         origins=tuple(dict.fromkeys(origins)),
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeGuard
 
 from mizzen.engine import query
-from mizzen.ir import InboundPolicy, InboundPort, Origins
+from mizzen.ir import InboundPolicy, InboundPort, Origins, PortChecks
 from mizzen.model.kube import Protocol, Service, ServicePort
 from mizzen.model.meta import selects
 from mizzen.model.proxy import Scope, Workload
@@ -18,10 +18,12 @@ from mizzen.resolve.authorization import authorization_for
 from mizzen.resolve.peers import namespace_policy, workload_modes, workload_policy
 from mizzen.resolve.rules import policy_for, rule_for
 from mizzen.resolve.sidecars import sidecar_for
+from mizzen.resolve.targets import Services, targeted
 from mizzen.resolve.world import OBJECT, SERVICES_SELECTING, hosts_of, settings
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
+    from mizzen.names import ObjectKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,18 @@ def _selects(item: object, workload: Workload) -> TypeGuard[Service | ServiceEnt
             return False
 
 
+def attached_services(db: Database, workload: Workload) -> tuple[tuple[int, Services], ...]:
+    """Return, by port, the services that give it to a workload and that policies are attached to."""
+    wanted = targeted(db, workload.namespace)
+    found: dict[int, set[ObjectKey]] = {}
+    for service in _services_of(db, workload) if wanted else ():
+        numbers = (target_port(workload, port) for port in service.ports)
+        for number in numbers if service.meta.key in wanted else ():
+            if number is not None:
+                found.setdefault(number, set()).add(service.meta.key)
+    return tuple((number, frozenset(found[number])) for number in sorted(found))
+
+
 def target_port(workload: Workload, port: ServicePort) -> int | None:
     """Return the number of the workload's own port; None where a named one is not declared."""
     match port.target:
@@ -94,6 +108,14 @@ def inbound_policy(db: Database, workload: Workload) -> InboundPolicy:
         trust_domains=(mesh.trust_domain, *mesh.trust_domain_aliases),
         authorization=authorization_for(db, workload),
         tokens=tokens_for(db, workload),
+        attached=tuple(
+            PortChecks(
+                port=port,
+                authorization=authorization_for(db, workload, services),
+                tokens=tokens_for(db, workload, services),
+            )
+            for port, services in attached_services(db, workload)
+        ),
         origins=_peer_origins(db, workload),
     )
 

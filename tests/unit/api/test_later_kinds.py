@@ -86,10 +86,14 @@ def test_a_sound_object_is_only_told_of(kind: str, spec: str) -> None:
         ("selector: {matchLabels: {a: 7}}", "MZ0103", "selector.matchLabels.a"),
         ("targetRefs: [{name: a}]", "MZ0104", "targetRefs[0].kind"),
         ("targetRefs: [{kind: A, name: ''}]", "MZ0103", "targetRefs[0].name"),
-        ("targetRefs: [{kind: A, name: a, namespace: b}]", "MZ0103", "targetRefs[0].namespace"),
-        ("targetRef: {kind: A, name: a, namespace: b}", "MZ0103", "targetRef.namespace"),
         (
-            "selector: {matchLabels: {a: b}}, targetRefs: [{kind: A, name: a}]",
+            "targetRefs: [{kind: Service, name: a, namespace: b}]",
+            "MZ0103",
+            "targetRefs[0].namespace",
+        ),
+        ("targetRef: {kind: Service, name: a, namespace: b}", "MZ0103", "targetRef.namespace"),
+        (
+            "selector: {matchLabels: {a: b}}, targetRefs: [{kind: Service, name: a}]",
             "MZ0202",
             "targetRefs",
         ),
@@ -391,13 +395,13 @@ def test_mistakes_of_a_reach_are_errors(kind: str, spec: str, code: str, path: s
         ),
         (
             "EnvoyFilter",
-            "{workloadSelector: {}, targetRefs: [{kind: Gateway, name: a}]}",
+            "{workloadSelector: {}, targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: a}]}",
             "MZ0202",
             "targetRefs",
         ),
         (
             "EnvoyFilter",
-            "targetRefs: [{kind: Gateway, name: a, namespace: b}]",
+            "targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: a, namespace: b}]",
             "MZ0103",
             "targetRefs[0].namespace",
         ),

@@ -9,7 +9,7 @@ import pytest
 
 from mizzen.api.jwks import key_set_error
 from mizzen.model.meta import Labels
-from mizzen.model.security import JwtRule, RequestAuthentication
+from mizzen.model.security import JwtRule, RequestAuthentication, Target
 from tests.unit.api.reading import errors, read_manifest, read_spec, told, value
 
 pytestmark = pytest.mark.unit
@@ -21,7 +21,7 @@ def test_a_rule_has_an_issuer_keys_and_places() -> None:
     """With all fields."""
     found = value(read_manifest("request_authentication.yaml")["RequestAuthentication web"])
     assert isinstance(found, RequestAuthentication)
-    assert (found.selector, found.enforced) == (Labels((("app", "web"),)), True)
+    assert found.selector == Labels((("app", "web"),))
     assert found.rules == (
         JwtRule(
             issuer="https://issuer.example",
@@ -43,14 +43,12 @@ def test_keys_that_only_the_issuer_knows_are_told_of() -> None:
     parsed = read_manifest("request_authentication_later.yaml")
     fetched = parsed["RequestAuthentication fetched"]
     assert isinstance(fetched.object, RequestAuthentication)
-    assert fetched.object.enforced
     assert [path for _, path, _ in told(fetched)] == ["spec.jwtRules[1].issuer"]
     assert fetched.object.rules[0].timeout == timedelta(seconds=3)
-    for name, path in (("attached", "spec.targetRefs"), ("attached-once", "spec.targetRef")):
-        attached = parsed[f"RequestAuthentication {name}"]
-        assert isinstance(attached.object, RequestAuthentication)
-        assert not attached.object.enforced
-        assert [where for _, where, _ in told(attached)] == [path]
+    for name in ("attached", "attached-once"):
+        attached = value(parsed[f"RequestAuthentication {name}"])
+        assert isinstance(attached, RequestAuthentication)
+        assert attached.targets == (Target(kind="Gateway", name="edge"),)
 
 
 @pytest.mark.parametrize(

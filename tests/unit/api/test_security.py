@@ -14,6 +14,7 @@ from mizzen.model.security import (
     PolicyAction,
     Rule,
     Source,
+    Target,
 )
 from tests.unit.api.reading import errors, read_manifest, read_one, read_spec, told, value
 
@@ -77,7 +78,6 @@ def test_a_rule_has_sources_operations_and_conditions() -> None:
     assert isinstance(found, AuthorizationPolicy)
     assert found.selector == Labels((("app", "reviews"),))
     assert found.action is PolicyAction.DENY
-    assert found.enforced
     assert found.rules == (
         Rule(
             sources=(
@@ -121,18 +121,46 @@ def test_a_rule_has_sources_operations_and_conditions() -> None:
 def test_an_allow_policy_without_rules_allows_nothing() -> None:
     """And one with an empty rule everything; ALLOW is the default."""
     nothing, everything = _policy("{}"), _policy("rules: [{}]")
-    assert (nothing.action, nothing.rules, nothing.enforced) == (PolicyAction.ALLOW, (), True)
+    assert (nothing.action, nothing.rules) == (PolicyAction.ALLOW, ())
     assert everything.rules == (Rule(),)
 
 
-def test_a_policy_for_targets_is_not_enforced_and_told_of() -> None:
-    """Workloads ignore it, as they do with Istio."""
+def test_a_policy_has_targets() -> None:
+    """A single one in the old form."""
     parsed = read_manifest("security_later.yaml")
-    for name, path in (("attached", "spec.targetRefs"), ("attached-once", "spec.targetRef")):
-        policy = parsed[f"AuthorizationPolicy {name}"]
-        assert isinstance(policy.object, AuthorizationPolicy)
-        assert not policy.object.enforced
-        assert told(policy)[0][:2] == ("MZ0201", path)
+    for name, target in (
+        ("attached", Target(kind="Gateway", name="edge")),
+        ("attached-once", Target(kind="Service", name="reviews")),
+    ):
+        policy = value(parsed[f"AuthorizationPolicy {name}"])
+        assert isinstance(policy, AuthorizationPolicy)
+        assert policy.targets == (target,)
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "path"),
+    [
+        ("targetRefs: [{kind: Pod, name: a}]", "MZ0103", "targetRefs[0].kind"),
+        ("targetRefs: [{kind: Gateway, name: a}]", "MZ0103", "targetRefs[0].kind"),
+        (
+            "targetRef: {group: networking.istio.io, kind: Gateway, name: a}",
+            "MZ0103",
+            "targetRef.kind",
+        ),
+        ("targetRef: {group: apps, kind: Service, name: a}", "MZ0103", "targetRef.kind"),
+        ("targetRef: {kind: Service, name: a, namespace: b}", "MZ0103", "targetRef.namespace"),
+        (
+            "{targetRefs: [{kind: Service, name: a}], selector: {matchLabels: {a: b}}}",
+            "MZ0202",
+            "targetRefs",
+        ),
+    ],
+)
+def test_mistakes_of_targets_are_errors(spec: str, code: str, path: str) -> None:
+    """What a policy may be attached to is as in Istio."""
+    parsed = read_spec("AuthorizationPolicy", spec)
+    assert parsed.object is None
+    assert (code, f"spec.{path}") in [(code, path) for code, path, _ in errors(parsed)]
 
 
 def test_a_custom_policy_has_a_provider() -> None:
@@ -161,7 +189,7 @@ def test_a_dry_run_is_of_allow_and_deny(action: str, written: str, *, dry: bool)
     )
     found = value(parsed)
     assert isinstance(found, AuthorizationPolicy)
-    assert (found.dry_run, found.enforced) == (dry, True)
+    assert found.dry_run == dry
 
 
 def test_trust_domains_and_filters_metadata_are_read() -> None:
