@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.support.live_mesh import eventually
-from tests.support.sample_mesh import APP_PORT, CATALOG, FRONTEND, SampleMesh
+from tests.support.live_mesh import HUB, eventually
+from tests.support.sample_mesh import (
+    APP_PORT,
+    CATALOG,
+    FRONTEND,
+    GATEWAY,
+    SAMPLES,
+    SHOP,
+    SampleMesh,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +24,7 @@ if TYPE_CHECKING:
 _STRANGER: Final = "stranger"
 _LEDGER: Final = "10.44.0.40"
 _BOOKINGS: Final = 9000
+_EGRESS: Final = "10.44.0.81"
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +45,47 @@ def test_customers_come_in(mesh: SampleMesh) -> None:
         seen = mesh.knock("/reviews/self", host).seen
         assert (seen["service"], seen["path"]) == ("reviews", "/self")
         assert mesh.knock("/self", host).seen["service"] == "frontend"
+
+
+def test_tls_is_passed_through(mesh: SampleMesh) -> None:
+    """tls-passthrough: the client finds the courier's own certificate at the gateway, by the name it asks for."""
+    trusted = ssl.create_default_context(cafile=str(SHOP / "app" / "authority.pem"))
+
+    def answer(name: str) -> bytes:
+        made = mesh.connect(HUB, (GATEWAY, 443))
+        with made, trusted.wrap_socket(made, server_hostname=name) as secured:
+            secured.sendall(f"GET /self HTTP/1.0\r\nhost: {name}\r\n\r\n".encode())
+            return b"".join(iter(lambda: secured.recv(4096), b""))
+
+    with mesh.trying("tls-passthrough"):
+        assert b'"service": "courier"' in answer("courier.example.com")
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            answer("other.example.com")
+
+
+def test_the_courier_is_known(mesh: SampleMesh) -> None:
+    """external-service: its route is in force, and what the mesh has not heard of has none."""
+    with mesh.trying("external-service"):
+        eventually(lambda: mesh.courier("/nap").status == 504, "the route is in force")
+        assert mesh.courier().seen["service"] == "courier"
+        assert mesh.courier("/nap", "other.example.com").status == 200
+
+
+def test_nothing_leaves_but_to_whom_was_named(mesh: SampleMesh) -> None:
+    """egress-control: the courier is reached by its name, and not by another one."""
+    with mesh.trying("egress-control"):
+        eventually(lambda: mesh.courier(host="other.example.com").status == 502, "it is closed")
+        assert mesh.courier().seen["service"] == "courier"
+        assert mesh.knock("/").status == 200
+    eventually(lambda: mesh.courier(host="other.example.com").status == 200, "it is open again")
+
+
+def test_one_leaves_by_the_gateway(mesh: SampleMesh) -> None:
+    """egress-gateway: the courier sees the gateway's address, not the frontend's."""
+    assert mesh.courier().seen["from"] == mesh.pod(FRONTEND).ip
+    with mesh.trying("egress-gateway"):
+        eventually(lambda: mesh.courier().seen.get("from") == _EGRESS, "it leaves by the gateway")
+        assert mesh.courier(host="other.example.com").seen["from"] == mesh.pod(FRONTEND).ip
 
 
 def test_one_sees_what_one_needs(mesh: SampleMesh) -> None:
@@ -61,14 +112,18 @@ def test_everyone_proves_who_they_are(mesh: SampleMesh) -> None:
 
 
 def test_readers_are_known(mesh: SampleMesh) -> None:
-    """access-http: the frontend may read, and others may not."""
+    """access-http: the frontend may read, and others may not; each of three pods sees to that."""
+
+    def statuses(of: str, path: str = "/self") -> set[int]:
+        return {reply.status for reply in mesh.calls(of, f"http://reviews:9080{path}", 12)}
+
     with mesh.trying("access-http"):
-        eventually(lambda: mesh.ask(CATALOG, "reviews").status == 403, "the catalog may not")
-        assert mesh.ask(FRONTEND, "reviews").status == 200
-        assert mesh.ask(FRONTEND, "reviews", "/other").status == 403
+        eventually(lambda: statuses(CATALOG) == {403}, "the catalog may not")
+        eventually(lambda: statuses(FRONTEND, "/other") == {403}, "not everything may be read")
+        assert statuses(FRONTEND) == {200}
         posted = mesh.call(FRONTEND, "http://reviews:9080/self", method="POST")
         assert posted.status == 403
-    eventually(lambda: mesh.ask(CATALOG, "reviews").status == 200, "it may again")
+    eventually(lambda: statuses(CATALOG) == {200}, "it may again")
 
 
 def test_who_may_book(mesh: SampleMesh) -> None:
@@ -87,3 +142,33 @@ def test_what_is_internal(mesh: SampleMesh) -> None:
         assert mesh.knock("/self").status == 200
         assert mesh.ask(CATALOG, "frontend", "/internal/keys").status == 200
     eventually(lambda: mesh.knock("/internal/keys").status == 200, "they do again")
+
+
+def _bearer(sample: str, whose: str) -> str:
+    return f"Bearer {(SAMPLES / sample / whose).read_text(encoding='ascii').strip()}"
+
+
+def test_tokens_are_asked_for(mesh: SampleMesh) -> None:
+    """tokens: the accountant's opens the books, others' do not, and what is not valid is refused anywhere."""
+
+    def status(path: str, token: str = "") -> int:
+        return mesh.knock(path, **({"authorization": token} if token else {})).status
+
+    accountant, customer = (_bearer("tokens", f"{who}.jwt") for who in ("accountant", "customer"))
+    with mesh.trying("tokens"):
+        eventually(lambda: status("/ledger") == 403, "the books are closed")
+        assert status("/ledger", accountant) == 200
+        assert status("/ledger", customer) == 403
+        assert status("/reviews", customer) == status("/reviews") == 200
+        assert status("/reviews", accountant[:-4]) == 401
+    eventually(lambda: status("/ledger") == 200, "they are open again")
+
+
+def test_a_token_opens_another_door(mesh: SampleMesh) -> None:
+    """token-routing: the gateway asks for a claim and chooses the route by it."""
+    host = "books.example.com"
+    with mesh.trying("token-routing"):
+        assert mesh.knock("/self", host).seen["service"] == "frontend"
+        for whose, service in (("accountant", "ledger"), ("customer", "frontend")):
+            bearer = _bearer("token-routing", f"{whose}.jwt")
+            assert mesh.knock("/self", host, authorization=bearer).seen["service"] == service

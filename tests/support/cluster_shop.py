@@ -52,7 +52,7 @@ def _namespaced(document: Manifest) -> Manifest:
         spec = {
             key: value
             for key, value in document["spec"].items()
-            if key not in ("clusterIP", "clusterIPs")
+            if key not in ("clusterIP", "clusterIPs") or value == "None"
         }
         return document | {"spec": spec}
     return document

@@ -19,7 +19,7 @@ from mizzen_cli.demo.gate import gate
 from mizzen_cli.demo.host import ForbiddenError
 from mizzen_cli.demo.mesh import Mesh, MeshError, Sources
 from mizzen_cli.demo.show import Show
-from mizzen_cli.demo.stage import GATEWAY, Stage, start
+from mizzen_cli.demo.stage import GATEWAY, SAMPLES, Stage, start
 from mizzen_cli.demo.status import read_sent
 from mizzen_cli.demo.stay import stay
 from mizzen_cli.demo.tour import STEPS, Outcome, take
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mizzen_cli.demo.tour import Step
 
-_SHOP: Final = Path(__file__).parents[3] / "samples" / "shop"
+_SHOP: Final = SAMPLES / "shop"
 _GATEWAY_PORT: Final = 80
 _DEFAULT_PORT: Final = 8080
 # What shells say of a command that a signal has ended.

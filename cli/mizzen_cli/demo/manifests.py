@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ROUTER_ARGUMENT: Final = "router"
+_HEADLESS: Final = "None"
 _INJECT: Final = "sidecar.istio.io/inject"
 
 
@@ -50,7 +51,7 @@ class PodSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
-    """A service's name and address."""
+    """A service's name and address; where it is headless, the address of the first pod it selects."""
 
     name: str
     namespace: str
@@ -84,14 +85,9 @@ class Cast:
 def read_cast(folder: Path) -> Cast:
     """Read the pods and services below a folder."""
     documents = tuple(_documents(folder))
-    return Cast(
-        pods=tuple(_pod(document) for document in documents if document["kind"] == "Pod"),
-        services=tuple(
-            _service(document)
-            for document in documents
-            if document["kind"] == "Service" and document["spec"].get("clusterIP", "None") != "None"
-        ),
-    )
+    pods = tuple(_pod(document) for document in documents if document["kind"] == "Pod")
+    services = (_service(document, pods) for document in documents if document["kind"] == "Service")
+    return Cast(pods=pods, services=tuple(service for service in services if service.ip))
 
 
 def hosts_text(cast: Cast) -> str:
@@ -126,10 +122,13 @@ def _pod(document: dict[str, Any]) -> PodSpec:
     )
 
 
-def _service(document: dict[str, Any]) -> ServiceSpec:
-    meta = document["metadata"]
-    return ServiceSpec(
-        name=meta["name"],
-        namespace=meta.get("namespace", "default"),
-        ip=document["spec"]["clusterIP"],
-    )
+def _service(document: dict[str, Any], pods: tuple[PodSpec, ...]) -> ServiceSpec:
+    """Return a service; its address is empty where it is headless and there is no pod of it."""
+    meta, spec = document["metadata"], document["spec"]
+    namespace = meta.get("namespace", "default")
+    ip = spec.get("clusterIP", _HEADLESS)
+    if ip == _HEADLESS:
+        chosen = labels(spec.get("selector", {}))
+        own = (pod.ip for pod in pods if pod.namespace == namespace and {*chosen} <= {*pod.labels})
+        ip = next(own, "") if chosen else ""
+    return ServiceSpec(name=meta["name"], namespace=namespace, ip=ip)

@@ -6,10 +6,11 @@ import asyncio
 import time
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from mizzen_cli.demo.mesh import MeshError
-from mizzen_cli.demo.proxies import AskError, stats
+from mizzen_cli.demo.proxies import AskError, ask, stats
 from mizzen_cli.demo.status import ObjectStatus, Sent, Status, read_sent, read_status
 from mizzen_cli.demo.traffic import under_load
 
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
     Note = Callable[["Measured"], None]
 
+SAMPLES: Final = Path(__file__).parents[3] / "samples"
 GATEWAY: Final = "istio-ingressgateway-1"
 FRONTEND: Final = "frontend-v1"
 CATALOG: Final = "catalog-1"
 LEDGER: Final = "ledger"
+LEDGER_POD: Final = "ledger-v1"
 BOOKING_PORT: Final = 9000
 
 _WAIT_SECONDS: Final = 20.0
@@ -95,6 +98,14 @@ class Stage:
         """How many requests were made so far."""
         return sum(visitor.requests for visitor in (self.outside, *self.inside.values()))
 
+    def tell(self, pod: str, path: str, method: str = "GET") -> str:
+        """Speak with an application from within its pod, past its Envoy; returns what it answers."""
+        network = self.mesh.pod(pod).network
+        status, body = ask(self.mesh.realm, network, ("127.0.0.1", 9080), path, method)
+        if status != 200:
+            raise AskError(f"{pod}{path}: {status} {body.strip()}")
+        return body
+
     def status(self) -> Status:
         """What the control plane says now."""
         return read_status(self.mesh)
@@ -117,6 +128,25 @@ class Stage:
         moment = time.time()
         draft.replace(path)
         return moment
+
+    def add(self, sample: str, file: str) -> float:
+        """Save a file of a folder of ``samples/`` beside the shop's; returns the moment of saving."""
+        return self.write(file, (SAMPLES / sample / file).read_text(encoding="utf-8"))
+
+    @asynccontextmanager
+    async def trying(self, sample: str, file: str, kind: str, name: str) -> AsyncIterator[Measured]:
+        """Have a file of a sample in force for as long as the block lasts; yields how that came about.
+
+        What is told is told of one of its objects; the others come with it.
+        """
+        saved = self.add(sample, file)
+        try:
+            landed = await self.live(kind, name, saved)
+            await self.until(lambda: self.status().settled, f"{file} is in force")
+            yield Measured(what=f"samples/{sample}/{file}, saved", value=str(landed))
+        finally:
+            (self.mesh.folder / file).unlink(missing_ok=True)
+        await self.until(lambda: self._is_gone(kind, name), f"{file} is no longer in force")
 
     def read(self, file: str) -> str:
         """Return a manifest's text."""
@@ -201,6 +231,10 @@ class Stage:
                 return time.monotonic() - began
             await asyncio.sleep(_POLL_SECONDS)
         raise NeverError(f"not within {_WAIT_SECONDS:.0f} s: {what}")
+
+    def _is_gone(self, kind: str, name: str) -> bool:
+        status = self.status()
+        return status.object(kind, name) is None and status.settled
 
     def _live_since(self, kind: str, name: str, since: float) -> ObjectStatus | None:
         found = self.status().object(kind, name)

@@ -48,10 +48,15 @@ class ObjectStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyStatus:
-    """One proxy; ``rejected`` has Envoy's own words for what it did not take."""
+    """One proxy; ``rejected`` has Envoy's own words for what it did not take.
+
+    Attributes:
+        up_to_date: Whether it has acknowledged all that it is to have.
+    """
 
     id: str
     connected: bool
+    up_to_date: bool = False
     rejected: tuple[str, ...] = ()
 
 
@@ -74,6 +79,11 @@ class Status:
     def connected(self) -> int:
         """How many proxies are connected."""
         return sum(proxy.connected for proxy in self.proxies)
+
+    @property
+    def settled(self) -> bool:
+        """Whether all proxies have what they are to have."""
+        return all(proxy.up_to_date for proxy in self.proxies)
 
 
 def read_status(mesh: Mesh) -> Status:
@@ -139,6 +149,7 @@ def _proxy(entry: dict[str, Any]) -> ProxyStatus:
     return ProxyStatus(
         id=entry["id"],
         connected=entry["connected"],
+        up_to_date=entry.get("upToDate", False),
         rejected=tuple(nack["message"] for nack in entry.get("nacks", ())),
     )
 

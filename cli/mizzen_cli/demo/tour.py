@@ -1,4 +1,4 @@
-"""The tour: eight promises, each tried for real. A step is data; what it finds out is data too."""
+"""The tour: thirteen promises, each tried for real. A step is data; what it finds out is data too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen_cli.demo.proxies import AskError
 from mizzen_cli.demo.stage import Measured, NeverError
-from mizzen_cli.demo.steps import access, canary, identity, mistakes, resilience, upkeep
+from mizzen_cli.demo.steps import (
+    access,
+    canary,
+    egress,
+    faults,
+    identity,
+    mirror,
+    mistakes,
+    resilience,
+    tokens,
+    upkeep,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -71,6 +82,36 @@ STEPS: Final = (
         title="Who may and who may not",
         proves="Policies decide by proven identity, over HTTP and over TCP, and can be edited live.",
         run=access.run,
+    ),
+    Step(
+        id="faults",
+        title="Faults, on purpose",
+        proves="How the shop does without the ledger is found out without doing it any harm.",
+        run=faults.injection,
+    ),
+    Step(
+        id="breaker",
+        title="A circuit breaker",
+        proves="What a service cannot take in time fails at once, instead of queueing up.",
+        run=faults.breaker,
+    ),
+    Step(
+        id="mirror",
+        title="Copies for the next version",
+        proves="It gets everyone's requests, and nobody gets its answers.",
+        run=mirror.run,
+    ),
+    Step(
+        id="egress",
+        title="What leaves the mesh",
+        proves="Nothing does, but to those whom you have named.",
+        run=egress.run,
+    ),
+    Step(
+        id="tokens",
+        title="Tokens of people",
+        proves="Who calls for whom is checked, too, and rules can ask for what a token says.",
+        run=tokens.run,
     ),
     Step(
         id="broken",

@@ -1,4 +1,4 @@
-"""Steps 5 and 6: what is broken is refused by name, by us or by Envoy, and all else goes on."""
+"""Steps 10 and 11: what is broken is refused by name, by us or by Envoy, and all else goes on."""
 
 from __future__ import annotations
 

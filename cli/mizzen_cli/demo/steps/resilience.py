@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from mizzen_cli.demo.proxies import AskError, ask, stats
+from mizzen_cli.demo.proxies import stats
 from mizzen_cli.demo.stage import CATALOG, FRONTEND, Measured
 from mizzen_cli.demo.steps.canary import REVIEWS
 
@@ -25,12 +25,12 @@ _RETRIED: Final = _CLUSTER + r"upstream_rq_retry_success$"
 async def run(stage: Stage, note: Note) -> None:
     """Ask as a tester; then break one of two pods and see who notices."""
     note(await _testers_version(stage))
-    await asyncio.to_thread(_tell_app, stage, "/break")
+    await asyncio.to_thread(stage.tell, CATALOG, "/break", "POST")
     try:
         await _broken_is_hidden(stage, note)
         note(await _broken_is_ejected(stage))
     finally:
-        await asyncio.to_thread(_tell_app, stage, "/mend")
+        await asyncio.to_thread(stage.tell, CATALOG, "/mend", "POST")
 
 
 async def _testers_version(stage: Stage) -> Measured:
@@ -81,21 +81,9 @@ async def _broken_is_ejected(stage: Stage) -> Measured:
     )
 
 
-def _tell_app(stage: Stage, what: str) -> None:
-    """Speak with the application from within its pod, past its Envoy."""
-    network = stage.mesh.pod(CATALOG).network
-    status, body = ask(stage.mesh.realm, network, ("127.0.0.1", 9080), what, "POST")
-    if status != 200:
-        raise AskError(f"{CATALOG}{what}: {status} {body.strip()}")
-
-
 async def _refusals(stage: Stage) -> int:
     """Return how many 503s the broken pod's application has answered so far."""
-    network = stage.mesh.pod(CATALOG).network
-    _status, body = await asyncio.to_thread(
-        ask, stage.mesh.realm, network, ("127.0.0.1", 9080), "/count"
-    )
-    return int(json.loads(body)["refused"])
+    return int(json.loads(await asyncio.to_thread(stage.tell, CATALOG, "/count"))["refused"])
 
 
 async def _retried(stage: Stage) -> int:

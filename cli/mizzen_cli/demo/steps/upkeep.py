@@ -1,4 +1,4 @@
-"""Steps 7 and 8: certificates and the control plane itself are replaced, and nobody notices."""
+"""Steps 12 and 13: certificates and the control plane itself are replaced, and nobody notices."""
 
 from __future__ import annotations
 
