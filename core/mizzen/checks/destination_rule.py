@@ -11,7 +11,7 @@ from mizzen.model.proxy import Scope
 from mizzen.model.traffic import DestinationRule, Subset
 from mizzen.names import is_wildcard, resolve_host
 from mizzen.resolve.domains import hosts_under
-from mizzen.resolve.endpoints import instances
+from mizzen.resolve.instances import instances
 from mizzen.resolve.services import service_at
 from mizzen.resolve.world import OBJECT, RULES_AT_HOST, settings
 

@@ -28,7 +28,7 @@ from mizzen.resolve.connections import (
     tcp_connections,
     tls_connections,
 )
-from mizzen.resolve.endpoints import instances
+from mizzen.resolve.instances import instances
 from mizzen.resolve.matching import Place
 from mizzen.resolve.places import place_of, placed, sockets_for
 from mizzen.resolve.rules import rule_for
@@ -153,9 +153,9 @@ def _listeners(
         )
     if not service.virtual_addresses and not service.headless:
         unknown = unknown_cluster(db, scope.unknown)
-        names = (service.host, *(one.host for one in aliases_seen(db, scope, service.host)))
+        names = tuple(one.host for one in aliases_seen(db, scope, service.host))
         whole = replace(routed, rest=tcp)
-        yield _anywhere(service, port, whole, TcpProxy(cluster=unknown), names, origins)
+        yield _anywhere(service, port, whole, unknown, origins, names)
 
 
 def _routed(
@@ -185,20 +185,21 @@ def _anywhere(
     service: MeshService,
     port: ServicePort,
     routed: Connections,
-    unknown: TcpProxy,
-    names: tuple[str, ...],
+    rest: str,
     origins: Origins,
+    names: tuple[str, ...] = (),
 ) -> OutboundListener:
     """Return the listener on every address of the port, for a service that has none of its own.
 
-    ``unknown`` is where everybody else's connections go; ``names`` are all that the service is called.
+    ``rest`` is where everybody else's connections go; ``names`` are what the service is called besides.
     """
+    unknown = TcpProxy(cluster=rest)
     chains = routed.chains
     is_tls = port.protocol in (Protocol.TLS, Protocol.HTTPS)
     if routed.rest and not (is_tls and chains):
         own = [
             TcpChain(server_name=name, cidr=cidr, tcp=routed.rest)
-            for name in (names if is_tls else ("",))
+            for name in ((service.host, *names) if is_tls else ("",))
             for cidr in service.addresses or ("",)
             if name or cidr
         ]

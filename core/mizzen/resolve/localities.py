@@ -14,12 +14,8 @@ from typing import TYPE_CHECKING, Final
 from mizzen.engine import query
 from mizzen.ir import Endpoint, EndpointGroup, LocalityGroup
 from mizzen.model.meta import label
-from mizzen.resolve.endpoints import (
-    EdsCluster,
-    Instance,
-    belonging,
-    endpoint_group,
-)
+from mizzen.resolve.endpoints import EdsCluster, belonging, endpoint_group
+from mizzen.resolve.instances import Instance
 from mizzen.resolve.whereabouts import parse_locality, with_place
 from mizzen.resolve.world import settings
 

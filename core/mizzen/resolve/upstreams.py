@@ -30,13 +30,8 @@ from mizzen.model.proxy import Scope
 from mizzen.model.security import MtlsMode
 from mizzen.names import subset_sni
 from mizzen.resolve.discovery import BY_NAME, discovery_of, own_port
-from mizzen.resolve.endpoints import (
-    EdsCluster,
-    endpoint_group,
-    identities,
-    instances,
-    takes_mtls_on,
-)
+from mizzen.resolve.endpoints import EdsCluster, endpoint_group, takes_mtls_on
+from mizzen.resolve.instances import identities, instances
 from mizzen.resolve.localities import is_weighted, locality_setting
 from mizzen.resolve.peers import namespace_mode
 from mizzen.resolve.rules import (

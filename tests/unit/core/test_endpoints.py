@@ -8,12 +8,8 @@ from mizzen.ir import Endpoint, Health, Locality
 from mizzen.model.meta import NO_LABELS, Labels, labels
 from mizzen.model.proxy import Scope
 from mizzen.names import ObjectKey
-from mizzen.resolve.endpoints import (
-    EdsCluster,
-    endpoint_group,
-    identities,
-    instances,
-)
+from mizzen.resolve.endpoints import EdsCluster, endpoint_group
+from mizzen.resolve.instances import identities, instances
 from mizzen.resolve.services import service_at
 from mizzen.resolve.upstreams import eds_clusters
 from mizzen.resolve.whereabouts import parse_locality
