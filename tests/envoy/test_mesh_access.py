@@ -100,6 +100,7 @@ def _all(mesh: LiveMesh, *who: str) -> list[int]:
         (f"notIpBlocks: ['{pod_ip(0)}/30']", {"stranger"}),
         (f"namespaces: [test], notPrincipals: [{_ANN}]", set()),
         ("serviceAccounts: [ann, other/bob]", {"ann", "bob"}),
+        ("notServiceAccounts: [ann]", {"bob", "stranger"}),
         ("trustDomains: ['cluster.*']", {"ann", "bob"}),
         ("notTrustDomains: [cluster.local]", {"stranger"}),
     ],
@@ -210,6 +211,77 @@ def test_hosts_and_headers_are_looked_at(mesh: LiveMesh) -> None:
         assert mesh.call("ann", "http://web/", headers={"X-Who": "me"}).status == 403
 
 
+@pytest.mark.parametrize(
+    ("operation", "allowed"),
+    [
+        ("hosts: [web.test]", {"web.test"}),
+        ("hosts: ['WEB.test*']", {"web.test", "web.test.svc.cluster.local"}),
+        ("hosts: ['*.local']", {"web.test.svc.cluster.local"}),
+        ("notHosts: ['web.test*']", {"web"}),
+        (f"notPorts: ['{TCP_PORT}']", {"web", "web.test", "web.test.svc.cluster.local"}),
+        (f"notPorts: ['{HTTP_PORT}']", set()),
+    ],
+)
+def test_an_authority_is_allowed_and_no_other(
+    mesh: LiveMesh, operation: str, allowed: set[str]
+) -> None:
+    """In any case; and all but some ports."""
+    asked = ("web", "web.test", "web.test.svc.cluster.local")
+
+    def got() -> set[str]:
+        return {host for host in asked if mesh.call("ann", f"http://{host}/").status == 200}
+
+    with mesh.having(_policy("ALLOW", f"{{to: [{{operation: {{{operation}}}}}]}}")):
+        eventually(lambda: got() == allowed, f"{operation} allows {allowed}")
+
+
+@pytest.mark.parametrize(
+    ("condition", "allowed"),
+    [
+        ("key: source.principal, values: ['*/sa/ann']", {"ann"}),
+        ("key: source.principal, notValues: ['*']", {"stranger"}),
+        ("key: source.namespace, values: [other]", {"bob"}),
+        ("key: source.serviceAccount, values: [ann]", {"ann"}),
+        ("key: source.serviceAccount, notValues: [other/bob]", {"ann", "stranger"}),
+        ("key: source.trustDomain, values: [cluster.local]", {"ann", "bob"}),
+        (f"key: source.ip, values: ['{pod_ip(4)}/32']", {"stranger"}),
+        (f"key: source.ip, notValues: ['{pod_ip(4)}/32']", {"ann", "bob"}),
+        (f"key: destination.ip, values: ['{pod_ip(11)}']", {"ann", "bob", "stranger"}),
+        (f"key: destination.ip, notValues: ['{pod_ip(0)}/24']", set()),
+        (f"key: destination.port, values: ['{HTTP_PORT}']", {"ann", "bob", "stranger"}),
+        ("key: connection.sni, values: ['outbound_.80_*']", {"ann", "bob"}),
+        ("key: connection.sni, notValues: ['outbound_.80_*']", {"stranger"}),
+        ("key: 'request.headers[x-who]', values: ['m*']", {"ann", "bob", "stranger"}),
+        ("key: 'request.headers[x-who]', notValues: [me]", set()),
+    ],
+)
+def test_a_condition_is_met_and_no_other(mesh: LiveMesh, condition: str, allowed: set[str]) -> None:
+    """On who asks, on the connection, and on headers."""
+
+    def got() -> set[str]:
+        return {who for who in ("ann", "bob", "stranger") if _says_me(mesh, who) == 200}
+
+    with mesh.having(_policy("ALLOW", f"{{when: [{{{condition}}}]}}")):
+        eventually(lambda: got() == allowed, f"{condition} lets in {allowed}")
+
+
+def _says_me(mesh: LiveMesh, who: str) -> int:
+    url = f"http://{pod_ip(11)}:{HTTP_PORT}/" if who == "stranger" else f"{_URL}/"
+    return mesh.call(who, url, headers={"X-Who": "me"}).status
+
+
+def test_what_other_filters_have_noted_is_a_condition(mesh: LiveMesh) -> None:
+    """For one, which rule of a dry run has matched."""
+    dry = _policy("DENY", "{to: [{operation: {paths: ['/dry']}}]}", name="dry").replace(
+        "  namespace:", "  annotations: {istio.io/dry-run: 'true'}\n  namespace:", 1
+    )
+    key = "experimental.envoy.filters.http.rbac[istio_dry_run_deny_shadow_effective_policy_id]"
+    allow = _policy("ALLOW", f"{{when: [{{key: '{key}', values: ['ns[[]test]-policy[[]dry]*']}}]}}")
+    with mesh.having(dry, allow.replace("[[]", "[")):
+        eventually(lambda: _get(mesh, "ann", "/other") == 403, "what is not noted is refused")
+        assert _get(mesh, "ann", "/dry") == 200
+
+
 def test_conditions_narrow_a_rule(mesh: LiveMesh) -> None:
     """``when`` on the source's namespace and on the port."""
     rule = (
@@ -241,8 +313,8 @@ def test_whom_nobody_knows_is_shut_out_of_the_way_past_services(mesh: LiveMesh) 
         assert not bool(mesh.tcp("stranger", pod_ip(11), 5555))
 
 
-def test_what_a_custom_policy_matches_is_denied(mesh: LiveMesh) -> None:
-    """Nobody can be asked yet, so nothing that would be asked for gets in; all else does."""
+def test_what_a_custom_policy_of_nobody_matches_is_denied(mesh: LiveMesh) -> None:
+    """Nobody can be asked, so nothing that would be asked for gets in; all else does."""
     custom = "CUSTOM\nprovider: {name: nobody}"
     rule = f"{{to: [{{operation: {{paths: ['/admin*'], ports: ['{HTTP_PORT}']}}}}]}}"
     with mesh.having(_policy(custom, rule, name="custom")):

@@ -140,6 +140,23 @@ def test_ports_have_modes_of_their_own(mesh: LiveMesh) -> None:
     assert mesh.tcp("stranger", at, UNDECLARED_PORT) == b""
 
 
+def test_a_port_that_no_service_has_may_have_a_mode_too(mesh: LiveMesh) -> None:
+    """And leaves the others as they are."""
+    at = pod_ip(_SERVERS["strict"])
+    spec = f"""
+        selector: {{matchLabels: {{app: strict}}}}
+        mtls: {{mode: STRICT}}
+        portLevelMtls: {{{UNDECLARED_PORT}: {{mode: DISABLE}}}}
+        """
+    with mesh.having(istio("PeerAuthentication", "a-first", spec, namespace="test")):
+        eventually(
+            lambda: mesh.tcp("stranger", at, UNDECLARED_PORT) == b"strict: hello\n",
+            "the port is open",
+        )
+        assert mesh.tcp("stranger", at, TCP_PORT) == b""
+    eventually(lambda: mesh.tcp("stranger", at, UNDECLARED_PORT) == b"", "it is closed again")
+
+
 def test_a_permissive_port_that_no_service_has_takes_plaintext(mesh: LiveMesh) -> None:
     """What no service speaks of passes through the pod's Envoy to where it was going."""
     at = pod_ip(_SERVERS["permissive"])

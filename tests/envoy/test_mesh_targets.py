@@ -140,6 +140,28 @@ def test_a_policy_of_an_entry_is_for_its_ports(mesh: LiveMesh) -> None:
         assert _call(mesh) == 200
 
 
+def test_the_address_of_a_visitor_is_known_behind_a_gateway(mesh: LiveMesh) -> None:
+    """By what the gateway adds; the gateway itself believes nobody but its own eyes."""
+    forged = {"Host": "web.example", "X-Forwarded-For": "192.0.2.1"}
+    reply = mesh.call(HUB, "http://web.example:8080/", headers=forged, at=_GATE)
+    visitor = reply.seen["headers"]["x-forwarded-for"].rpartition(",")[2].strip()
+    for source, denied in (
+        (f"remoteIpBlocks: ['{visitor}']", True),
+        (f"notRemoteIpBlocks: ['{visitor}/32']", False),
+        ("remoteIpBlocks: [192.0.2.1]", False),
+    ):
+        for name in ("web", "gate"):
+            selector = f"selector: {{matchLabels: {{app: {name}}}}}"
+            rules = f"[{{from: [{{source: {{{source}}}}}]}}]"
+            with mesh.having(_policy("", rules=rules, written=selector)):
+                wanted = 403 if denied else 200
+                eventually(lambda wanted=wanted: _visit(mesh, _GATE) == wanted, f"{name} {source}")
+    condition = f"[{{when: [{{key: remote.ip, values: ['{visitor}']}}]}}]"
+    with mesh.having(_policy("", rules=condition, written="selector: {matchLabels: {app: web}}")):
+        eventually(lambda: _visit(mesh, _GATE) == 403, "the visitor is denied")
+        assert _call(mesh) == 200
+
+
 def test_a_target_that_is_not_there_is_told_of(mesh: LiveMesh) -> None:
     """And closes nothing."""
     with mesh.having(_policy("{kind: Service, name: nobody}")):

@@ -123,6 +123,29 @@ def test_a_token_is_of_any_of_several_issuers(mesh: LiveMesh) -> None:
         assert _get(mesh, token(issuer="https://third.example")).status == 401
 
 
+def test_lists_of_words_are_asked_for_by_the_word(mesh: LiveMesh) -> None:
+    """Of the claims that are written, beside those of every token."""
+    claim = "{when: [{key: 'request.auth.claims[roles]', values: [judge]}]}"
+    bearer = token(roles="cook judge")
+    with mesh.having(_tokens("spaceDelimitedClaims: [roles]"), _policy("ALLOW", claim)):
+        eventually(lambda: _get(mesh, token()).status == 403, "a role is asked for")
+        assert _get(mesh, bearer).status == 200
+    with mesh.having(_tokens(), _policy("ALLOW", claim)):
+        eventually(lambda: _get(mesh, bearer).status == 403, "it is one text to everyone else")
+
+
+def test_keys_that_do_not_come_in_time_are_not_waited_for(mesh: LiveMesh) -> None:
+    """The issuer's tokens are refused."""
+    place = f"http://ann.test.svc.cluster.local/k?delay=3&body={quote(key_set(), safe='')}"
+    for timeout, status in (("0.2s", 401), ("9s", 200)):
+        spec = f"jwtRules: [{{issuer: {ISSUER}, jwksUri: '{place}', timeout: {timeout}}}]"
+        with mesh.having(istio("RequestAuthentication", "slow", spec, namespace="test")):
+            eventually(lambda: _get(mesh, "rubbish").status == 401, "tokens are looked at")
+            reply = _get(mesh, token())
+            assert reply.status == status
+            assert ("remote fetch is failed" in reply.body.decode()) == (status == 401)
+
+
 def test_keys_are_fetched_from_a_service_of_the_mesh(mesh: LiveMesh) -> None:
     """By the proxy itself, over mutual TLS like every call."""
     place = f"http://ann.test.svc.cluster.local/keys?body={quote(key_set(), safe='')}"

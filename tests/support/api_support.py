@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Final, get_args, get_origin
 
 import yaml
 
+from mizzen.api.authorization_policy import AuthorizationPolicyManifest
+from mizzen.api.peer_authentication import PeerAuthenticationManifest
+from mizzen.api.request_authentication import RequestAuthenticationManifest
 from mizzen.api.sidecar import SidecarManifest
 from mizzen.api.virtual_service import VirtualServiceManifest
 from tests.support.repository import ROOT
@@ -28,6 +31,9 @@ _WORDS: Final = ROOT / "tests" / "support" / "api_fields"
 # A kind comes here with its file of words; then none of its fields goes without.
 KINDS: Final[dict[str, type[Manifest]]] = {
     "VirtualService": VirtualServiceManifest,
+    "AuthorizationPolicy": AuthorizationPolicyManifest,
+    "RequestAuthentication": RequestAuthenticationManifest,
+    "PeerAuthentication": PeerAuthenticationManifest,
     "Sidecar": SidecarManifest,
 }
 _HEAD: Final = """# What of Istio's API is in force

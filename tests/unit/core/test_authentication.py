@@ -50,11 +50,13 @@ def test_all_policies_that_select_a_workload_hold_together() -> None:
     assert [one.name for one in found] == ["mesh", "all", "cart"]
 
 
-def test_a_policy_for_targets_has_no_effect() -> None:
-    """Workloads ignore it, as Istio's sidecars do."""
+def test_a_policy_of_a_service_is_not_for_all_of_its_workloads() -> None:
+    """But for the ports that it gives them."""
     spec = "targetRefs: [{kind: Service, name: web}]\njwtRules: [{issuer: a, jwks: '%s'}]"
-    mesh = SmallMesh(istio("RequestAuthentication", "attached", spec % key_set()))
+    mesh = SmallMesh(istio("RequestAuthentication", "attached", spec % key_set()), service("web"))
     assert issuers(mesh) == []
+    (port,) = inbound_policy(mesh.db, WEB).attached
+    assert (port.port, [rule.issuer for rule in port.tokens.rules]) == (8080, ["a"])
 
 
 def test_changes_reach_the_inbound_side_and_gateways() -> None:
