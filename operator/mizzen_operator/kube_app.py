@@ -189,7 +189,7 @@ class _Replica:
             owners=base.owners,
         )
         self._webhooks = WebhookServer(self._trust.server_identity, self._handlers(), log)
-        self._source = KubeSource(base.connection, log)
+        self._source = KubeSource(base.connection, log, namespace=settings.namespace)
         self.plane = Plane(
             self._home(),
             Addresses(http=settings.http, xds=settings.xds),
@@ -233,7 +233,7 @@ class _Replica:
         await asyncio.sleep(self._base.settings.drain_seconds)
 
     def _home(self) -> Home:
-        domain = self._base.authority.trust_domain
+        domain, settings = self._base.authority.trust_domain, self._base.settings
         return Home(
             what=self._base.connection.server,
             source=self._source,
@@ -243,7 +243,7 @@ class _Replica:
                 tokens=self._reviews,
                 account_of=lambda namespace, pod: self._accounts.get((namespace, pod)),
             ),
-            mesh=MeshSettings(trust_domain=domain),
+            mesh=MeshSettings(trust_domain=domain, config_namespace=settings.namespace),
             publish_roots=self._publish_roots,
             intake=self._take,
             on_round=lambda made: self._status.take_round(made),  # noqa: PLW0108  it is made later

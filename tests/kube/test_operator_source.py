@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mizzen.model.kube import Pod, PrivateBytes, Secret, Service
+from mizzen.model.kube import ConfigMap, Pod, PrivateBytes, Secret, Service
 from mizzen.model.routing import VirtualService
+from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen_operator.kube.client import ApiClient, ApiError, ConflictError, NotFoundError
 from mizzen_operator.kube.paths import RESOURCE_OF, WATCHED, path
 from tests.support.cluster_objects import apply_crds
 from tests.support.detour import Detour
 from tests.support.kube_api import ApiServer
 from tests.support.kube_told import told_by
+from tests.support.operated import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -248,3 +250,44 @@ def test_the_kinds_that_are_watched_are_read() -> None:
     for resource in WATCHED:
         kind = BY_NAME[resource.group, resource.kind]
         assert resource.versions[0] in kind.versions
+
+
+async def test_the_settings_of_the_mesh_are_told(api: ApiClient, api_server: ApiServer) -> None:
+    """Of one ConfigMap in the mesh's namespace: there at first, changed, broken, gone; no sweep ends it."""
+    home = await _namespace(api, "source-settings")
+    place = RESOURCE_OF["ConfigMap"].path(home, "mizzen")
+    kubeconfig = api_server.kubeconfig
+    await _create(api, home, _settings("{connectTimeout: 1s}"))
+    async with told_by(kubeconfig, io.StringIO(), sweep_seconds=0.1, namespace=home) as (it, told):
+
+        def seconds() -> float | None:
+            found = told.named("ConfigMap", "mizzen", home)
+            timeout = (
+                found.mesh.connect_timeout if isinstance(found, ConfigMap) and found.mesh else None
+            )
+            return timeout.total_seconds() if timeout else None
+
+        assert seconds() == 1.0
+        await api.patch(place, _settings("{connectTimeout: 2s}"))
+        await told.until(lambda: seconds() == 2.0)
+        await api.patch(place, _settings("{connectTimeout: soon}"))
+        key = ObjectKey(DEFAULT_REGISTRY, "ConfigMap", home, "mizzen")
+        await told.until(lambda: told.findings[key])
+        assert seconds() == 2.0
+        swept = it.sweeps_total
+
+        async def is_swept() -> bool:
+            return it.sweeps_total > swept + len(WATCHED)
+
+        await eventually(is_swept)
+        assert seconds() == 2.0
+        await api.delete(place)
+        await told.until(lambda: seconds() is None)
+        await _create(api, home, _settings("{connectTimeout: 3s}"))
+        await told.until(lambda: seconds() == 3.0)
+    async with told_by(kubeconfig, io.StringIO()) as (_, told):
+        assert told.named("ConfigMap", "mizzen", home) is None
+
+
+def _settings(text: str) -> Json:
+    return _object("v1", "ConfigMap", "mizzen", data={"mesh": text})

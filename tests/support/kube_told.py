@@ -67,12 +67,15 @@ class Told:
 
 @asynccontextmanager
 async def told_by(
-    kubeconfig: Path, log: TextIO, *, sweep_seconds: float = 600.0
+    kubeconfig: Path, log: TextIO, *, sweep_seconds: float = 600.0, namespace: str = ""
 ) -> AsyncIterator[tuple[KubeSource, Told]]:
     """Run a source on an API server; inside, everything that was there at first is told."""
     told = Told()
     source = KubeSource(
-        from_kubeconfig(kubeconfig), Log(log, level="debug"), sweep_seconds=sweep_seconds
+        from_kubeconfig(kubeconfig),
+        Log(log, level="debug"),
+        namespace=namespace,
+        sweep_seconds=sweep_seconds,
     )
     running = asyncio.create_task(source.run(told.deliver))
     try:

@@ -21,6 +21,7 @@ class MeshSettings:
         trust_domain_aliases: Other trust domains whose certificates are accepted as ours.
         domain: The cluster's DNS suffix.
         root_namespace: Policies there hold for the whole mesh.
+        config_namespace: Where the ConfigMap of the mesh's settings is; empty for the root namespace.
         connect_timeout: Of every upstream connection, where no DestinationRule says otherwise.
         registry_only: True refuses traffic to unknown hosts (outboundTrafficPolicy REGISTRY_ONLY).
         authorizers: Who may be asked by CUSTOM policies, sorted by name.
@@ -31,6 +32,7 @@ class MeshSettings:
     trust_domain_aliases: tuple[str, ...] = ()
     domain: str = DEFAULT_DOMAIN
     root_namespace: str = DEFAULT_ROOT_NAMESPACE
+    config_namespace: str = ""
     connect_timeout: timedelta = timedelta(seconds=10)
     registry_only: bool = False
     authorizers: tuple[Authorizer, ...] = ()
@@ -61,4 +63,4 @@ class MeshConfig:
 
 
 MESH_CONFIG_MAPS: Final = ("mizzen", "istio")
-"""The names of the ConfigMaps, in the root namespace, of which the first that is there holds."""
+"""The names of the ConfigMaps, in the mesh's namespace, of which the first that is there holds."""

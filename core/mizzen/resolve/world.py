@@ -354,8 +354,9 @@ class World:
 
     def _settings(self) -> MeshSettings:
         """Return the settings that hold: those of the first ConfigMap that has some, over the process's."""
+        namespace = self._mesh.config_namespace or self._mesh.root_namespace
         for name in MESH_CONFIG_MAPS:
-            key = ObjectKey(DEFAULT_REGISTRY, _CONFIG_MAP, self._mesh.root_namespace, name)
+            key = ObjectKey(DEFAULT_REGISTRY, _CONFIG_MAP, namespace, name)
             item = self._objects.get(key)
             if isinstance(item, ConfigMap) and item.mesh is not None:
                 return item.mesh.over(self._mesh)

@@ -35,6 +35,9 @@ _METADATA_ONLY: Final = (
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 )
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=10)
+# The server ends a watch; a minute after that it is not there any more.
+_WATCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=360)
+_REFUSED: Final = 400
 # Pages of this many objects keep a list of ten thousand pods from being in memory at once: one takes 3 MB.
 _PAGE: Final = 250
 
@@ -129,6 +132,19 @@ class ApiClient:
             if not query["continue"]:
                 return
 
+    async def signals(self, path: str, params: Mapping[str, str]) -> AsyncIterator[None]:
+        """Yield whenever a watch of a collection says something; it ends when the server ends it."""
+        session, address = self._open(), self.connection.server + path
+        query = {"watch": "true", **params}
+        try:
+            async with session.get(address, params=query, timeout=_WATCH_TIMEOUT) as answer:
+                if answer.status >= _REFUSED:
+                    content_of(answer.status, answer.reason or "", await answer.read())
+                async for _ in answer.content.iter_any():
+                    yield
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise ApiError(0, "Unreachable", f"{self.connection.server}: {error!r}") from error
+
     async def create(self, path: str, body: Mapping[str, Any], **params: str) -> Json:
         """Make an object in a collection; :class:`ConflictError` where it is there already."""
         return await self._request("POST", path, params=params, body=body)
@@ -216,7 +232,7 @@ def content_of(status: int, reason: str, text: bytes) -> Json:
         content = json.loads(text) if text else {}
     except ValueError:
         content = {"message": text.decode("utf-8", "replace")}
-    if status < 400:
+    if status < _REFUSED:
         return content if isinstance(content, dict) else {"items": content}
     said = content if isinstance(content, dict) else {}
     kind = {404: NotFoundError, 409: ConflictError}.get(status, ApiError)

@@ -90,6 +90,7 @@ WATCHED: Final = (
     Resource("Telemetry", _TELEMETRY, "telemetries", ("v1", "v1alpha1")),
     Resource("WasmPlugin", _EXTENSIONS, "wasmplugins", ("v1alpha1",)),
 )
+CONFIG_MAPS: Final = next(resource for resource in WATCHED if resource.kind == "ConfigMap")
 SECRETS: Final = Resource("Secret", "", "secrets")
 
 RESOURCES: Final = (*WATCHED, SECRETS)

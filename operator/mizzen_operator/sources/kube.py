@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Final
 from mizzen.names import ObjectKey
 from mizzen_operator.kube.client import ApiClient, ApiError, NotFoundError
 from mizzen_operator.kube.paths import SECRETS, WATCHED
-from mizzen_operator.sources.objects import Objects, key_of, secret_key, together
+from mizzen_operator.sources.mesh_config import MeshConfigMap
+from mizzen_operator.sources.objects import Objects, key_of, secret_key, together, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -50,7 +51,10 @@ _SILENCE_SECONDS: Final = 30.0
 
 
 class KubeSource:
-    """The objects of one cluster. Its counters are for the metrics."""
+    """The objects of one cluster. Its counters are for the metrics.
+
+    ``namespace`` is the mesh's own, where its settings are.
+    """
 
     def __init__(
         self,
@@ -58,8 +62,10 @@ class KubeSource:
         log: Log,
         *,
         resources: tuple[Resource, ...] = WATCHED,
+        namespace: str = "",
         sweep_seconds: float = _SWEEP_SECONDS,
     ) -> None:
+        self._namespace = namespace
         self._connection = connection
         self._log = log
         self._resources = resources
@@ -78,6 +84,8 @@ class KubeSource:
     async def run(self, deliver: Callable[[Batch], None]) -> None:
         """Deliver everything there is, and then each change, until cancelled."""
         thread = _Thread(self, self._connection, self._log, self._resources, deliver)
+        if self._namespace:
+            thread.read_mesh_config_of(self._namespace)
         self._thread = thread
         working = asyncio.ensure_future(asyncio.to_thread(thread.work, self._sweep_seconds))
         try:
@@ -104,6 +112,7 @@ class _Thread:
         self._resources = resources
         self._deliver = deliver
         self._objects = Objects()
+        self._mesh_config: MeshConfigMap | None = None
         self._served: tuple[Resource, ...] = ()
         # The versions of lists that no watch has begun from yet, by plurals.
         self._versions: dict[str, str] = {}
@@ -113,6 +122,10 @@ class _Thread:
         self._referred = asyncio.Event()
         self._told_at = float("-inf")
         self._compiled = asyncio.Event()
+
+    def read_mesh_config_of(self, namespace: str) -> None:
+        """Take the mesh's settings from its namespace too."""
+        self._mesh_config = MeshConfigMap(namespace, self._objects, self._log)
 
     def work(self, sweep_seconds: float) -> None:
         """Run until stopped; called in the thread."""
@@ -143,6 +156,8 @@ class _Thread:
                 group.create_task(self._keep_watching(client))
                 group.create_task(self._keep_sweeping(client, sweep_seconds))
                 group.create_task(self._keep_secrets(client))
+                if self._mesh_config is not None:
+                    group.create_task(self._mesh_config.keep(client, self._deliver))
         finally:
             # Connections that were closed are gone only some turns of the loop later, which ends here.
             await asyncio.sleep(_CLOSING_SECONDS)
@@ -156,7 +171,20 @@ class _Thread:
             if await self._load_kind(client, resource, batches):
                 self._served = (*self._served, resource)
         await self._fetch_secrets(client, batches.append)
+        await self._load_mesh_config(client, batches)
         self._deliver(together(batches, complete=True))
+
+    async def _load_mesh_config(self, client: ApiClient, batches: list[Batch]) -> None:
+        """Take in the mesh's settings, trying until it works: proxies are not to have other ones first."""
+        while self._mesh_config is not None:
+            try:
+                batch, _ = await self._mesh_config.read(client)
+            except ApiError as error:
+                self._log.warning("cannot read the mesh's settings", reason=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                batches += filter(None, (batch,))
+                return
 
     async def _load_kind(self, client: ApiClient, resource: Resource, batches: list[Batch]) -> bool:
         """Take in all objects of a kind, trying until it works; False where the server does not have it."""
@@ -173,10 +201,10 @@ class _Thread:
 
     async def _list(self, client: ApiClient, resource: Resource, batches: list[Batch]) -> str:
         """Take in all objects of a kind, and out those that are gone; return the version of the list."""
-        since, listed, version = self._objects.told, set[ObjectKey](), ""
+        since, listed, version = self._objects.told, self._of_others(), ""
         async for page, of in client.snapshot(resource.path(), resource.selectors):
             version = of
-            for raw in _typed(page, resource):
+            for raw in typed(page, resource):
                 key = key_of(raw)
                 if key is not None:
                     listed.add(key)
@@ -296,13 +324,13 @@ class _Thread:
 
     async def _sweep(self, client: ApiClient, resource: Resource) -> None:
         """Take out what is known of a kind and no longer there."""
-        since, listed = self._objects.told, set()
+        since, listed = self._objects.told, set[ObjectKey | None](self._of_others())
         try:
             pages = client.pages(resource.path(), resource.selectors, metadata_only=True)
             async for page in pages:
-                listed |= {key_of(raw) for raw in _typed(page, resource)}
+                listed |= {key_of(raw) for raw in typed(page, resource)}
         except NotFoundError:
-            listed = set()  # the kind itself is gone, and with it all its objects
+            listed = set[ObjectKey | None]()  # the kind itself is gone, and with it all its objects
         except ApiError as error:
             self._log.debug("cannot sweep", kind=resource.kind, reason=str(error))
             return
@@ -311,6 +339,10 @@ class _Thread:
         self._source.sweeps_total += 1
         self._source.swept_objects_total += len(gone)
         self._hand_over(gone)
+
+    def _of_others(self) -> set[ObjectKey]:
+        """Return what lists of a kind do not show, though it is there."""
+        return {self._mesh_config.key} if self._mesh_config is not None else set()
 
     # Secrets
 
@@ -346,13 +378,6 @@ class _Thread:
             self._log.warning("cannot read secret", name="/".join(name), reason=str(error))
             return None
         return self._objects.take(raw)
-
-
-def _typed(page: list[Raw], resource: Resource) -> list[Raw]:
-    """Return objects of a list with their kind, which a list says but once."""
-    for raw in page:
-        raw["kind"], raw["apiVersion"] = resource.kind, resource.api_version
-    return page
 
 
 @contextmanager

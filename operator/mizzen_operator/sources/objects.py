@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from mizzen.model.world import Object
+    from mizzen_operator.kube.paths import Resource
     from mizzen_operator.sources.references import SecretName
 
 Raw = dict[str, Any]
@@ -159,6 +160,13 @@ def _slim(raw: Raw) -> Raw:
     status = raw.get("status") or {}
     kept = {name: status[name] for name in _POD_STATUS & status.keys()}
     return {**raw, "metadata": metadata, "status": kept}
+
+
+def typed(page: list[Raw], resource: Resource) -> list[Raw]:
+    """Return objects of a list with their kind, which a list says but once."""
+    for raw in page:
+        raw["kind"], raw["apiVersion"] = resource.kind, resource.api_version
+    return page
 
 
 def together(batches: Iterable[Batch], *, complete: bool) -> Batch:
