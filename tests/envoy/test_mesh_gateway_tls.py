@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ssl import TLSVersion
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.support.certificates import TestAuthority, tls_secret
+from tests.support.certificates import TestAuthority, secret, tls_secret
 from tests.support.live_mesh import LiveMesh, pod, pod_ip, router, service
 from tests.support.small_mesh import istio
-from tests.support.tls_visitor import Visitor
+from tests.support.tls_visitor import Visitor, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,10 @@ _GATE: Final = pod_ip(80)
 _OWN_HTTPS: Final = 8443
 _CA: Final = TestAuthority()
 _WEB: Final = _CA.issue("web.example.org", "*.example.org")
+# Clients' certificates are of another authority than the gateway's.
+_CLIENTS: Final = TestAuthority("clients")
+_ANN: Final = _CLIENTS.issue("ann.example", "spiffe://clients.example/ann")
+_BOB: Final = _CLIENTS.issue("bob.example")
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +88,190 @@ def test_a_server_shows_the_certificate_of_its_secret(mesh: LiveMesh) -> None:
         "TLSv1.3",
     )
     assert second.protocol == "h2"
+
+
+def test_each_server_shows_its_own_certificate(mesh: LiveMesh) -> None:
+    """By the name that the visitor asks for, of several Gateways on one port; other names get no answer."""
+    api = _CA.issue("api.example.org")
+    with mesh.having(
+        tls_secret("web-cert", "ingress", _WEB),
+        secret("api-cert", "ingress", cert=api.chain, key=api.key),
+        _gateway(_server("web.example.org", _SIMPLE)),
+        _gateway(
+            _server("api.example.org", "mode: SIMPLE, credentialName: api-cert"), name="second"
+        ),
+        _bound("web", "web.example.org"),
+        istio(
+            "VirtualService",
+            "api",
+            "hosts: [api.example.org]\ngateways: [ingress/second]\n"
+            "http: [{route: [{destination: {host: api, port: {number: 80}}}]}]",
+            namespace="test",
+        ),
+    ):
+        visitor = _visitor(mesh)
+        replies = [visitor.call(f"{name}.example.org") for name in ("web", "api", "else")]
+        shown = visitor.shake_hands("api.example.org").certificate_hash
+        with visitor.connected("web.example.org") as made:
+            lost = request(made, "api.example.org")
+    assert [reply.seen.get("service", "") for reply in replies] == ["web", "api", ""]
+    assert replies[2].failure
+    assert shown == api.hash
+    assert lost.status == 404
+
+
+def test_a_visitor_shows_a_certificate(mesh: LiveMesh) -> None:
+    """One of the clients' authority; what it says reaches the application, whatever the visitor claims."""
+    with mesh.having(
+        tls_secret("web-cert", "ingress", _WEB, ca__crt=_CLIENTS.pem),
+        _gateway(_server("web.example.org", "mode: MUTUAL, credentialName: web-cert")),
+        _bound("web", "web.example.org"),
+    ):
+        visitor = _visitor(mesh)
+        claim = {"X-Forwarded-Client-Cert": "URI=spiffe://clients.example/root"}
+        known = replace(visitor, shows=_ANN).call("web.example.org", headers=claim)
+        others = [replace(visitor, shows=shown).call("web.example.org") for shown in (None, _WEB)]
+    said = known.seen["headers"]["x-forwarded-client-cert"]
+    assert known.status == 200
+    assert "URI=spiffe://clients.example/ann" in said
+    assert "clients.example/root" not in said
+    assert [(reply.status, bool(reply.failure)) for reply in others] == [(0, True)] * 2
+
+
+def test_a_visitor_may_show_a_certificate(mesh: LiveMesh) -> None:
+    """Without one it is let in; with one that is nobody's it is not."""
+    roots = secret("web-cert-cacert", "ingress", ca__crt=_CLIENTS.pem)
+    with mesh.having(
+        tls_secret("web-cert", "ingress", _WEB) + roots,
+        _gateway(_server("web.example.org", "mode: OPTIONAL_MUTUAL, credentialName: web-cert")),
+        _bound("web", "web.example.org"),
+    ):
+        visitor = _visitor(mesh)
+        found = [
+            replace(visitor, shows=shown).call("web.example.org") for shown in (None, _ANN, _WEB)
+        ]
+    assert [reply.status for reply in found] == [200, 200, 0]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "subjectAltNames: [ann.example]",
+        "subjectAltNames: ['spiffe://clients.example/ann']",
+        f"verifyCertificateHash: [{_ANN.hash}]",
+        f"verifyCertificateSpki: ['{_ANN.key_hash}']",
+    ],
+)
+def test_of_visitors_some_are_let_in(mesh: LiveMesh, wanted: str) -> None:
+    """By their names, or by the hash of their certificate or key."""
+    tls = f"mode: MUTUAL, credentialName: web-cert, caCertCredentialName: clients, {wanted}"
+    with mesh.having(
+        tls_secret("web-cert", "ingress", _WEB),
+        secret("clients", "ingress", cacert=_CLIENTS.pem),
+        _gateway(_server("web.example.org", tls)),
+        _bound("web", "web.example.org"),
+    ):
+        visitor = _visitor(mesh)
+        found = [replace(visitor, shows=shown).call("web.example.org") for shown in (_ANN, _BOB)]
+    assert [reply.status for reply in found] == [200, 0]
+
+
+def test_certificates_of_anybody_may_do(mesh: LiveMesh) -> None:
+    """``insecureSkipVerify`` asks for one, and believes it."""
+    tls = "mode: MUTUAL, credentialName: web-cert, insecureSkipVerify: true"
+    with mesh.having(
+        tls_secret("web-cert", "ingress", _WEB, ca__crt=_CLIENTS.pem),
+        _gateway(_server("web.example.org", tls)),
+        _bound("web", "web.example.org"),
+    ):
+        visitor = _visitor(mesh)
+        found = [replace(visitor, shows=shown).call("web.example.org") for shown in (_WEB, None)]
+    assert [reply.status for reply in found] == [200, 0]
+
+
+def test_what_is_revoked_is_not_let_in(mesh: LiveMesh) -> None:
+    """As the Secret's list says; other visitors are."""
+    revoked = _CLIENTS.revoking([_BOB])
+    with mesh.having(
+        tls_secret("web-cert", "ingress", _WEB, ca__crt=_CLIENTS.pem, ca__crl=revoked),
+        _gateway(_server("web.example.org", "mode: MUTUAL, credentialName: web-cert")),
+        _bound("web", "web.example.org"),
+    ):
+        visitor = _visitor(mesh)
+        found = [replace(visitor, shows=shown).call("web.example.org") for shown in (_ANN, _BOB)]
+    assert [reply.status for reply in found] == [200, 0]
+
+
+def test_versions_and_ciphers_are_what_the_server_says(mesh: LiveMesh) -> None:
+    """TLS 1.2 to 1.3 by default; a visitor that cannot agree gets nothing."""
+    names = ("old", "new", "one")
+    servers = (
+        _server("old.example.org", f"{_SIMPLE}, maxProtocolVersion: TLSV1_2", name="old"),
+        _server("new.example.org", f"{_SIMPLE}, minProtocolVersion: TLSV1_3", name="new"),
+        _server(
+            "one.example.org",
+            f"{_SIMPLE}, cipherSuites: [ECDHE-ECDSA-AES256-GCM-SHA384, ECDHE-RSA-AES128-SHA]",
+            name="one",
+        ),
+    )
+    with mesh.having(tls_secret("web-cert", "ingress", _WEB), _gateway(*servers)):
+        second = replace(_visitor(mesh), versions=(TLSVersion.TLSv1_2, TLSVersion.TLSv1_2))
+        any_version = [_visitor(mesh).shake_hands(f"{name}.example.org") for name in names]
+        found = [second.shake_hands(f"{name}.example.org") for name in names]
+        weak = replace(second, ciphers="ECDHE-ECDSA-AES128-GCM-SHA256")
+        others = [bool(weak.shake_hands(f"{name}.example.org").failure) for name in names]
+    assert [hands.version for hands in any_version] == ["TLSv1.2", "TLSv1.3", "TLSv1.3"]
+    assert [hands.version for hands in found] == ["TLSv1.2", "", "TLSv1.2"]
+    assert found[2].cipher == "ECDHE-ECDSA-AES256-GCM-SHA384"
+    assert others == [False, True, True]
+
+
+def test_two_certificates_of_a_server(mesh: LiveMesh) -> None:
+    """Each visitor is shown the one whose signature it knows."""
+    other = _CA.issue("web.example.org", with_rsa=True)
+    tls = "mode: SIMPLE, credentialNames: [web-cert, web-rsa]"
+    with mesh.having(
+        tls_secret("web-cert", "ingress", _WEB),
+        tls_secret("web-rsa", "ingress", other),
+        _gateway(_server("web.example.org", tls)),
+    ):
+        second = replace(_visitor(mesh), versions=(TLSVersion.TLSv1_2, TLSVersion.TLSv1_2))
+        found = [
+            replace(second, ciphers=cipher).shake_hands("web.example.org").certificate_hash
+            for cipher in ("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256")
+        ]
+    assert found == [other.hash, _WEB.hash]
+
+
+def test_bytes_come_in_over_tls(mesh: LiveMesh) -> None:
+    """A server of protocol TLS ends it, and what is inside goes where the rule of ``tcp`` says."""
+    with mesh.having(
+        tls_secret("web-cert", "ingress", _WEB),
+        _gateway(_server("web.example.org", _SIMPLE, protocol="TLS")),
+        _bound("web", "web.example.org", part="tcp", port=9000),
+    ):
+        visitor = replace(_visitor(mesh), protocols=())
+        assert visitor.say("web.example.org", b"hello\n").startswith(b"web:")
+        assert visitor.say("else.example.org", b"hello\n") == b""
+
+
+def test_a_missing_secret_costs_its_own_server_only(mesh: LiveMesh) -> None:
+    """Which begins to listen when the Secret comes, and ends when it goes; a key of another's is refused."""
+    servers = (
+        _server("web.example.org", _SIMPLE),
+        _server("api.example.org", "mode: SIMPLE, credentialName: api-cert", name="api"),
+    )
+    web, api = (_bound(name, f"{name}.example.org") for name in ("web", "api"))
+    names = ("web.example.org", "api.example.org")
+    cert = tls_secret("web-cert", "ingress", _WEB)
+    with mesh.having(cert, _gateway(*servers), web, api):
+        visitor = _visitor(mesh)
+        without = [visitor.call(name).status for name in names]
+        codes = [one["code"] for one in mesh.object("Gateway", "ingress/gate")["diagnostics"]]
+        mesh.apply("api-cert.yaml", tls_secret("api-cert", "ingress", _CA.issue("api.example.org")))
+        having = [visitor.call(name).status for name in names]
+        mesh.remove("api-cert.yaml")
+        mesh.settle()
+        again = [visitor.call(name).status for name in names]
+    assert codes == ["MZ0320"]
+    assert (without, having, again) == ([200, 0], [200, 200], [200, 0])

@@ -893,6 +893,46 @@ def test_a_refused_secret_is_not_sent_again_until_it_changes() -> None:
     assert driver.advance() == [Sent(SDS, ("default",))]
 
 
+def _credential(text: str) -> Entry:
+    return _secret("kubernetes://web", text)
+
+
+def test_secrets_of_the_class_come_with_those_of_the_identity() -> None:
+    """In whatever order they become known; a change of one is sent without the other."""
+    driver = Driver()
+    names = ("default", "kubernetes://web")
+    driver.ask(SDS, *names)
+    assert driver.offer(changed(shop(), _credential("x"))) == []
+    own = table(_secret("default", "x"))
+    driver.stream.offer_secrets(View((own,)))
+    assert driver.advance() == [Sent(SDS, names)]
+    driver.ack(SDS)
+    assert driver.offer(changed(shop(), _credential("y"))) == [Sent(SDS, names[1:])]
+    driver.ack(SDS)
+    driver.stream.offer_secrets(View((own.updated({"default": _secret("default", "z")}),)))
+    assert driver.advance() == [Sent(SDS, names[:1])]
+    assert driver.stream.has_acknowledged(SDS, names[1])
+
+
+def test_a_refused_secret_of_the_class_is_the_classs_to_spare() -> None:
+    """The proxy keeps the one before, and is sent the next one."""
+    driver = Driver()
+    driver.ask(SDS, "kubernetes://web")
+    own = View((table(_secret("default", "x")),))
+    driver.stream.offer_secrets(own)
+    driver.offer(changed(shop(), _credential("x")))
+    driver.ack(SDS)
+    now = changed(shop(), _credential("y"))
+    assert driver.offer(now) == [Sent(SDS, ("kubernetes://web",))]
+    driver.nack(SDS, "no")
+    assert [entry for entry, _ in driver.rejected[-1].guilty] == [_credential("y")]
+    assert driver.offer(now, SECRET={"kubernetes://web": _credential("x")}) == []
+    driver.stream.offer_secrets(own)
+    assert driver.advance() == []
+    better = changed(now, _credential("z"))
+    assert driver.offer(better) == [Sent(SDS, ("kubernetes://web",))]
+
+
 # What is acknowledged
 
 
