@@ -11,7 +11,8 @@ bytes are sent back with the name before them. What a request asks for:
 ``broken=web-v2``   answer 503 if that is this pod's name
 ``body=text``       answer with this text
 
-A request for an upgrade gets it, and from there on bytes are sent back.
+A request for an upgrade gets it, and from there on bytes are sent back; so does a request to CONNECT
+somewhere, and then bytes are sent back with that place before them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from urllib.parse import parse_qs, urlsplit
 _SWITCHED: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"
 )
+_CONNECT: Final = b"CONNECT "
 METHODS: Final = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"PATCH ", b"OPTIONS ")
 
 
@@ -55,10 +57,20 @@ class App:
 
     async def converse(self, reader: StreamReader, writer: StreamWriter) -> None:
         while data := await reader.read(65536):
-            if data.startswith(METHODS):
+            if data.startswith(_CONNECT):
+                await self.connect(await whole(data, reader), reader, writer)
+            elif data.startswith(METHODS):
                 await self.answer(await whole(data, reader), writer)
             else:
                 writer.write(f"{self.options.name}: ".encode() + data)
+            await writer.drain()
+
+    async def connect(self, head: bytes, reader: StreamReader, writer: StreamWriter) -> None:
+        """Be the far end of a tunnel."""
+        target = head.split(b" ")[1]
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while data := await reader.read(65536):
+            writer.write(f"{self.options.name} through ".encode() + target + b": " + data)
             await writer.drain()
 
     async def answer(self, head: bytes, writer: StreamWriter) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -263,6 +264,13 @@ _policies = st.none() | st.builds(
     tunnel=st.sampled_from((None, None, Tunnel(target="proxy:443"))),
     proxy_protocol=st.sampled_from((None, None, ProxyProtocol.V2)),
 )
+
+
+def _for_some_at_home(rule: DestinationRule) -> DestinationRule:
+    """Make what is for some clients visible in its own namespace alone, as it is read."""
+    return rule if rule.selector is None else replace(rule, export_to=ExportTo((".",)))
+
+
 _rules = st.builds(
     DestinationRule,
     meta=_metas("DestinationRule"),
@@ -279,7 +287,8 @@ _rules = st.builds(
         unique_by=lambda subset: subset.name,
     ).map(tuple),
     export_to=_exports,
-)
+    selector=st.sampled_from((None, None, NO_LABELS, *_SELECTORS)),
+).map(_for_some_at_home)
 
 
 _gateways = gateways(meta=_metas("Gateway"), selectors=_selectors)

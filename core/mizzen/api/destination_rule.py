@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field
 
-from mizzen.api.base import ApiModel, NotTranslated, WorkloadSelector
+from mizzen.api.base import ApiModel, WorkloadSelector
 from mizzen.api.meta import Manifest
 from mizzen.api.traffic_policy import TrafficPolicy
 
@@ -30,10 +28,9 @@ class DestinationRuleSpec(ApiModel):
     export_to: list[str] = Field(
         default_factory=list, description="Namespaces that see it; all by default."
     )
-    workload_selector: Annotated[
-        WorkloadSelector | None,
-        NotTranslated("rules for single clients come later; the whole rule is out of force"),
-    ] = Field(default=None, description="Clients of its namespace that it is for.")
+    workload_selector: WorkloadSelector | None = Field(
+        default=None, description="Clients of its namespace that it is for."
+    )
 
 
 class DestinationRuleManifest(Manifest):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from mizzen.names import ObjectKey
 
-_NOBODY: Final = ExportTo(("~",))
+_OWN: Final = ExportTo((".",))
 _DEFAULT_RING_SIZE: Final = 1024
 _PING_TIMEOUT: Final = timedelta(seconds=20)
 
@@ -61,13 +61,14 @@ def _convert(manifest: DestinationRuleManifest, meta: Meta) -> DestinationRule:
             for subset in spec.subsets
         ),
         export_to=_export_to(spec),
+        selector=labels(selector.match_labels) if (selector := spec.workload_selector) else None,
     )
 
 
 def _export_to(spec: DestinationRuleSpec) -> ExportTo:
-    """Return who sees the rule: nobody where it is for some clients, which are not told apart yet."""
+    """Return who sees the rule: its own namespace alone where it is for some clients (Istio)."""
     if spec.workload_selector is not None:
-        return _NOBODY
+        return _OWN
     return ExportTo(tuple(spec.export_to)) if spec.export_to else EXPORT_ALL
 
 

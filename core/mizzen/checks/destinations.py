@@ -16,7 +16,7 @@ from mizzen.names import MESH_GATEWAY, ObjectKey, is_wildcard, resolve_host
 from mizzen.resolve.aliases import destination_host
 from mizzen.resolve.domains import BARE_PORT, hosts_under
 from mizzen.resolve.gateways import shared_hosts
-from mizzen.resolve.rules import rule_for
+from mizzen.resolve.rules import is_subset_of_some, rule_for
 from mizzen.resolve.services import service_at
 from mizzen.resolve.world import OBJECT, gateway_name, settings
 
@@ -46,7 +46,9 @@ def check_destination(
         return
     yield from _destination_port(db, item, asked, service, destination, path)
     subsets = rule_for(db, (scope, host))
-    if destination.subset and subsets.subset(destination.subset) is None:
+    namespace, subset = item.meta.namespace, destination.subset
+    known_to_some = is_subset_of_some(db, namespace, host, subset)
+    if subset and subsets.subset(subset) is None and not known_to_some:
         known = listed(s.name for s in subsets.subsets) or "none"
         message = f"{host} has no subset {destination.subset!r}; known: {known}"
         yield finding(codes.UNKNOWN_SUBSET, item.meta, f"{path}.subset", message)

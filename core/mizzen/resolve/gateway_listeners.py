@@ -101,7 +101,7 @@ def _passed_through(
     db: Database, workload: Workload, gateway: Gateway, server: Server
 ) -> Iterator[_Claim]:
     """Yield the server names that VirtualServices route."""
-    place = place_of(workload, gateway, server)
+    place = place_of(db, workload, gateway, server)
     for item in bound_to(db, workload.namespace, gateway, server):
         for rule in item.tls:
             matches = [m for m in rule.match if applies_at_gateway(place, item, m)]
@@ -127,7 +127,7 @@ def _bytes(
     db: Database, workload: Workload, gateway: Gateway, server: Server
 ) -> Iterator[tuple[TcpProxy, ObjectKey]]:
     """Yield where bytes go: where the first rule of ``tcp`` for the server says, and whose that is."""
-    place = place_of(workload, gateway, server)
+    place = place_of(db, workload, gateway, server)
     for item in bound_to(db, workload.namespace, gateway, server):
         for rule in item.tcp:
             if not rule.match or any(applies_at_gateway(place, item, m) for m in rule.match):

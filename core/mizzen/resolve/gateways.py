@@ -20,13 +20,14 @@ from mizzen.ir import (
 )
 from mizzen.model.gateway import Gateway, Server, ServerKind
 from mizzen.model.meta import selects, visible_from
-from mizzen.model.proxy import Scope, Workload
+from mizzen.model.proxy import Workload
 from mizzen.model.routing import VirtualService
 from mizzen.names import covering_hosts, host_matches
 from mizzen.resolve.delegates import keys_of
 from mizzen.resolve.inbound import served_ports
 from mizzen.resolve.listeners import ANY_ADDRESS
 from mizzen.resolve.matching import Place, routes_of, takes_everything
+from mizzen.resolve.rules import gateway_scope
 from mizzen.resolve.world import GATEWAYS, OBJECT, ROUTES_AT_GATEWAY
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def gateway_virtual_host(db: Database, key: tuple[Workload, tuple[str, str]]) ->
     routes = [
         route
         for item, gateway, server in routed
-        for route in routes_of(db, place_of(workload, gateway, server), item)
+        for route in routes_of(db, place_of(db, workload, gateway, server), item)
     ]
     redirected = [g for g, s in servers if s.https_redirect and _has_host(s, host)]
     if not routes and not redirected:
@@ -210,10 +211,10 @@ def gateway_virtual_host(db: Database, key: tuple[Workload, tuple[str, str]]) ->
     )
 
 
-def place_of(workload: Workload, gateway: Gateway, server: Server) -> Place:
+def place_of(db: Database, workload: Workload, gateway: Gateway, server: Server) -> Place:
     """Return where the rules for a server of a router are made for."""
     return Place(
-        scope=Scope(namespace=workload.namespace, gateway=True),
+        scope=gateway_scope(db, workload),
         port=server.port.number,
         labels=workload.labels,
         gateway=_name(gateway),

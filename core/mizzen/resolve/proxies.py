@@ -13,12 +13,13 @@ from mizzen.engine import query
 from mizzen.model.kube import Pod
 from mizzen.model.meta import Labels, label
 from mizzen.model.place import Whereabouts
-from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
+from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Workload
 from mizzen.model.traffic import WorkloadEntry
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
+from mizzen.resolve.rules import gateway_scope
 from mizzen.resolve.sidecars import scope_of
 from mizzen.resolve.whereabouts import parse_locality, pod_locality, with_place
-from mizzen.resolve.world import OBJECT, PODS_AT, SOURCE_LABELS
+from mizzen.resolve.world import CLIENT_LABELS, OBJECT, PODS_AT, SOURCE_LABELS
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -32,12 +33,11 @@ def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
     """Return the class of a proxy."""
     gateway = node.kind is ProxyKind.ROUTER
     workload = replace(_workload(db, node), is_known=gateway and _is_known(db, node))
-    asked_for = SOURCE_LABELS.all_keys(db)
-    told_apart = Labels(tuple(pair for pair in workload.labels if pair in asked_for))
     if gateway:
-        # Its routes are made for its whole workload anyway, and no Sidecar is for it.
-        scope = Scope(namespace=node.namespace, gateway=True)
+        scope = gateway_scope(db, workload)
     else:
+        asked_for = SOURCE_LABELS.all_keys(db) | CLIENT_LABELS.all_keys(db)
+        told_apart = Labels(tuple(pair for pair in workload.labels if pair in asked_for))
         scope = replace(scope_of(db, (node.namespace, workload.labels)), labels=told_apart)
     return ProxyClass(kind=node.kind, scope=scope, workload=workload)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mizzen.engine import query
 from mizzen.ir import Forward, Route, VirtualHost
 from mizzen.model.kube import Protocol
-from mizzen.model.meta import NO_LABELS
+from mizzen.model.meta import Labels
 from mizzen.model.proxy import Scope
 from mizzen.resolve.aliases import aliases
 from mizzen.resolve.choice import (
@@ -26,7 +26,7 @@ from mizzen.resolve.domains import BARE_PORT, bare_routes, domains, neighbours
 from mizzen.resolve.listeners import is_seen, is_shared, own_table
 from mizzen.resolve.matching import Place, default_route, routes_of
 from mizzen.resolve.places import is_elsewhere, sockets_for
-from mizzen.resolve.rules import has_own_rules, rule_for
+from mizzen.resolve.rules import client_labels, has_own_rules, rule_for
 from mizzen.resolve.services import (
     MeshService,
     candidates,
@@ -36,7 +36,7 @@ from mizzen.resolve.services import (
     service_at,
     written,
 )
-from mizzen.resolve.sidecars import Reach, imports, is_sent_to, without_limits
+from mizzen.resolve.sidecars import Reach, imports, is_sent_to
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -53,13 +53,14 @@ def viewer(db: Database, key: tuple[Scope, str]) -> Scope:
     scope, host = key
     if scope.sidecar is not None:
         if _sees_clusters_as_others(db, scope, host):
-            return viewer(db, (without_limits(scope), host))
-        return replace(scope, labels=NO_LABELS)
+            return viewer(db, (replace(scope, sidecar=None), host))
+        return replace(scope, labels=client_labels(db, key))
     public = Scope(namespace="", gateway=scope.gateway)
     owners = {service.namespace for service in written(db, host)}
+    own = replace(scope, labels=client_labels(db, key))
     if not is_public(db, host) or has_own_rules(db, (scope.namespace, host)):
-        return replace(scope, labels=NO_LABELS)
-    return replace(scope, labels=NO_LABELS) if scope.namespace in owners else public
+        return own
+    return own if scope.namespace in owners else public
 
 
 @query
@@ -77,12 +78,21 @@ def route_viewer(db: Database, key: tuple[Scope, str]) -> Scope:
         whole = all(sees_as_others(db, (scope, one)) for one in (host, *sorted(near)))
         if whole and all(_sees_clusters_as_others(db, scope, one) for one in sorted(ahead)):
             return route_viewer(db, (replace(scope, sidecar=None), host))
-        return scope if told_apart else replace(scope, labels=NO_LABELS)
+        return scope if told_apart else _for_rules(db, scope, {host, *near, *ahead})
     if told_apart:
         return scope
-    viewers = {viewer(db, (scope, one)) for one in sorted({host, *near, *ahead})}
-    own = replace(scope, labels=NO_LABELS)
-    return own if own in viewers else viewer(db, key)
+    hosts = {host, *near, *ahead}
+    viewers = {viewer(db, (scope, one)).namespace for one in sorted(hosts)}
+    own = scope.namespace in viewers
+    return _for_rules(db, scope, hosts) if own else viewer(db, key)
+
+
+def _for_rules(db: Database, scope: Scope, hosts: set[str]) -> Scope:
+    """Return a scope with the labels alone by which rules for some hosts choose clients."""
+    if not scope.labels:
+        return scope
+    asked_for = {pair for host in sorted(hosts) for pair in client_labels(db, (scope, host))}
+    return replace(scope, labels=Labels(tuple(p for p in scope.labels if p in asked_for)))
 
 
 def _sees_clusters_as_others(db: Database, scope: Scope, host: str) -> bool:

@@ -3,7 +3,8 @@
 Looked up in the client's namespace, then the service's, then the root namespace; the first level that has
 any match wins, and within it the most specific host. Rules of one namespace for one host that are
 exported alike are merged: the subsets of all, the policy of the oldest that has one (Istio,
-DestinationRule).
+DestinationRule). A rule with a workloadSelector is for some clients of its own namespace; the oldest that
+is for a client stands alone, before those for everyone.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from mizzen.model.destination import (
     TrafficPolicy,
     Tunnel,
 )
-from mizzen.model.meta import visible_from
-from mizzen.model.proxy import Scope
+from mizzen.model.meta import NO_LABELS, Labels, selects, visible_from
+from mizzen.model.proxy import Scope, Workload
 from mizzen.names import covering_hosts
 from mizzen.resolve.services import MeshService, candidates, service_at
-from mizzen.resolve.world import OBJECT, RULES_AT_HOST, settings
+from mizzen.resolve.world import CLIENT_LABELS, OBJECT, RULES_AT_HOST, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ def rule_for(db: Database, key: tuple[Scope, str]) -> EffectiveRule:
     scope, host = key
     service = service_at(db, scope, host)
     for namespace in _levels(db, scope, service):
-        rules = _most_specific(db, namespace, host, seen_from=scope.namespace)
+        rules = _most_specific(db, namespace, host, scope)
         if rules:
             return _merge(rules)
     return NO_RULE
@@ -68,21 +69,30 @@ def _levels(db: Database, scope: Scope, service: MeshService | None) -> Iterator
     yield from dict.fromkeys((scope.namespace, *owner, settings(db).root_namespace))
 
 
-def _most_specific(
-    db: Database, namespace: str, host: str, *, seen_from: str
-) -> list[DestinationRule]:
+def _most_specific(db: Database, namespace: str, host: str, scope: Scope) -> list[DestinationRule]:
     for pattern in covering_hosts(host):
         found = (OBJECT(db, key) for key in RULES_AT_HOST(db, (namespace, pattern)))
-        rules = [
-            rule
-            for rule in found
-            if isinstance(rule, DestinationRule)
-            and visible_from(seen_from, owner=namespace, export_to=rule.export_to)
-        ]
-        if rules:
-            rules.sort(key=lambda rule: rule.meta.age_rank)
-            return [rule for rule in rules if set(rule.export_to) >= set(rules[0].export_to)]
+        rules = sorted(
+            (
+                rule
+                for rule in found
+                if isinstance(rule, DestinationRule)
+                and visible_from(scope.namespace, owner=namespace, export_to=rule.export_to)
+            ),
+            key=lambda rule: rule.meta.age_rank,
+        )
+        chosen = [rule for rule in rules if _chooses(rule, scope)]
+        if chosen:
+            return chosen[:1]
+        plain = [rule for rule in rules if rule.selector is None]
+        if plain:
+            return [rule for rule in plain if set(rule.export_to) >= set(plain[0].export_to)]
     return []
+
+
+def _chooses(rule: DestinationRule, scope: Scope) -> bool:
+    """Tell whether a rule is for some clients, and those of a scope among them."""
+    return rule.selector is not None and selects(rule.selector, scope.labels)
 
 
 def _merge(rules: list[DestinationRule]) -> EffectiveRule:
@@ -109,7 +119,40 @@ def has_own_rules(db: Database, key: tuple[str, str]) -> bool:
         return True
     levels = (*sorted(owners), settings(db).root_namespace)
     found = (OBJECT(db, rule) for level in levels for rule in _rule_keys(db, level, host))
-    return any(isinstance(rule, DestinationRule) and rule.export_to != ("*",) for rule in found)
+    return any(
+        isinstance(rule, DestinationRule) and rule.selector is None and rule.export_to != ("*",)
+        for rule in found
+    )
+
+
+@query
+def client_labels(db: Database, key: tuple[Scope, str]) -> Labels:
+    """Return those of a scope's labels by which its namespace's rules for a host choose clients."""
+    scope, host = key
+    if not scope.labels:
+        return NO_LABELS
+    found = (OBJECT(db, rule) for rule in _rule_keys(db, scope.namespace, host))
+    selectors = (rule.selector for rule in found if isinstance(rule, DestinationRule))
+    asked_for = {pair for selector in selectors for pair in selector or ()}
+    return Labels(tuple(pair for pair in scope.labels if pair in asked_for))
+
+
+def is_subset_of_some(db: Database, namespace: str, host: str, name: str) -> bool:
+    """Tell whether a rule for some clients of a namespace defines a subset of a host."""
+    found = (OBJECT(db, key) for key in _rule_keys(db, namespace, host))
+    return any(
+        subset.name == name
+        for rule in found
+        if isinstance(rule, DestinationRule) and rule.selector is not None
+        for subset in rule.subsets
+    )
+
+
+def gateway_scope(db: Database, workload: Workload) -> Scope:
+    """Return how a router sees the mesh: no Sidecar is for it, and its routes are made for it alone anyway."""
+    asked_for = CLIENT_LABELS.all_keys(db)
+    labels = Labels(tuple(pair for pair in workload.labels if pair in asked_for))
+    return Scope(namespace=workload.namespace, labels=labels, gateway=True)
 
 
 def _rule_keys(db: Database, namespace: str, host: str) -> list[ObjectKey]:

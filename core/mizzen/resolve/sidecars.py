@@ -8,12 +8,11 @@ sends requests, the clusters are there too, and no more of that host.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from mizzen.engine import query
-from mizzen.model.meta import NO_LABELS, Labels, selects, visible_from
+from mizzen.model.meta import Labels, selects, visible_from
 from mizzen.model.proxy import Scope
 from mizzen.model.routing import VirtualService
 from mizzen.model.sidecar import ANY_NAMESPACE, Egress, Import, Sidecar
@@ -85,11 +84,6 @@ def _unknown(db: Database, item: Sidecar) -> str:
     if policy.registry_only == settings(db).registry_only:
         return ""
     return BLACK_HOLE_CLUSTER if policy.registry_only else PASSTHROUGH_CLUSTER
-
-
-def without_limits(scope: Scope) -> Scope:
-    """Return the scope of those in the same place who see everything."""
-    return replace(scope, sidecar=None, labels=NO_LABELS)
 
 
 def egress(db: Database, scope: Scope) -> tuple[Egress, ...]:

@@ -149,11 +149,12 @@ def _written_tls(db: Database, service: MeshService, tls: ClientTls, sni: str) -
             names = tls.subject_alt_names or identities(db, (service.key, service.host))
             return MeshTls(automatic=False, identities=tuple(names), sni=tls.sni or sni)
         case TlsMode.SIMPLE | TlsMode.MUTUAL:
+            shows = tls.mode is TlsMode.MUTUAL
             return SimpleTls(
                 sni=tls.sni,
                 subject_alt_names=tls.subject_alt_names or service.subject_alt_names,
                 insecure_skip_verify=tls.insecure_skip_verify,
-                certificate=(tls.certificate, tls.key) if tls.mode is TlsMode.MUTUAL else None,
+                certificate=(tls.certificate, tls.key) if shows and tls.certificate else None,
                 roots=tls.roots,
                 revoked=tls.revoked,
             )

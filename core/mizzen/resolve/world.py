@@ -195,6 +195,10 @@ def _source_labels(item: VirtualService, _mesh: MeshSettings) -> tuple[tuple[str
     return tuple(dict.fromkeys(pair for labels in found for pair in labels))
 
 
+def _client_labels(item: DestinationRule, _mesh: MeshSettings) -> tuple[tuple[str, str], ...]:
+    return item.selector or ()
+
+
 def _delegates(item: VirtualService, _mesh: MeshSettings) -> tuple[ObjectKey, ...]:
     owner = item.meta
     return tuple(
@@ -263,6 +267,10 @@ ROOTS_OF: Final[Index[ObjectKey]] = Index("roots of delegate", (VirtualService,)
 """By delegate, the VirtualServices that delegate to it."""
 ROUTES_TO: Final[Index[str]] = Index("routes to", (VirtualService,), _destinations)
 """By host, the VirtualServices that send to it."""
+CLIENT_LABELS: Final[Index[tuple[str, str]]] = Index(
+    "labels of clients", (DestinationRule,), _client_labels
+)
+"""Pairs of labels by which DestinationRules choose the clients that they are for."""
 SIDECARS_IN: Final[Index[str]] = Index("sidecars in", (Sidecar,), _own_namespace)
 RULES_AT_HOST: Final[Index[tuple[str, str]]] = Index(
     "destination rules at host", (DestinationRule,), _rule_host
@@ -309,6 +317,7 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     HOSTS,
     ROUTES_AT_GATEWAY,
     SOURCE_LABELS,
+    CLIENT_LABELS,
     ROOTS_OF,
     ROUTES_TO,
     SIDECARS_IN,

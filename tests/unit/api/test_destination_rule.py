@@ -25,7 +25,7 @@ from mizzen.model.destination import (
     Tunnel,
     Warmup,
 )
-from mizzen.model.meta import Labels
+from mizzen.model.meta import NO_LABELS, Labels
 from tests.unit.api.reading import errors, read_manifest, read_spec, told, value
 
 pytestmark = pytest.mark.unit
@@ -142,6 +142,16 @@ def test_subsets_have_labels_and_policies() -> None:
     ]
 
 
+def test_a_rule_may_be_for_some_clients() -> None:
+    """Of its own namespace; an empty selector is for all of that."""
+    for text, selector in (("{app: a}", Labels((("app", "a"),))), ("{}", NO_LABELS)):
+        spec = f"{{host: b, workloadSelector: {{matchLabels: {text}}}}}"
+        found = read_spec("DestinationRule", spec).object
+        assert isinstance(found, DestinationRule)
+        assert (found.selector, found.export_to) == (selector, (".",))
+    assert _reviews().selector is None
+
+
 def test_a_policy_has_more_than_blocks() -> None:
     """Files are the proxy's own; a tunnel ends at a host and a port."""
     *_, spoken, last = _reviews().subsets
@@ -212,13 +222,11 @@ def test_a_budget_of_retries_has_istios_defaults() -> None:
 
 
 def test_what_is_not_translated_is_told_of() -> None:
-    """A rule for single clients is out of force for all, because it would be wrong for the others."""
+    """The rest of the rule is in force."""
     parsed = read_manifest("destination_rule_later.yaml")["DestinationRule later"]
     assert isinstance(parsed.object, DestinationRule)
-    assert parsed.object.export_to == ("~",)
     assert {code for code, _, _ in told(parsed)} == {"MZ0201"}
     assert [path.removeprefix("spec.") for _, path, _ in told(parsed)] == [
-        "workloadSelector",
         "trafficPolicy.outlierDetection.consecutiveErrors",
         "subsets[0].trafficPolicy.tls.credentialName",
         "subsets[1].trafficPolicy.loadBalancer.zoneAwareLbSetting",

@@ -1,0 +1,256 @@
+"""More of DestinationRules as requests meet it: for whom a rule is, how far it reaches, what is said to servers."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.support.live_mesh import TCP_PORT, LiveMesh, eventually, pod, pod_ip, service
+from tests.support.small_mesh import istio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_WEB: Final = "http://web/"
+_FAR: Final = "http://web.test/"
+_PODS: Final = (("web-1", 11), ("web-2", 12), ("web-3", 13))
+_CLUSTER: Final = "^cluster.outbound.80..web.test.svc.cluster.local;?."
+_STICKY: Final = "{loadBalancer: {consistentHash: {useSourceIp: true}}}"
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
+    """Two clients at home and one from elsewhere, a service of three pods, and one outside of the mesh."""
+    files = {
+        "web.yaml": "".join(pod(name, number, app="web") for name, number in _PODS)
+        + service("web", 11, *_PODS),
+        "plain.yaml": pod("plain", 20, sidecar=False) + service("plain", 20, ("plain", 20)),
+        "ann.yaml": pod("ann", 2),
+        "bob.yaml": pod("bob", 3),
+        "cay.yaml": pod("cay", 4, namespace="other"),
+    }
+    with LiveMesh(tmp_path_factory.mktemp("mesh"), files) as made:
+        yield made
+
+
+def _rule(policy: str, more: str = "", *, host: str = "web") -> str:
+    spec = f"host: {host}\ntrafficPolicy: {policy}\n{more}"
+    return istio("DestinationRule", host, spec, namespace="test")
+
+
+def _pods(mesh: LiveMesh, of: str, number: int = 40, url: str = _WEB) -> Counter[str]:
+    return Counter(reply.pod for reply in mesh.calls(of, url, number))
+
+
+def _sticks(mesh: LiveMesh, of: str, url: str = _WEB) -> bool:
+    return len(_pods(mesh, of, url=url)) == 1
+
+
+# --- For whom a rule is ------------------------------------------------------------------------------
+
+
+def test_a_rule_may_be_for_some_clients(mesh: LiveMesh) -> None:
+    """Of its own namespace, by their labels; all others have the rule for everyone."""
+    some = istio(
+        "DestinationRule",
+        "some",
+        f"host: web\nworkloadSelector: {{matchLabels: {{app: ann}}}}\ntrafficPolicy: {_STICKY}",
+        namespace="test",
+    )
+    everyone = _rule("{loadBalancer: {simple: ROUND_ROBIN}}")
+    with mesh.having(some, everyone):
+        assert _sticks(mesh, "ann")
+        assert set(_pods(mesh, "bob", 30).values()) == {10}
+        assert len(_pods(mesh, "cay", url=_FAR)) == 3
+
+
+def test_a_rule_may_stay_at_home(mesh: LiveMesh) -> None:
+    """``exportTo: ['.']`` leaves clients of other namespaces alone."""
+    with mesh.having(_rule(_STICKY, "exportTo: ['.']")):
+        assert _sticks(mesh, "ann")
+        assert len(_pods(mesh, "cay", url=_FAR)) == 3
+    with mesh.having(_rule(_STICKY)):
+        assert _sticks(mesh, "cay", _FAR)
+
+
+def test_a_port_has_a_policy_of_its_own(mesh: LiveMesh) -> None:
+    """Which stands alone: nothing of what is written for all ports is left."""
+    port = "portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: ROUND_ROBIN}}]"
+    with mesh.having(_rule(f"{_STICKY[:-1]}, {port}}}")):
+        assert set(_pods(mesh, "ann", 30).values()) == {10}
+
+
+# --- Who is chosen, and who is left out --------------------------------------------------------------
+
+
+def test_a_cookie_has_the_attributes_that_are_written(mesh: LiveMesh) -> None:
+    """When it is made."""
+    cookie = "{name: stick, ttl: 60s, attributes: [{name: SameSite, value: Strict}]}"
+    with mesh.having(_rule(f"{{loadBalancer: {{consistentHash: {{httpCookie: {cookie}}}}}}}")):
+        said = mesh.call("ann", _WEB).headers["set-cookie"]
+    assert "SameSite=Strict" in said
+
+
+def test_a_new_pod_is_warmed(mesh: LiveMesh) -> None:
+    """It gets little at first, and its share when its time is over."""
+    before = (mesh.mesh.folder / "web.yaml").read_text(encoding="utf-8")
+    head, _, newest = before.rpartition("  - addresses:")
+    assert pod_ip(13) in newest
+    warmup = "warmup: {duration: 4s, minimumPercent: 1, aggression: 1}"
+    with mesh.having(_rule(f"{{loadBalancer: {{simple: ROUND_ROBIN, {warmup}}}}}")):
+        mesh.apply("web.yaml", head)
+        warm = time.monotonic() + 4.5
+        eventually(lambda: time.monotonic() > warm, "the others are warm")
+        mesh.apply("web.yaml", before)
+        at_first = _pods(mesh, "ann", 60)["web-3"]
+        eventually(lambda: _pods(mesh, "ann", 60)["web-3"] >= 18, "the new pod has its share")
+    assert at_first <= 12
+
+
+@pytest.mark.parametrize(("codes", "ejected"), [("", False), ("[418, 429]", True)])
+def test_statuses_count_as_failures(mesh: LiveMesh, codes: str, *, ejected: bool) -> None:
+    """Those that are written, and no others."""
+    listed = f", outlierDetectionHttpErrorCodes: {codes}" if codes else ""
+    policy = (
+        "{outlierDetection: {consecutive5xxErrors: 2, interval: 0.2s, baseEjectionTime: 60s,"
+        f" maxEjectionPercent: 100{listed}}}}}"
+    )
+    with mesh.having(_rule(policy)):
+
+        def active() -> int:
+            return sum(mesh.stats("ann", f"{_CLUSTER}outlier_detection.ejections_active$").values())
+
+        statuses = Counter(reply.status for reply in mesh.calls("ann", f"{_WEB}?status=418", 60))
+        if ejected:
+            eventually(lambda: mesh.calls("ann", f"{_WEB}?status=418", 6) and active() == 3, "out")
+        else:
+            assert (statuses, active()) == ({418: 60}, 0)
+
+
+# --- What is said to servers -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("version", "said"), [("V1", b"PROXY TCP4 "), ("V2", b"\r\nQUIT\n")])
+def test_servers_are_told_of_clients(mesh: LiveMesh, version: str, said: bytes) -> None:
+    """The PROXY protocol comes ahead of all bytes."""
+    with mesh.having(_rule(f"{{proxyProtocol: {{version: {version}}}}}", host="plain")):
+        eventually(lambda: said in mesh.tcp("ann", "plain", TCP_PORT), "the server is told")
+        found = mesh.tcp("ann", "plain", TCP_PORT)
+    if version == "V1":
+        assert pod_ip(2).encode() in found
+
+
+def test_bytes_are_carried_through_a_tunnel(mesh: LiveMesh) -> None:
+    """The server is asked to CONNECT to where the tunnel ends."""
+    tunnel = "{tunnel: {targetHost: end.example.com, targetPort: 7}}"
+    with mesh.having(_rule(tunnel, host="plain")):
+        eventually(
+            lambda: b"through end.example.com:7" in mesh.tcp("ann", "plain", TCP_PORT),
+            "bytes go through the tunnel",
+        )
+
+
+@contextmanager
+def _frozen(mesh: LiveMesh, name: str) -> Iterator[None]:
+    pid = mesh.mesh._pids[f"envoy {mesh.pod(name).network}"]
+    mesh.mesh.realm.send_signal(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        mesh.mesh.realm.send_signal(pid, signal.SIGCONT)
+
+
+def test_connections_are_pinged(mesh: LiveMesh) -> None:
+    """Of HTTP/2; one that does not answer in time is closed."""
+    http = "{h2UpgradePolicy: UPGRADE, http2KeepAlive: {interval: 0.2s, timeout: 0.3s}}"
+    lost = f"{_CLUSTER}http2.keepalive_timeout$"
+    with mesh.having(_rule(f"{{connectionPool: {{http: {http}}}}}")):
+        assert len(_pods(mesh, "ann")) == 3
+        before = sum(mesh.stats("ann", lost).values())
+        with _frozen(mesh, "web-1"):
+            eventually(lambda: sum(mesh.stats("ann", lost).values()) > before, "it is closed")
+        eventually(lambda: "web-1" in _pods(mesh, "ann"), "the pod is back")
+
+
+def test_a_budget_looks_back(mesh: LiveMesh) -> None:
+    """Envoy has its interval, though the classes that messages are built with do not know it."""
+    with mesh.having(_rule("{retryBudget: {percent: 25, budgetInterval: 7s}}")):
+        assert '"budget_interval": "7s"' in mesh.admin("ann", "/config_dump?mask=")
+
+
+# --- How long connections live -----------------------------------------------------------------------
+
+
+def _made(mesh: LiveMesh) -> int:
+    return sum(mesh.stats("ann", f"{_CLUSTER}upstream_cx_total$").values())
+
+
+def _closed_by(mesh: LiveMesh, counter: str) -> int:
+    return sum(mesh.stats("ann", f"{_CLUSTER}{counter}$").values())
+
+
+@pytest.mark.parametrize(
+    ("pool", "counter"),
+    [
+        ("{http: {idleTimeout: 0.3s}}", "upstream_cx_idle_timeout"),
+        ("{tcp: {idleTimeout: 0.3s}}", "upstream_cx_idle_timeout"),
+        ("{tcp: {maxConnectionDuration: 0.3s}}", "upstream_cx_max_duration_reached"),
+    ],
+)
+def test_connections_end_in_time(mesh: LiveMesh, pool: str, counter: str) -> None:
+    """Of HTTP: when nothing is asked for a while, or when they are old."""
+    with mesh.having(_rule(f"{{connectionPool: {pool}}}")):
+        assert mesh.call("ann", _WEB).status == 200
+        eventually(lambda: _closed_by(mesh, counter) > 0, "the connection is closed")
+
+
+@pytest.mark.parametrize("wanted", ["idleTimeout: 0.3s", "maxConnectionDuration: 0.3s"])
+def test_byte_streams_end_in_time(mesh: LiveMesh, wanted: str) -> None:
+    """When nothing is said for a while, or when they are old."""
+    with (
+        mesh.having(_rule(f"{{connectionPool: {{tcp: {{{wanted}}}}}}}")),
+        mesh.connect("ann", (mesh.address("web"), TCP_PORT)) as made,
+    ):
+        made.sendall(b"hello\n")
+        assert made.recv(100)
+        assert made.recv(100) == b""
+
+
+def test_what_the_client_speaks_is_spoken_on(mesh: LiveMesh) -> None:
+    """``useClientProtocol`` leaves HTTP/1.1 what it is, and an upgrade makes it HTTP/2."""
+    for http, counter in (
+        ("{useClientProtocol: true}", "upstream_cx_http1_total"),
+        ("{h2UpgradePolicy: UPGRADE, maxConcurrentStreams: 5}", "upstream_cx_http2_total"),
+    ):
+        with mesh.having(_rule(f"{{connectionPool: {{http: {http}}}}}")):
+            before = _closed_by(mesh, counter)
+            assert mesh.call("ann", _WEB).status == 200
+            assert _closed_by(mesh, counter) > before
+
+
+def test_sockets_are_kept_alive(mesh: LiveMesh) -> None:
+    """With as many probes as are written, at their times; Envoy's own socket options say so."""
+    alive = "{probes: 3, time: 60s, interval: 10s}"
+    with mesh.having(_rule(f"{{connectionPool: {{tcp: {{tcpKeepalive: {alive}}}}}}}")):
+        assert mesh.call("ann", _WEB).status == 200
+        dump = mesh.admin("ann", "/config_dump?mask=")
+    assert '"keepalive_probes": 3' in dump
+
+
+# --- TLS in the mesh ---------------------------------------------------------------------------------
+
+
+def test_tls_of_the_mesh_may_be_demanded_or_refused(mesh: LiveMesh) -> None:
+    """ISTIO_MUTUAL to servers that take it, DISABLE to those that need not have it."""
+    with mesh.having(_rule("{tls: {mode: ISTIO_MUTUAL}}")):
+        assert mesh.call("ann", _WEB).caller.endswith("/sa/ann")
+    with mesh.having(_rule("{tls: {mode: DISABLE}}")):
+        reply = mesh.call("ann", _WEB)
+    assert (reply.status, reply.caller) == (200, "")
+    with mesh.having(_rule("{tls: {mode: ISTIO_MUTUAL, subjectAltNames: [spiffe://x/y]}}")):
+        assert mesh.call("ann", _WEB).status == 503
