@@ -8,7 +8,7 @@ object as before.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from mizzen.analyze import analysis, findings
 from mizzen.bundle import EMPTY_TABLE, Bundle, Entry, Table
@@ -25,9 +25,10 @@ from mizzen.render.inbound import render_bound, render_inbound
 from mizzen.render.listener import render_virtual_outbound
 from mizzen.render.route import render_route_table, render_virtual_host
 from mizzen.render.secrets import render_secret
+from mizzen.resolve.credentials import Wish, granted
 from mizzen.resolve.dns import NAMES
 from mizzen.resolve.gateway_listeners import gateway_listeners
-from mizzen.resolve.gateway_tls import gateway_secrets
+from mizzen.resolve.gateway_tls import gateway_wishes
 from mizzen.resolve.gateways import gateway_hosts, gateway_tables, gateway_virtual_host
 from mizzen.resolve.inbound import inbound_policy
 from mizzen.resolve.routes import required_clusters
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 # How many clusters are compiled before anybody has asked: at about 2 KB each a bounded luxury.
 _WARM_ENTRIES: Final = 10_000
 
+K = TypeVar("K")
 Layers = tuple[tuple[TypeUrl, tuple[Table, ...]], ...]
 
 
@@ -120,11 +122,10 @@ def gateway_listener_tables(db: Database, workload: Workload) -> tuple[Table, Ta
 
 
 @query
-def gateway_secret_table(db: Database, workload: Workload) -> Table:
-    """Return the secrets that users wrote for a router's servers."""
-    held = gateway_secrets(db, workload)
-    entries = {one.name: Entry(render_secret(one), origins=one.origins) for one in held}
-    return Table(entries) if entries else EMPTY_TABLE
+def secret_entry(db: Database, key: tuple[Workload, Wish]) -> Entry | None:
+    """Return one secret that a user wrote, for a workload that may have it; None where it is not there."""
+    held = granted(db, key[1])
+    return Entry(render_secret(held), origins=held.origins) if held else None
 
 
 @query
@@ -137,9 +138,9 @@ def gateway_host_entry(db: Database, key: tuple[Workload, tuple[str, str]]) -> E
     return Entry(render_virtual_host(host), origins=host.origins, requires=needs)
 
 
-def _apply_hosts(
+def _apply_entries(
     table: Table,
-    changes: Mapping[tuple[str, str], tuple[Entry | None, Entry | None]],
+    changes: Mapping[K, tuple[Entry | None, Entry | None]],
 ) -> Table:
     updates: dict[str, Entry | None] = {}
     for old, new in changes.values():
@@ -151,7 +152,10 @@ def _apply_hosts(
 
 
 GATEWAY_HOSTS: Fold[Workload, tuple[str, str], Entry | None, Table] = Fold(
-    "gateway hosts", gateway_hosts, gateway_host_entry, EMPTY_TABLE, _apply_hosts
+    "gateway hosts", gateway_hosts, gateway_host_entry, EMPTY_TABLE, _apply_entries
+)
+GATEWAY_SECRETS: Fold[Workload, Wish, Entry | None, Table] = Fold(
+    "gateway secrets", gateway_wishes, secret_entry, EMPTY_TABLE, _apply_entries
 )
 
 
@@ -181,7 +185,7 @@ def _gateway_layers(db: Database, proxies: ProxyClass) -> Layers:
     return (
         (TypeUrl.CLUSTER, (gateway_statics(db, ""), shared.clusters)),
         (TypeUrl.ENDPOINT, (shared.endpoints, near)),
-        (TypeUrl.SECRET, (gateway_secret_table(db, proxies.workload),)),
+        (TypeUrl.SECRET, (GATEWAY_SECRETS(db, proxies.workload),)),
         (TypeUrl.LISTENER, (listeners,)),
         (TypeUrl.ROUTE, (routes,)),
         (TypeUrl.VIRTUAL_HOST, (GATEWAY_HOSTS(db, proxies.workload),)),

@@ -17,9 +17,7 @@ from mizzen.render.server_tls import server_socket
 from mizzen.wire import Resource, TypeUrl, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
+    from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 
     from mizzen.ir import GatewayChain, GatewayListener
 
@@ -37,27 +35,27 @@ def render_gateway(listener: GatewayListener) -> Resource:
     message.max_connections_to_accept_per_socket_event.value = 1
     if any(chain.server_names or chain.tls for chain in listener.chains):
         message.listener_filters.append(tls_inspector())
-    place = Chain(side=Side.GATEWAY, authorization=listener.authorization, tokens=listener.tokens)
     for chain in listener.chains:
-        _fill_chain(message.filter_chains.add(), listener, chain, place)
+        _fill_match(message.filter_chains.add(), chain)
+    _fill_filters(message, listener)
     return encode(TypeUrl.LISTENER, listener.name, message)
 
 
-def _fill_chain(
-    message: FilterChain, listener: GatewayListener, chain: GatewayChain, place: Chain
-) -> None:
+def _fill_match(message: FilterChain, chain: GatewayChain) -> None:
     if chain.server_names:
         message.filter_chain_match.server_names.extend(chain.server_names)
     if chain.tls:
         message.filter_chain_match.transport_protocol = "tls"
     if chain.end is not None:
         message.transport_socket.CopyFrom(server_socket(chain.end))
-    message.filters.extend(_filters(listener, chain, place))
 
 
-def _filters(listener: GatewayListener, chain: GatewayChain, place: Chain) -> Iterator[Filter]:
-    if chain.routes:
-        yield http_by_rds(http_base(place), f"outbound_{listener.name};", chain.routes)
-    elif chain.tcp is not None:
-        yield from network_filters(place)
-        yield tcp_proxy(chain.tcp)
+def _fill_filters(message: Listener, listener: GatewayListener) -> None:
+    """Give each chain its filters; what they have in common is made once, however many hosts there are."""
+    place = Chain(side=Side.GATEWAY, authorization=listener.authorization, tokens=listener.tokens)
+    http, guards = http_base(place), network_filters(place)
+    for made, chain in zip(message.filter_chains, listener.chains, strict=True):
+        if chain.routes:
+            made.filters.append(http_by_rds(http, f"outbound_{listener.name};", chain.routes))
+        elif chain.tcp is not None:
+            made.filters.extend((*guards, tcp_proxy(chain.tcp)))

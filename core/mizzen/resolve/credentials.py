@@ -10,16 +10,20 @@ changes one secret and no listener.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mizzen.engine import query
-from mizzen.ir import HeldCertificate, HeldRoots
+from mizzen.ir import CertificateOnDisk, HeldCertificate, HeldRoots, RootsOnDisk
 from mizzen.model.kube import PrivateBytes, Secret
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey, credential_certificate, credential_roots
 from mizzen.resolve.world import OBJECT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mizzen.engine import Database
+    from mizzen.ir import HeldSecret, Origins
 
 _ROOTS_SUFFIX: Final = "-cacert"
 _CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
@@ -37,6 +41,58 @@ class Parts(NamedTuple):
     certificate: bool
     roots: bool
     exists: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateIn:
+    """A wish for the certificate of a credential, and whose it is."""
+
+    place: Place
+    origins: Origins = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the secret (SDS)."""
+        return credential_certificate(self.place[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootsIn:
+    """A wish for the roots of a credential, and whose it is."""
+
+    place: Place
+    origins: Origins = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the secret (SDS)."""
+        return credential_roots(self.place[1])
+
+
+Wish = CertificateIn | RootsIn | CertificateOnDisk | RootsOnDisk
+"""A secret that a proxy is to have, without what is in it."""
+
+
+def joined(wishes: Iterable[Wish]) -> frozenset[Wish]:
+    """Return wishes, each name once, with all whose it is."""
+    found: dict[str, Wish] = {}
+    for wish in wishes:
+        known = found.get(wish.name)
+        origins = (*known.origins, *wish.origins) if known else wish.origins
+        found[wish.name] = replace(wish, origins=tuple(dict.fromkeys(origins)))
+    return frozenset(found.values())
+
+
+def granted(db: Database, wish: Wish) -> HeldSecret | None:
+    """Return the secret that a wish is for; None where there is none."""
+    match wish:
+        case CertificateIn():
+            held: HeldSecret | None = certificate_of(db, wish.place)
+        case RootsIn():
+            held = roots_of(db, wish.place)
+        case on_disk:
+            return on_disk
+    return held and replace(held, origins=(*wish.origins, *held.origins))
 
 
 @query

@@ -7,11 +7,10 @@ does not listen: it would only refuse every handshake.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
-from mizzen.ir import CertificateOnDisk, HeldSecret, RootsOnDisk, TlsEnd
+from mizzen.ir import CertificateOnDisk, RootsOnDisk, TlsEnd
 from mizzen.model.gateway import Server, ServerTls, ServerTlsMode, TlsVersion
 from mizzen.model.proxy import Workload
 from mizzen.names import (
@@ -22,7 +21,7 @@ from mizzen.names import (
     credential_roots,
     roots_on_disk,
 )
-from mizzen.resolve.credentials import certificate_of, parts_of, roots_of
+from mizzen.resolve.credentials import CertificateIn, RootsIn, Wish, joined, parts_of
 from mizzen.resolve.gateways import gateway_keys, servers_of
 
 if TYPE_CHECKING:
@@ -119,20 +118,17 @@ def _lowest(tls: ServerTls, highest: TlsVersion) -> TlsVersion:
 
 
 @query
-def gateway_secrets(db: Database, workload: Workload) -> tuple[HeldSecret, ...]:
-    """Return the secrets that the servers of a router use, sorted by name, each with whose wish it is."""
-    found: dict[str, HeldSecret] = {}
-    for _place, servers in servers_of(db, workload):
-        for entry in servers:
-            for secret in _secrets(db, workload, entry[1], gateway_keys((entry,))):
-                known = found.get(secret.name)
-                found[secret.name] = secret if known is None else _joined(known, secret)
-    return tuple(found[name] for name in sorted(found))
+def gateway_wishes(db: Database, workload: Workload) -> frozenset[Wish]:
+    """Return the secrets that the servers of a router use: those of servers that end TLS."""
+    return joined(
+        wish
+        for _place, servers in servers_of(db, workload)
+        for entry in servers
+        for wish in _wishes(db, workload, entry[1], gateway_keys((entry,)))
+    )
 
 
-def _secrets(
-    db: Database, workload: Workload, server: Server, origins: Origins
-) -> Iterator[HeldSecret]:
+def _wishes(db: Database, workload: Workload, server: Server, origins: Origins) -> Iterator[Wish]:
     end, tls = tls_end(db, workload, server), server.tls
     if end is None or tls is None or tls.mode is ServerTlsMode.ISTIO_MUTUAL:
         return
@@ -140,16 +136,8 @@ def _secrets(
         name = certificate_on_disk(one.certificate, one.key)
         yield CertificateOnDisk(name=name, chain=one.certificate, key=one.key, origins=origins)
     for credential in tls.credentials:
-        certificate = certificate_of(db, (workload.namespace, credential))
-        if certificate is not None:
-            yield replace(certificate, origins=(*origins, *certificate.origins))
+        yield CertificateIn(place=(workload.namespace, credential), origins=origins)
     if end.roots and tls.ca_file:
         yield RootsOnDisk(name=end.roots, roots=tls.ca_file, revoked=tls.crl_file, origins=origins)
     elif end.roots:
-        roots = roots_of(db, (workload.namespace, _roots_credential(tls)))
-        if roots is not None:
-            yield replace(roots, origins=(*origins, *roots.origins))
-
-
-def _joined(one: HeldSecret, other: HeldSecret) -> HeldSecret:
-    return replace(one, origins=tuple(dict.fromkeys((*one.origins, *other.origins))))
+        yield RootsIn(place=(workload.namespace, _roots_credential(tls)), origins=origins)

@@ -12,6 +12,7 @@ from mizzen.ir import (
     GatewayChain,
     HeldCertificate,
     HeldRoots,
+    HeldSecret,
     RootsOnDisk,
     TcpProxy,
     TlsEnd,
@@ -19,8 +20,9 @@ from mizzen.ir import (
 from mizzen.model.gateway import TlsVersion
 from mizzen.model.meta import labels
 from mizzen.model.proxy import Workload
+from mizzen.resolve.credentials import granted
 from mizzen.resolve.gateway_listeners import gateway_listeners
-from mizzen.resolve.gateway_tls import gateway_secrets
+from mizzen.resolve.gateway_tls import gateway_wishes
 from mizzen.resolve.gateways import gateway_hosts, gateway_tables
 from tests.support.certificates import secret
 from tests.support.small_mesh import SmallMesh, host, istio, key, pod, service
@@ -47,6 +49,11 @@ def gateway(*servers: str, name: str = "door", age: int = 0) -> str:
 def chains(*objects: str, workload: Workload = GATE) -> list[GatewayChain]:
     found = gateway_listeners(SmallMesh(*objects).db, workload)
     return [chain for listener in found for chain in listener.chains]
+
+
+def secrets(mesh: SmallMesh, workload: Workload = GATE) -> list[HeldSecret]:
+    found = (granted(mesh.db, wish) for wish in gateway_wishes(mesh.db, workload))
+    return sorted((held for held in found if held), key=lambda held: held.name)
 
 
 SIMPLE: Final = "mode: SIMPLE, credentialName: web"
@@ -236,10 +243,10 @@ def test_secrets_are_for_routers_that_are_known() -> None:
     stranger = replace(GATE, is_known=False)
     own = server("mode: ISTIO_MUTUAL", "b.example.com", name="own")
     mesh = SmallMesh(WEB, gateway(server(SIMPLE), own))
-    assert gateway_secrets(mesh.db, stranger) == ()
+    assert secrets(mesh, stranger) == []
     (listener,) = gateway_listeners(mesh.db, stranger)
     assert [chain.server_names for chain in listener.chains] == [("b.example.com",)]
-    (held,) = gateway_secrets(mesh.db, GATE)
+    (held,) = secrets(mesh)
     assert held.name == "kubernetes://web"
 
 
@@ -262,11 +269,11 @@ def test_secrets_are_those_of_servers_that_listen() -> None:
         key("Gateway", "two", "ingress"),
         key("Secret", "web", "ingress"),
     )
-    found = gateway_secrets(mesh.db, GATE)
+    found = secrets(mesh)
     assert [(type(held), held.name, held.origins) for held in found] == [
         (CertificateOnDisk, "file-cert:/t/c~/t/k", (two,)),
         (RootsOnDisk, "file-root:/t/ca", (two,)),
-        (HeldCertificate, "kubernetes://web", (one, web, two)),
+        (HeldCertificate, "kubernetes://web", (one, two, web)),
         (HeldRoots, "kubernetes://web-cacert", (one, web)),
     ]
 
@@ -274,10 +281,10 @@ def test_secrets_are_those_of_servers_that_listen() -> None:
 def test_a_new_certificate_changes_no_listener() -> None:
     """Connections of a listener that changes are drained; a secret's are left alone."""
     mesh = SmallMesh(WEB, gateway(server(SIMPLE)))
-    before, held = gateway_listeners(mesh.db, GATE), gateway_secrets(mesh.db, GATE)
+    before, held = gateway_listeners(mesh.db, GATE), secrets(mesh)
     mesh.apply(secret("web", "ingress", tls__crt=f"{PEM} new", tls__key=CERTIFICATE["tls__key"]))
     assert gateway_listeners(mesh.db, GATE) is before
-    assert gateway_secrets(mesh.db, GATE) != held
+    assert secrets(mesh) != held
 
 
 def test_routes_of_a_server_are_its_hosts_alone() -> None:
