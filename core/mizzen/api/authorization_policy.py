@@ -8,8 +8,8 @@ from pydantic import Field
 
 from mizzen.api.authorization_rules import Rule, check_custom, check_rule, value_of
 from mizzen.api.base import ApiModel, WorkloadSelector
-from mizzen.api.findings import Finding, at, conflict, missing
-from mizzen.api.meta import Manifest
+from mizzen.api.findings import Finding, at, conflict, invalid, missing
+from mizzen.api.meta import DRY_RUN, Manifest
 from mizzen.api.reading import Reading, read
 from mizzen.api.targets import PolicyTargetReference, check_reach, targets_of
 from mizzen.model.meta import NO_LABELS, Meta, label, labels
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from mizzen.names import ObjectKey
 
-_DRY_RUN: Final = "istio.io/dry-run"
+_YES: Final = ("1", "t", "true")
+_NO: Final = ("0", "f", "false")
 _CAN_BE_DRY: Final = (PolicyAction.ALLOW, PolicyAction.DENY)
 
 
@@ -71,6 +72,18 @@ def read_authorization_policy(raw: Mapping[str, object], key: ObjectKey) -> Read
 
 def _check(manifest: AuthorizationPolicyManifest) -> Iterator[Finding]:
     yield from at(("spec",), _spec(manifest.spec))
+    yield from _dry_run(manifest)
+
+
+def _dry_run(manifest: AuthorizationPolicyManifest) -> Iterator[Finding]:
+    written = manifest.metadata.annotations.get(DRY_RUN)
+    path = ("metadata", "annotations", DRY_RUN)
+    if written is None:
+        return
+    if manifest.spec.action not in _CAN_BE_DRY:
+        yield conflict(path, f"a policy with action {manifest.spec.action} cannot be tried out")
+    elif written.lower() not in (*_YES, *_NO):
+        yield invalid(path, f"{written!r} is neither true nor false")
 
 
 def _spec(spec: AuthorizationPolicySpec) -> Iterator[Finding]:
@@ -102,5 +115,5 @@ def _convert(manifest: AuthorizationPolicyManifest, meta: Meta) -> Authorization
         provider=spec.provider.name if spec.provider else "",
         rules=tuple(value_of(rule) for rule in spec.rules),
         targets=targets_of(spec.target_ref, spec.target_refs),
-        dry_run=action in _CAN_BE_DRY and label(meta.annotations, _DRY_RUN).lower() == "true",
+        dry_run=action in _CAN_BE_DRY and label(meta.annotations, DRY_RUN).lower() in _YES,
     )

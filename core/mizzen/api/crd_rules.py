@@ -184,12 +184,6 @@ _OTHERS: Final[Mapping[type[ApiModel], tuple[Rule | Words, ...]]] = {
             "a server of protocol HTTPS or TLS needs tls",
         ),
         Rule(
-            f"!has(self.tls) || !has(self.tls.httpsRedirect) || !self.tls.httpsRedirect"
-            f" || !({_ENCRYPTED})",
-            "httpsRedirect is for servers of HTTP",
-            "tls",
-        ),
-        Rule(
             "!has(self.tls) || !has(self.tls.mode)"
             " || !(self.port.protocol == 'HTTP' || self.port.protocol == 'HTTP2')",
             "a server of protocol HTTP has no tls.mode",

@@ -8,7 +8,16 @@ from pydantic import Field
 
 from mizzen.api.base import ApiModel, Int32, NotTranslated, UInt32
 from mizzen.api.expressions import expression_error
-from mizzen.api.findings import Finding, at, conflict, invalid, missing
+from mizzen.api.findings import (
+    Finding,
+    Path,
+    at,
+    conflict,
+    deprecated,
+    invalid,
+    missing,
+    without_effect,
+)
 from mizzen.api.hosts import check_selector
 from mizzen.api.meta import Manifest
 from mizzen.api.reading import Reading, read
@@ -26,6 +35,26 @@ _MANAGERS: Final = (
     "envoy.filters.network.http_connection_manager",
     "envoy.http_connection_manager",
 )
+_TYPED: Final = ("typed_config", "typedConfig")
+_HTTP: Final = "envoy.filters.http"
+_NETWORK: Final = "envoy.filters.network"
+# Names of before Envoy 1.9, which Envoy itself has forgotten since.
+_OLD_NAMES: Final = {
+    **{
+        f"envoy.{name}": f"{_HTTP}.{name}"
+        for name in (
+            *("buffer", "cors", "csrf", "fault", "grpc_http1_bridge", "grpc_json_transcoder"),
+            *("grpc_web", "health_check", "ip_tagging", "lua", "rate_limit", "router"),
+        )
+    },
+    **{
+        f"envoy.{name}": f"{_NETWORK}.{name}"
+        for name in (
+            *("client_ssl_auth", "ext_authz", "http_connection_manager", "mongo_proxy"),
+            *("ratelimit", "redis_proxy", "tcp_proxy"),
+        )
+    },
+}
 _OF_LISTENERS: Final = ("LISTENER", "FILTER_CHAIN", "NETWORK_FILTER", "HTTP_FILTER")
 _OF_ROUTES: Final = ("ROUTE_CONFIGURATION", "VIRTUAL_HOST", "HTTP_ROUTE")
 # The matches that go with a class of objects; those of waypoints go with every one.
@@ -228,6 +257,8 @@ def _spec(spec: EnvoyFilterSpec) -> Iterator[Finding]:
 def _patch(patch: ConfigPatch) -> Iterator[Finding]:
     if patch.patch.operation != "REMOVE" and patch.patch.value is None:
         yield missing(("patch", "value"), f"{patch.patch.operation} needs a value")
+    elif patch.patch.value is not None:
+        yield from _types(("patch", "value"), patch.patch.value)
     if patch.match is not None:
         yield from at(("match",), _match(patch.match, patch.apply_to))
 
@@ -246,10 +277,44 @@ def _match(match: ObjectMatch, apply_to: str) -> Iterator[Finding]:
         yield invalid(("proxy", "proxyVersion"), error)
     chain = match.listener.filter_chain if match.listener is not None else None
     if chain is not None and chain.filter is not None:
-        yield from at(("listener", "filterChain", "filter"), _filter(chain.filter, apply_to))
+        path: Path = ("listener", "filterChain", "filter")
+        yield from at(path, _filter(chain.filter, apply_to))
+        if apply_to in ("LISTENER", "FILTER_CHAIN"):
+            yield without_effect(path, f"applyTo {apply_to} is not told by filters")
+
+
+def _types(path: Path, value: object) -> Iterator[Finding]:
+    """Check the types of Envoy's messages that a patch holds: a URL each, of Envoy's third API."""
+    if isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _types((*path, index), part)
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            if name in _TYPED:
+                yield from _type_of((*path, name), part)
+            yield from _types((*path, name), part)
+
+
+def _type_of(path: Path, config: object) -> Iterator[Finding]:
+    url = config.get("@type") if isinstance(config, dict) else None
+    if not isinstance(url, str):
+        yield missing((*path, "@type"), "a typed config says its type by @type")
+    elif "/" not in url:
+        remedy = f"Write type.googleapis.com/{url}."
+        yield invalid((*path, "@type"), f"{url!r} is not the URL of a type", remedy)
+    elif ".v2." in url or ".v2alpha" in url:
+        message = f"{url!r} is of Envoy's second API, which is gone"
+        yield invalid((*path, "@type"), message, "Write the type of v3.")
 
 
 def _filter(found: FilterMatch, apply_to: str) -> Iterator[Finding]:
+    names = {"name": found.name}
+    if found.sub_filter is not None:
+        names["subFilter"] = found.sub_filter.name
+    for field, name in names.items():
+        if name in _OLD_NAMES:
+            path = ("name",) if field == "name" else ("subFilter", "name")
+            yield deprecated(path, f"{name} is now {_OLD_NAMES[name]}")
     if not found.name:
         yield missing(("name",), "a match of a filter needs its name")
     elif found.sub_filter is not None:

@@ -39,7 +39,7 @@ def is_wildcard_name(text: str) -> bool:
     first, _, rest = text.partition(".")
     if len(text) > _LONGEST_NAME or not _FIRST_OF_WILDCARD.fullmatch(first):
         return False
-    return not rest or is_name(rest)
+    return not rest or (is_name(rest) and not rest.isdigit())
 
 
 def _numeric_end(labels: Sequence[str]) -> bool:
@@ -85,7 +85,7 @@ def check_domain(path: Path, host: str) -> Iterator[Finding]:
 
 def is_partial_wildcard(host: str) -> bool:
     """Tell whether a host is a wildcard for a part of a label, such as ``*-a.example.com``."""
-    return "*" in host and host != "*" and not host.startswith("*.")
+    return host.startswith("*") and host != "*" and not host.startswith("*.")
 
 
 def check_export_to(

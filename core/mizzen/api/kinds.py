@@ -12,7 +12,7 @@ from mizzen.api.config import read_config_map, read_secret
 from mizzen.api.destination_rule_values import read_destination_rule
 from mizzen.api.endpoint_slice import read_endpoint_slice
 from mizzen.api.envoy_filter import read_envoy_filter
-from mizzen.api.gateway import read_gateway
+from mizzen.api.gateway_values import read_gateway
 from mizzen.api.ingress import read_ingress
 from mizzen.api.peer_authentication import read_peer_authentication
 from mizzen.api.pod import read_pod

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mizzen.names import ObjectKey
 
 DEFAULT_NAMESPACE: Final = "default"
+DRY_RUN: Final = "istio.io/dry-run"
 
 # Annotations of others (kubectl's copy of the object, a slice's last trigger) change without meaning,
 # and would make equal objects unequal.

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mizzen.api.findings import Finding, Path, fatal, render_path
+from mizzen.api.findings import Finding, Path, fatal, invalid, render_path
 from mizzen.api.kinds import BY_NAME, GROUPS, Kind, by_word
-from mizzen.api.meta import DEFAULT_NAMESPACE
+from mizzen.api.meta import DEFAULT_NAMESPACE, DRY_RUN
 from mizzen.api.yaml_tree import Tree, TreeError, read_tree
 from mizzen.diagnostics import (
     DUPLICATE_KEY,
@@ -174,11 +174,23 @@ def _known(value: Mapping[str, object], kind: Kind, key: ObjectKey, origin: _Ori
         return Parsed(key=key, object=None, diagnostics=(origin.diagnostic(found, key),))
     reading = kind.read(value, key)
     twice = tuple(origin.duplicates(key))
-    diagnostics = twice + tuple(origin.diagnostic(found, key) for found in reading.findings)
+    findings = (*_misplaced(value, kind), *reading.findings)
+    diagnostics = twice + tuple(origin.diagnostic(found, key) for found in findings)
     if len(diagnostics) > 1:
         diagnostics = tuple(sorted(diagnostics, key=_line))
-    sound = not twice and not fatal(reading.findings)
+    sound = not twice and not fatal(findings)
     return Parsed(key=key, object=reading.object if sound else None, diagnostics=diagnostics)
+
+
+def _misplaced(value: Mapping[str, object], kind: Kind) -> Iterator[Finding]:
+    """Yield that only an AuthorizationPolicy is tried out, where another kind asks for it (Istio)."""
+    if "istio.io" not in kind.group or kind.name == "AuthorizationPolicy":
+        return
+    metadata = value.get("metadata")
+    written = metadata.get("annotations") if isinstance(metadata, dict) else None
+    if isinstance(written, dict) and DRY_RUN in written:
+        message = f"a {kind.name} cannot be tried out; only AuthorizationPolicies can"
+        yield invalid(("metadata", "annotations", DRY_RUN), message, "Remove the annotation.")
 
 
 def _line(diagnostic: Diagnostic) -> int:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mizzen.api.base import ApiModel, NotTranslated, Percent, WorkloadSelector
 from mizzen.api.durations import PositiveDuration
-from mizzen.api.findings import Finding, at, conflict, missing
+from mizzen.api.findings import Finding, at, conflict, missing, without_effect
 from mizzen.api.meta import Manifest
 from mizzen.api.reading import Reading, read
 from mizzen.api.targets import PolicyTargetReference, check_reach
@@ -199,7 +199,12 @@ def _check(manifest: TelemetryManifest) -> Iterator[Finding]:
 
 def _spec(spec: TelemetrySpec) -> Iterator[Finding]:
     yield from check_reach(spec.selector, spec.target_ref, spec.target_refs)
+    if len(spec.tracing) > 1:
+        yield without_effect(("tracing", 1), "only the first entry of tracing counts")
     for index, tracing in enumerate(spec.tracing):
+        if len(tracing.providers) > 1:
+            path = ("tracing", index, "providers", 1)
+            yield without_effect(path, "traces go to one provider, the first")
         for name, tag in tracing.custom_tags.items():
             yield from at(("tracing", index, "customTags"), _tag(name, tag))
     for index, metrics in enumerate(spec.metrics):
@@ -224,6 +229,8 @@ def _override(override: MetricsOverrides) -> Iterator[Finding]:
         yield conflict(("match", "customMetric"), message)
     for name, tag in override.tag_overrides.items():
         path = ("tagOverrides", name, "value")
+        if not name:
+            yield without_effect(("tagOverrides",), "a label without a name is none")
         if tag.operation == "UPSERT" and not tag.value:
             yield missing(path, "UPSERT needs a value")
         elif tag.operation == "REMOVE" and tag.value:

@@ -114,24 +114,31 @@ _PLAIN = "port: {number: 80, name: p, protocol: HTTP}"
     ("servers", "code", "path"),
     [
         ("[]", "MZ0104", ""),
-        ("[{hosts: [a]}]", "MZ0104", "[0].port"),
+        ("[{hosts: [a.com]}]", "MZ0104", "[0].port"),
         ("[{port: {number: 80, name: p, protocol: HTTP}}]", "MZ0104", "[0].hosts"),
         (f"[{{{_PLAIN}, hosts: []}}]", "MZ0103", "[0].hosts"),
         (f"[{{{_PLAIN}, hosts: [a b]}}]", "MZ0103", "[0].hosts[0]"),
         (f"[{{{_PLAIN}, hosts: ['a_b/x.com']}}]", "MZ0103", "[0].hosts[0]"),
-        (f"[{{{_PLAIN}, hosts: [a], bind: here}}]", "MZ0103", "[0].bind"),
-        (f"[{{{_PLAIN}, hosts: [a]}}, {{{_PLAIN}, hosts: [b]}}]", "MZ0103", "[1].port.name"),
-        ("[{port: {number: 80, name: p}, hosts: [a]}]", "MZ0104", "[0].port.protocol"),
+        (f"[{{{_PLAIN}, hosts: [a.com], bind: here}}]", "MZ0103", "[0].bind"),
         (
-            "[{port: {number: 80, name: p, protocol: GOPHER}, hosts: [a]}]",
+            f"[{{{_PLAIN}, hosts: [a.com]}}, {{{_PLAIN}, hosts: [b.com]}}]",
+            "MZ0103",
+            "[1].port.name",
+        ),
+        ("[{port: {number: 80, name: p}, hosts: [a.com]}]", "MZ0104", "[0].port.protocol"),
+        (
+            "[{port: {number: 80, name: p, protocol: GOPHER}, hosts: [a.com]}]",
             "MZ0103",
             "[0].port.protocol",
         ),
-        ("[{port: {number: 0, name: p, protocol: HTTP}, hosts: [a]}]", "MZ0103", "[0].port.number"),
-        ("[{port: {number: 80, protocol: HTTP}, hosts: [a]}]", "MZ0104", "[0].port.name"),
-        (f"[{{{_PLAIN}, hosts: [a], tls: {{mode: SIMPLE}}}}]", "MZ0202", "[0].tls.mode"),
+        (
+            "[{port: {number: 0, name: p, protocol: HTTP}, hosts: [a.com]}]",
+            "MZ0103",
+            "[0].port.number",
+        ),
+        ("[{port: {number: 80, protocol: HTTP}, hosts: [a.com]}]", "MZ0104", "[0].port.name"),
+        (f"[{{{_PLAIN}, hosts: [a.com], tls: {{mode: SIMPLE}}}}]", "MZ0202", "[0].tls.mode"),
         (f"[{{{_PORT}}}]", "MZ0104", "[0].tls"),
-        (f"[{{{_PORT}, tls: {{httpsRedirect: true}}}}]", "MZ0202", "[0].tls.httpsRedirect"),
         (f"[{{{_PORT}, tls: {{mode: SIMPLE}}}}]", "MZ0104", "[0].tls.credentialName"),
         (f"[{{{_PORT}, tls: {{mode: HARD, credentialName: a}}}}]", "MZ0103", "[0].tls.mode"),
         (
@@ -140,7 +147,7 @@ _PLAIN = "port: {number: 80, name: p, protocol: HTTP}"
             "[0].tls.credentialName",
         ),
         (
-            f"[{{{_PORT}, tls: {{mode: PASSTHROUGH, credentialName: a}}}}]",
+            f"[{{{_PORT}, tls: {{mode: ISTIO_MUTUAL, credentialName: a}}}}]",
             "MZ0202",
             "[0].tls.mode",
         ),
@@ -192,7 +199,7 @@ _PLAIN = "port: {number: 80, name: p, protocol: HTTP}"
             "MZ0103",
             "[0].tls.verifyCertificateHash[0]",
         ),
-        (f"[{{{_PLAIN}, hosts: [a], bind: 'unix:///x'}}]", "MZ0103", "[0].port.number"),
+        (f"[{{{_PLAIN}, hosts: [a.com], bind: 'unix:///x'}}]", "MZ0103", "[0].port.number"),
     ],
 )
 def test_mistakes_are_errors_at_their_field(servers: str, code: str, path: str) -> None:
@@ -217,5 +224,5 @@ def test_a_cipher_that_envoy_has_not_is_left_out() -> None:
 
 def test_a_selector_is_labels() -> None:
     """Without wildcards."""
-    spec = f"selector: {{a: '*'}}\nservers: [{{{_PLAIN}, hosts: [a]}}]"
+    spec = f"selector: {{a: '*'}}\nservers: [{{{_PLAIN}, hosts: [a.com]}}]"
     assert errors(read_spec("Gateway", spec)) == [("MZ0103", "spec.selector.a", 5)]

@@ -30,7 +30,7 @@ _PATH = "rules: [{http: {paths: [{%s}]}}]"
     ("kind", "spec"),
     [
         ("Telemetry", "tracing: [{}]"),
-        ("Telemetry", "tracing: [{randomSamplingPercentage: 0}, {randomSamplingPercentage: 100}]"),
+        ("Telemetry", "tracing: [{randomSamplingPercentage: 100}]"),
         ("Telemetry", "metrics: [{overrides: [{match: {metric: ALL_METRICS}, disabled: true}]}]"),
         ("Telemetry", "metrics: [{overrides: [{tagOverrides: {a: {value: b}}}]}]"),
         ("Telemetry", "accessLogging: [{providers: [{name: envoy}]}]"),

@@ -177,11 +177,11 @@ def test_a_custom_policy_has_a_provider() -> None:
         ("ALLOW", "true", True),
         ("DENY", "True", True),
         ("DENY", "false", False),
-        ("AUDIT", "true", False),
+        ("ALLOW", "1", True),
     ],
 )
 def test_a_dry_run_is_of_allow_and_deny(action: str, written: str, *, dry: bool) -> None:
-    """By annotation; AUDIT refuses nothing anyway."""
+    """By annotation; others refuse nothing, or ask somebody."""
     parsed = read_one(
         "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
         f"metadata: {{name: a, annotations: {{istio.io/dry-run: '{written}'}}}}\n"
