@@ -7,6 +7,7 @@ object as before.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mizzen.diagnostics import Diagnostic
-    from mizzen.ir import InboundPolicy
+    from mizzen.ir import InboundPolicy, InboundPort
     from mizzen.model.world import Object
     from mizzen.names import ObjectKey
 
@@ -71,19 +72,34 @@ def gateway_statics(_db: Database, _key: str) -> Table:
 
 
 @query
-def inbound_tables(_db: Database, key: tuple[InboundPolicy, bool]) -> tuple[Table, Table]:
-    """Return the clusters and the listener of an inbound side; true where its callers' addresses stay."""
+def inbound_listeners(_db: Database, key: tuple[InboundPolicy, bool]) -> tuple[Resource, ...]:
+    """Return the listeners of an inbound side; true where its callers' addresses stay."""
     policy, transparent = key
-    listener = render_inbound(policy, transparent=transparent)
+    return (render_inbound(policy, transparent=transparent), *render_bound(policy))
+
+
+@query
+def inbound_cluster(_db: Database, port: InboundPort) -> Resource:
+    """Return the cluster behind one of a workload's ports."""
+    return render_inbound_cluster(port)
+
+
+@query
+def inbound_tables(db: Database, key: tuple[InboundPolicy, bool]) -> tuple[Table, Table]:
+    """Return the clusters and the listeners of an inbound side, made once for all that ask the same.
+
+    Which services say so is told of at the tables' entries, and makes no other bytes.
+    """
+    policy, transparent = key
+    bare = tuple(replace(port, host="", origins=()) for port in policy.ports)
     clusters = {
         resource.name: Entry(resource, origins=port.origins)
-        for port in policy.ports
-        for resource in (render_inbound_cluster(port),)
+        for port, alike in zip(policy.ports, bare, strict=True)
+        for resource in (inbound_cluster(db, alike),)
     }
-    listeners = {
-        one.name: Entry(one, origins=policy.all_origins, requires=policy.clusters)
-        for one in (listener, *render_bound(policy))
-    }
+    made = inbound_listeners(db, (replace(policy, ports=bare, origins=()), transparent))
+    origins, needs = policy.all_origins, policy.clusters
+    listeners = {one.name: Entry(one, origins=origins, requires=needs) for one in made}
     return Table(clusters), Table(listeners)
 
 

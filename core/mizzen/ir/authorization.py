@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mizzen.ir.origins import Origins
@@ -202,6 +202,15 @@ class Authorization:
     asked_http: tuple[Question, ...] = ()
     asked_tcp: tuple[Question, ...] = ()
     origins: Origins = ()
+    # It may have thousands of parts, and stands in the key of whatever is made of it.
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        parts = (self.http, self.tcp, self.asked_http, self.asked_tcp, self.origins)
+        object.__setattr__(self, "_hash", hash(parts))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def clusters(self) -> frozenset[str]:

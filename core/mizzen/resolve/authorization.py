@@ -42,10 +42,11 @@ from mizzen.model.security import (
     Rule,
     Source,
 )
+from mizzen.names import ObjectKey
 from mizzen.resolve import predicates as p
 from mizzen.resolve.asked import cluster_of, scope_of_workload
-from mizzen.resolve.targets import NO_SERVICES, holds
-from mizzen.resolve.world import OBJECT, POLICIES_IN, settings
+from mizzen.resolve.targets import NO_SERVICES, Keys, choices
+from mizzen.resolve.world import OBJECT, settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,48 +60,60 @@ _ORDER: Final = (PolicyAction.AUDIT, PolicyAction.DENY, PolicyAction.ALLOW)
 _OF_REQUEST: Final = (RequestHeader, RequestPath, RequestPathTemplate, TokenClaim)
 
 
+# By namespace: the policies of all workloads, and those besides.
+_Held = tuple[tuple[Keys, tuple[ObjectKey, ...]], ...]
+_Asked = tuple[tuple["Authorizer", str], ...]
+
+
 @query
-def policies_in(db: Database, namespace: str) -> tuple[AuthorizationPolicy, ...]:
-    """Return the policies of a namespace, sorted by name."""
-    found = (OBJECT(db, key) for key in POLICIES_IN(db, namespace))
-    return tuple(item for item in found if isinstance(item, AuthorizationPolicy))
-
-
-def policies_for(
-    db: Database, workload: Workload, services: Services = NO_SERVICES
-) -> tuple[AuthorizationPolicy, ...]:
+def policies_for(db: Database, key: tuple[Workload, Services]) -> _Held:
     """Return the policies that hold for a workload: the mesh's and its namespace's that are for it.
 
     Those of services hold for the ports that these give.
     """
-    namespaces = dict.fromkeys((settings(db).root_namespace, workload.namespace))
-    return tuple(
-        policy
-        for namespace in namespaces
-        for policy in policies_in(db, namespace)
-        if holds(policy, workload, services)
-    )
+    workload, services = key
+    found = (choices(db, one) for one in (settings(db).root_namespace, workload.namespace))
+    return tuple(dict.fromkeys((one.general, one.of(workload, services)) for one in found))
 
 
 def authorization_for(
     db: Database, workload: Workload, services: Services = NO_SERVICES, *, gateway: bool = False
 ) -> Authorization:
     """Return what is asked of those who come to a workload, on ports that services give or on others."""
-    mesh = settings(db)
-    domains = (mesh.trust_domain, *mesh.trust_domain_aliases)
-    policies = policies_for(db, workload, services)
-    asked = _asked(db, policies, workload, gateway=gateway)
+    held = policies_for(db, (workload, services))
+    asked = _asked(db, providers(db, held), workload, gateway=gateway)
+    return authorization_by(db, (held, asked))
+
+
+def _policies(db: Database, held: _Held) -> list[AuthorizationPolicy]:
+    keys = (key for general, own in held for key in sorted((*general.keys, *own)))
+    return [item for item in (OBJECT(db, k) for k in keys) if isinstance(item, AuthorizationPolicy)]
+
+
+@query
+def providers(db: Database, held: _Held) -> frozenset[str]:
+    """Return who is to decide, by name."""
+    custom = (item for item in _policies(db, held) if item.action is PolicyAction.CUSTOM)
+    return frozenset(policy.provider for policy in custom)
+
+
+@query
+def authorization_by(db: Database, key: tuple[_Held, _Asked]) -> Authorization:
+    """Return what policies ask, once for all workloads for which the same ones hold."""
+    held, deciding = key
+    policies = _policies(db, held)
+    asked = {one.name: (one, cluster) for one, cluster in deciding}
     http: list[RuleSet] = []
     tcp: list[RuleSet] = []
     for action, dry_run in product(_ORDER, (False, True)):
         wanted = (action, dry_run)
         chosen = [i for i in policies if (_effect(i, asked), i.dry_run) == wanted]
         if chosen:
-            rules = tuple(rule for policy in chosen for rule in _rules(policy, domains))
+            rules = tuple(rule for one in chosen for rule in rules_of(db, one.meta.key))
             on_tcp = tuple(_on_tcp(action, rules))
             http.append(RuleSet(action=action, rules=rules, dry_run=dry_run))
             tcp.append(RuleSet(action=action, rules=on_tcp, dry_run=dry_run))
-    questions = tuple(_questions(policies, asked, domains))
+    questions = tuple(_questions(db, policies, asked))
     return Authorization(
         http=tuple(http),
         tcp=tuple(tcp),
@@ -110,17 +123,14 @@ def authorization_for(
     )
 
 
-def _asked(
-    db: Database, policies: tuple[AuthorizationPolicy, ...], workload: Workload, *, gateway: bool
-) -> dict[str, tuple[Authorizer, str]]:
-    """Return who decides, and the cluster that leads there, by the names that policies say."""
-    wanted = {policy.provider for policy in policies if policy.action is PolicyAction.CUSTOM}
+def _asked(db: Database, wanted: frozenset[str], workload: Workload, *, gateway: bool) -> _Asked:
+    """Return who decides, and the cluster that leads there, of those whom policies name."""
     if not wanted:
-        return {}
+        return ()
     scope = scope_of_workload(db, workload, gateway=gateway)
     known = (one for one in settings(db).authorizers if one.name in wanted)
     found = ((one, cluster_of(db, scope, one)) for one in known)
-    return {one.name: (one, cluster) for one, cluster in found if cluster}
+    return tuple((one, cluster) for one, cluster in found if cluster)
 
 
 def _effect(
@@ -132,19 +142,28 @@ def _effect(
 
 
 def _questions(
-    policies: tuple[AuthorizationPolicy, ...],
+    db: Database,
+    policies: Iterable[AuthorizationPolicy],
     asked: Mapping[str, tuple[Authorizer, str]],
-    domains: tuple[str, ...],
 ) -> Iterable[Question]:
     for name in sorted(asked):
         authorizer, cluster = asked[name]
         own = (i for i in policies if i.action is PolicyAction.CUSTOM and i.provider == name)
-        rules = tuple(rule for policy in own for rule in _rules(policy, domains))
+        rules = tuple(rule for policy in own for rule in rules_of(db, policy.meta.key))
         yield Question(authorizer=authorizer, cluster=cluster, rules=rules)
 
 
 def _question_on_tcp(question: Question) -> Question:
     return replace(question, rules=tuple(_on_tcp(PolicyAction.CUSTOM, question.rules)))
+
+
+@query
+def rules_of(db: Database, key: ObjectKey) -> tuple[PolicyRule, ...]:
+    """Return what the rules of a policy ask."""
+    policy, mesh = OBJECT(db, key), settings(db)
+    if not isinstance(policy, AuthorizationPolicy):
+        return ()
+    return tuple(_rules(policy, (mesh.trust_domain, *mesh.trust_domain_aliases)))
 
 
 def _rules(policy: AuthorizationPolicy, domains: tuple[str, ...]) -> Iterable[PolicyRule]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeGuard
 
 from mizzen.engine import query
-from mizzen.ir import InboundPolicy, InboundPort, Origins, PortChecks
+from mizzen.ir import OPEN, InboundPolicy, InboundPort, Origins, PortChecks
 from mizzen.model.kube import Protocol, Service, ServicePort
 from mizzen.model.meta import selects
 from mizzen.model.proxy import Scope, Workload
@@ -94,6 +94,24 @@ def target_port(workload: Workload, port: ServicePort) -> int | None:
 @query
 def inbound_policy(db: Database, workload: Workload) -> InboundPolicy:
     """Return everything that a sidecar does with what arrives for its workload."""
+    return replace(
+        inbound_ports(db, workload),
+        authorization=authorization_for(db, workload),
+        tokens=tokens_for(db, workload),
+        attached=tuple(
+            PortChecks(
+                port=port,
+                authorization=authorization_for(db, workload, services),
+                tokens=tokens_for(db, workload, services),
+            )
+            for port, services in attached_services(db, workload)
+        ),
+    )
+
+
+@query
+def inbound_ports(db: Database, workload: Workload) -> InboundPolicy:
+    """Return what a sidecar does with what arrives, but for who may come."""
     mesh = settings(db)
     base, port_modes = workload_modes(db, (workload.namespace, workload.labels))
     modes = dict(port_modes)
@@ -106,16 +124,7 @@ def inbound_policy(db: Database, workload: Workload) -> InboundPolicy:
         default_mode=base,
         port_modes=tuple((port, mode) for port, mode in port_modes if port not in declared),
         trust_domains=(mesh.trust_domain, *mesh.trust_domain_aliases),
-        authorization=authorization_for(db, workload),
-        tokens=tokens_for(db, workload),
-        attached=tuple(
-            PortChecks(
-                port=port,
-                authorization=authorization_for(db, workload, services),
-                tokens=tokens_for(db, workload, services),
-            )
-            for port, services in attached_services(db, workload)
-        ),
+        authorization=OPEN,
         origins=_peer_origins(db, workload),
     )
 

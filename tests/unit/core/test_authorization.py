@@ -27,9 +27,9 @@ from mizzen.model.meta import Labels
 from mizzen.model.providers import Authorizer, HttpCheck
 from mizzen.model.proxy import Workload
 from mizzen.model.security import PolicyAction
-from mizzen.resolve.authorization import authorization_for
+from mizzen.resolve.authorization import authorization_for, rules_of
 from mizzen.resolve.predicates import namespace, trust_domain
-from tests.support.small_mesh import SmallMesh, host, istio, service, workload
+from tests.support.small_mesh import SmallMesh, host, istio, key, service, workload
 
 CART = workload("cart")
 
@@ -340,3 +340,23 @@ def test_paths_on_http_stay() -> None:
     """HTTP sees every property."""
     (rule,) = held(policy("p", "rules: [{to: [{operation: {paths: [/a]}}]}]")).http[0].rules
     assert rule.operation == RequestPath(Text(TextKind.EXACT, "/a"))
+
+
+def test_what_holds_alike_is_asked_once_for_all() -> None:
+    """Workloads for which the same policies hold share the very value; a policy that changes, the others' rules."""
+    mesh = SmallMesh(
+        policy("all", "rules: [{to: [{operation: {methods: [GET]}}]}]"),
+        policy("cart", "selector: {matchLabels: {app: cart}}\nrules: [{}]"),
+    )
+    web, api = workload("web"), workload("api")
+    assert authorization_for(mesh.db, web) is authorization_for(mesh.db, api)
+    assert authorization_for(mesh.db, web) is not authorization_for(mesh.db, CART)
+    before = rules_of(mesh.db, key("AuthorizationPolicy", "all"))
+    mesh.apply(policy("other", "rules: [{}]"))
+    assert rules_of(mesh.db, key("AuthorizationPolicy", "all")) is before
+    mesh.delete("AuthorizationPolicy", "other")
+    assert names(authorization_for(mesh.db, web).http) == [
+        ("ALLOW", ["ns[shop]-policy[all]-rule[0]"])
+    ]
+    mesh.delete("AuthorizationPolicy", "all")
+    assert rules_of(mesh.db, key("AuthorizationPolicy", "all")) == ()

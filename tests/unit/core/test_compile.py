@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mizzen.bundle import Bundle
+from mizzen.bundle import Bundle, Table
 from mizzen.compile import Compiler
 from mizzen.engine import Database
 from mizzen.model.mesh import MeshSettings
+from mizzen.model.meta import labels
 from mizzen.model.proxy import NodeInfo
 from mizzen.model.world import Batch
 from mizzen.resolve.world import OBJECT, PODS_IN, World
@@ -260,3 +261,35 @@ def test_a_long_entry_of_an_index_is_put_in_order_when_it_is_read() -> None:
     world.commit(Batch(changes=dict.fromkeys(expected[1:])))
     assert PODS_IN(db, "shop") == ()
     assert PODS_IN.all_keys(db) == frozenset()
+
+
+def test_workloads_that_serve_alike_share_the_bytes_of_their_listeners() -> None:
+    """Whichever service says so; the objects to blame are each one's own."""
+    made = compiler(service("web"), service("api"), pod("10.0.0.1", "web"), pod("10.0.0.2", "api"))
+    inbound = [
+        next(table for table in _listeners(made, of) if "virtualInbound" in table)["virtualInbound"]
+        for of in ("web", "api")
+    ]
+    assert inbound[0].resource is inbound[1].resource
+    clusters = [
+        next(
+            table["inbound|8080||"]
+            for table in _tables(made, of, TypeUrl.CLUSTER)
+            if "inbound|8080||" in table
+        )
+        for of in ("web", "api")
+    ]
+    assert clusters[0].resource is clusters[1].resource
+    assert [each.origins for each in clusters] == [
+        (key("Service", "web"),),
+        (key("Service", "api"),),
+    ]
+
+
+def _tables(made: Compiler, of: str, kind: TypeUrl) -> tuple[Table, ...]:
+    node = sidecar(of=labels({"app": of}), name=of)
+    return made.bundle(made.classify(node)).tables[kind]
+
+
+def _listeners(made: Compiler, of: str) -> tuple[Table, ...]:
+    return _tables(made, of, TypeUrl.LISTENER)
