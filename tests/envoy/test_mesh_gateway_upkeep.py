@@ -128,17 +128,18 @@ def _codes(mesh: LiveMesh, kind: str, name: str) -> list[str]:
     return [one["code"] for one in mesh.object(kind, name).get("diagnostics", ())]
 
 
-def _mount(folder: Path, issued: Issued) -> None:
+def _mount(folder: Path, issued: Issued, *revoked: Issued) -> None:
     """Put files in place as the kubelet does: all at once, by renaming a link in their folder."""
     data = folder / f"..{time.monotonic_ns()}"
     data.mkdir()
     (data / "tls.crt").write_text(issued.chain)
     (data / "tls.key").write_text(issued.key)
     (data / "ca.crt").write_text(_CA.pem)
+    (data / "ca.crl").write_text(_CA.revoking(revoked))
     draft = folder / "..draft"
     draft.symlink_to(data.name)
     draft.rename(folder / "..data")
-    for name in ("tls.crt", "tls.key", "ca.crt"):
+    for name in ("tls.crt", "tls.key", "ca.crt", "ca.crl"):
         if not (folder / name).is_symlink():
             (folder / name).symlink_to(f"..data/{name}")
 
@@ -165,3 +166,17 @@ def test_certificates_of_files_are_watched(mesh: LiveMesh, mounted: Path) -> Non
         _mount(mounted, new)
         eventually(lambda: _shows(visitor, new), "the new one is shown")
     assert (found, shown) == ((200, 0), True)
+
+
+def test_what_a_file_revokes_is_not_let_in(mesh: LiveMesh, mounted: Path) -> None:
+    """From when the file says so."""
+    own, ann, bob = (_CA.issue(name) for name in (_HOST, "ann.example", "bob.example"))
+    _mount(mounted, own, ann)
+    files = f"serverCertificate: {mounted}/tls.crt, privateKey: {mounted}/tls.key"
+    tls = f"mode: MUTUAL, {files}, caCertificates: {mounted}/ca.crt, caCrl: {mounted}/ca.crl"
+    with mesh.having(_gateway(_server(_HOST, tls, "https")), _BOUND):
+        visitors = [replace(_visitor(mesh), shows=shown) for shown in (ann, bob)]
+        before = [visitor.call(_HOST).status for visitor in visitors]
+        _mount(mounted, own, ann, bob)
+        eventually(lambda: visitors[1].call(_HOST).status == 0, "the other one is out as well")
+    assert before == [0, 200]

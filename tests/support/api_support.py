@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, get_args, get_origin
 import yaml
 
 from mizzen.api.authorization_policy import AuthorizationPolicyManifest
+from mizzen.api.gateway import GatewayManifest
 from mizzen.api.peer_authentication import PeerAuthenticationManifest
 from mizzen.api.request_authentication import RequestAuthenticationManifest
 from mizzen.api.sidecar import SidecarManifest
@@ -31,6 +32,7 @@ _WORDS: Final = ROOT / "tests" / "support" / "api_fields"
 # A kind comes here with its file of words; then none of its fields goes without.
 KINDS: Final[dict[str, type[Manifest]]] = {
     "VirtualService": VirtualServiceManifest,
+    "Gateway": GatewayManifest,
     "AuthorizationPolicy": AuthorizationPolicyManifest,
     "RequestAuthentication": RequestAuthenticationManifest,
     "PeerAuthentication": PeerAuthenticationManifest,

@@ -35,7 +35,9 @@ _RESPONSE_CODES: Final = {
 }
 _KEEP_PREFIX: Final = "%PREFIX()%"
 _UNIX: Final = "unix://"
-_LISTENING_PORT: Final = re.compile(r"[0-9]+")
+# The port in the name of a route configuration: a gateway's ``http.80``, with more behind it, or a
+# sidecar's ``80`` and ``host:80``.
+_LISTENING_PORT: Final = re.compile(r"^https?\.([0-9]+)(?=\.|$)|([0-9]+)$")
 
 
 def render_route_table(table: RouteTable) -> Resource:
@@ -110,7 +112,13 @@ def _fill_redirect(
     if redirect.port is not None:
         message.port_redirect = redirect.port
     elif redirect.derive_port == "FROM_REQUEST_PORT" and not route_configuration.startswith(_UNIX):
-        message.port_redirect = int(_LISTENING_PORT.findall(route_configuration)[-1])
+        message.port_redirect = _listening_port(route_configuration)
+
+
+def _listening_port(route_configuration: str) -> int:
+    """Return the port that a route configuration is for."""
+    found = _LISTENING_PORT.search(route_configuration)
+    return int(next(filter(None, found.groups()))) if found else 0
 
 
 def _fill_direct_response(
