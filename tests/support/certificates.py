@@ -47,14 +47,15 @@ class Issued:
 
 
 class TestAuthority:
-    """An authority that signs whatever a test asks for."""
+    """An authority that signs whatever a test asks for, for a month or for another time."""
 
     __test__ = False
 
-    def __init__(self, name: str = "test authority") -> None:
+    def __init__(self, name: str = "test authority", life: timedelta = _LIFE) -> None:
+        self._life = life
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
-        builder = _builder(self._name, self._name, self._key)
+        builder = _builder(self._name, self._name, self._key, life)
         constraints = x509.BasicConstraints(ca=True, path_length=None)
         usage = x509.KeyUsage(
             digital_signature=True,
@@ -83,7 +84,7 @@ class TestAuthority:
             else ec.generate_private_key(ec.SECP256R1())
         )
         said = [x509.UniformResourceIdentifier(n) if "://" in n else x509.DNSName(n) for n in names]
-        builder = _builder(_name(names[0][:64]), self._name, key)
+        builder = _builder(_name(names[0][:64]), self._name, key, self._life)
         made = builder.add_extension(x509.SubjectAlternativeName(said), critical=False)
         certificate = made.sign(self._key, hashes.SHA256())
         private = key.private_bytes(
@@ -138,7 +139,9 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: Key) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: Key, life: timedelta
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -147,7 +150,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: Key) -> x509.Certificat
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _SLACK)
-        .not_valid_after(now + _LIFE)
+        .not_valid_after(now + life)
     )
 
 

@@ -41,7 +41,7 @@ class Visitor:
 
     Attributes:
         roots: What the server's certificate has to be of, in PEM.
-        shows: The client's own certificate.
+        shows: The client's own certificate; a text has key and chain in PEM.
         from_pod: Whose network it comes from.
     """
 
@@ -49,7 +49,7 @@ class Visitor:
     address: str
     port: int
     roots: str
-    shows: Issued | None = None
+    shows: Issued | str | None = None
     from_pod: str = HUB
     versions: tuple[ssl.TLSVersion, ssl.TLSVersion] = (
         ssl.TLSVersion.MINIMUM_SUPPORTED,
@@ -108,8 +108,9 @@ class Visitor:
         if self.protocols:
             context.set_alpn_protocols(list(self.protocols))
         if self.shows is not None:
+            own = self.shows if isinstance(self.shows, str) else self.shows.key + self.shows.chain
             with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
-                file.write(self.shows.key + self.shows.chain)
+                file.write(own)
                 file.flush()
                 os.fsync(file.fileno())
                 context.load_cert_chain(file.name)

@@ -6,6 +6,7 @@
 ``GET /<service>``   the answer of one of those services, with its status; ``/<service>/<path>`` of a path there
 ``GET /self``        who answers, without calling anyone
 ``GET /echo``        the same, with the headers that arrived
+``GET /guard/…``     whether a request may be made, for a guard who asks: 403 where ``end-user`` is a thief
 ``GET /nap``         the same as ``/self``, after a short while
 ``POST /break``      answer 503 from now on; ``POST /mend`` ends that
 ``GET /count``       how many requests were answered, and how many of them with 503
@@ -77,6 +78,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(status, body)
         if called == "nap":
             time.sleep(NAP_SECONDS)
+        if called == "guard" and self.headers.get("end-user") == "thief":
+            return self.answer(403, {**state.who(), "error": "not for thieves"})
         answer = {
             **state.who(),
             "caller": proved(self.headers, "URI"),
