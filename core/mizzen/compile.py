@@ -19,7 +19,12 @@ from mizzen.model.meta import NO_LABELS
 from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
 from mizzen.model.world import Batch
 from mizzen.placed import NEAR_ENDPOINTS, placed_class
-from mizzen.render.cluster import gateway_clusters, render_inbound_cluster, static_clusters
+from mizzen.render.cluster import (
+    gateway_clusters,
+    render_inbound_cluster,
+    render_upstream,
+    static_clusters,
+)
 from mizzen.render.dns import render_dns
 from mizzen.render.gateway import render_gateway
 from mizzen.render.inbound import render_bound, render_inbound
@@ -42,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mizzen.diagnostics import Diagnostic
-    from mizzen.ir import InboundPolicy, InboundPort
+    from mizzen.ir import InboundPolicy, InboundPort, Origins, Upstream
     from mizzen.model.world import Object
     from mizzen.names import ObjectKey
 
@@ -97,10 +102,26 @@ def inbound_tables(db: Database, key: tuple[InboundPolicy, bool]) -> tuple[Table
         for port, alike in zip(policy.ports, bare, strict=True)
         for resource in (inbound_cluster(db, alike),)
     }
+    clusters |= _key_servers(policy.key_servers, policy.all_origins)
     made = inbound_listeners(db, (replace(policy, ports=bare, origins=()), transparent))
     origins, needs = policy.all_origins, policy.clusters
     listeners = {one.name: Entry(one, origins=origins, requires=needs) for one in made}
     return Table(clusters), Table(listeners)
+
+
+def _key_servers(servers: Iterable[Upstream], origins: Origins) -> dict[str, Entry]:
+    """Return the clusters of servers of keys, made from what asks for tokens."""
+    kinds = tuple(key for key in origins if key.kind == "RequestAuthentication")
+    return {one.name: Entry(render_upstream(one), origins=kinds) for one in servers}
+
+
+@query
+def gateway_key_servers(db: Database, workload: Workload) -> Table:
+    """Return the clusters of servers of keys of a router."""
+    found: dict[str, Entry] = {}
+    for listener in gateway_listeners(db, workload):
+        found |= _key_servers(listener.tokens.servers, listener.tokens.origins)
+    return Table(found) if found else EMPTY_TABLE
 
 
 @query
@@ -199,7 +220,10 @@ def _gateway_layers(db: Database, proxies: ProxyClass) -> Layers:
     near = NEAR_ENDPOINTS(db, (proxies.scope, proxies.where))
     listeners, routes = gateway_listener_tables(db, proxies.workload)
     return (
-        (TypeUrl.CLUSTER, (gateway_statics(db, ""), shared.clusters)),
+        (
+            TypeUrl.CLUSTER,
+            (gateway_statics(db, ""), gateway_key_servers(db, proxies.workload), shared.clusters),
+        ),
         (TypeUrl.ENDPOINT, (shared.endpoints, near)),
         (TypeUrl.SECRET, (GATEWAY_SECRETS(db, proxies.workload),)),
         (TypeUrl.LISTENER, (listeners,)),

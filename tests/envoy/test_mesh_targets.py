@@ -155,7 +155,7 @@ def test_the_address_of_a_visitor_is_known_behind_a_gateway(mesh: LiveMesh) -> N
             rules = f"[{{from: [{{source: {{{source}}}}}]}}]"
             with mesh.having(_policy("", rules=rules, written=selector)):
                 wanted = 403 if denied else 200
-                eventually(lambda wanted=wanted: _visit(mesh, _GATE) == wanted, f"{name} {source}")
+                eventually(lambda: _visit(mesh, _GATE) == wanted, f"{name} {source}")  # noqa: B023 - at once
     condition = f"[{{when: [{{key: remote.ip, values: ['{visitor}']}}]}}]"
     with mesh.having(_policy("", rules=condition, written="selector: {matchLabels: {app: web}}")):
         eventually(lambda: _visit(mesh, _GATE) == 403, "the visitor is denied")

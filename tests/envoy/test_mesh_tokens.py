@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.live_mesh import LiveMesh, Reply, eventually, pod, service
+from tests.support.live_mesh import HTTP_PORT, LiveMesh, Reply, eventually, pod, pod_ip, service
 from tests.support.small_mesh import istio
 from tests.support.tokens import ISSUER, key_set, token
 
@@ -20,10 +20,11 @@ _OTHER: Final = "https://other.example"
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
-    """A client, and a server."""
+    """A client, a server, and somebody outside of the mesh."""
     files = {
         "web.yaml": pod("web", 11) + service("web", 11, ("web", 11)),
         "ann.yaml": pod("ann", 2) + service("ann", 2, ("ann", 2)),
+        "outside.yaml": pod("outside", 4, sidecar=False),
     }
     with LiveMesh(tmp_path_factory.mktemp("mesh"), files) as made:
         yield made
@@ -157,9 +158,20 @@ def test_keys_are_fetched_from_a_service_of_the_mesh(mesh: LiveMesh) -> None:
         assert _get(mesh).status == 200
 
 
+def test_keys_are_fetched_from_outside_of_the_mesh(mesh: LiveMesh) -> None:
+    """From where no service is, and nothing is declared: by the proxy itself."""
+    place = f"http://{pod_ip(4)}:{HTTP_PORT}/keys?body={quote(key_set(), safe='')}"
+    spec = f"jwtRules: [{{issuer: {ISSUER}, jwksUri: '{place}'}}]"
+    with mesh.having(istio("RequestAuthentication", "fetched", spec, namespace="test")):
+        eventually(lambda: _get(mesh, "rubbish").status == 401, "tokens are looked at")
+        eventually(lambda: _get(mesh, token()).status == 200, "the keys are there")
+        assert _get(mesh, token(secret=b"somebody else's secret")).status == 401
+
+
 def test_without_keys_no_token_is_valid(mesh: LiveMesh) -> None:
     """Where nobody has the keys, the issuer's tokens are refused, and requests without one pass."""
-    spec = f"jwtRules: [{{issuer: {ISSUER}, jwksUri: '{ISSUER}/keys'}}]"
+    place = "https://nobody.test.svc.cluster.local/keys"
+    spec = f"jwtRules: [{{issuer: {ISSUER}, jwksUri: '{place}'}}]"
     with mesh.having(istio("RequestAuthentication", "fetched", spec, namespace="test")):
         eventually(lambda: _get(mesh, token()).status == 401, "the issuer's tokens are refused")
         assert _get(mesh).status == 200

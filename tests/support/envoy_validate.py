@@ -113,8 +113,9 @@ def _localise_secrets(cluster: Cluster) -> None:
         common = tls.common_tls_context
         for secret in common.tls_certificate_sds_secret_configs:
             secret.ClearField("sds_config")
-        validation = common.combined_validation_context
-        validation.validation_context_sds_secret_config.ClearField("sds_config")
+        if common.HasField("combined_validation_context"):
+            validation = common.combined_validation_context
+            validation.validation_context_sds_secret_config.ClearField("sds_config")
         packed.Pack(tls)
 
 

@@ -363,7 +363,14 @@ _request_authentications = st.builds(
         st.builds(
             JwtRule,
             issuer=st.sampled_from(("a.example", "b.example")),
-            jwks_uri=st.sampled_from(("", "http://web.shop.svc.cluster.local/keys")),
+            jwks_uri=st.sampled_from(
+                (
+                    "",
+                    "http://web.shop.svc.cluster.local/keys",
+                    "https://api.example.com:8080/keys",
+                    "https://issuer.example/keys",
+                )
+            ),
         ),
         max_size=2,
     ).map(tuple),

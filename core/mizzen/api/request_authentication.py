@@ -16,6 +16,7 @@ from pydantic import Field
 from mizzen.api.base import ApiModel, WorkloadSelector
 from mizzen.api.durations import PositiveDuration
 from mizzen.api.findings import Finding, Path, at, invalid, missing, untranslated
+from mizzen.api.hosts import is_address, is_name
 from mizzen.api.jwks import key_set_error
 from mizzen.api.meta import Manifest
 from mizzen.api.reading import Reading, read
@@ -156,7 +157,8 @@ def _is_uri(text: str) -> bool:
     except ValueError:
         return False
     sound = port is None or 0 < port <= _HIGHEST_PORT
-    return found.scheme in ("http", "https") and bool(found.hostname) and sound
+    host = found.hostname or ""
+    return found.scheme in ("http", "https") and (is_name(host) or is_address(host)) and sound
 
 
 def _convert(manifest: RequestAuthenticationManifest, meta: Meta) -> RequestAuthentication:

@@ -12,8 +12,9 @@ from mizzen.model.kube import Service
 from mizzen.model.meta import Labels
 from mizzen.model.proxy import Scope, Workload
 from mizzen.model.traffic import ServiceEntry
-from mizzen.resolve import authentication, authorization
+from mizzen.resolve import authorization
 from mizzen.resolve.inbound import served_ports
+from mizzen.resolve.key_servers import host_and_port, key_server
 from mizzen.resolve.targets import SERVICES, is_of_gateway, key_of
 from mizzen.resolve.world import OBJECT, settings
 
@@ -38,12 +39,12 @@ def check_request_authentication(db: Database, item: RequestAuthentication) -> F
     scope = Scope(namespace=item.meta.namespace)
     for number, rule in enumerate(item.rules):
         place = "" if rule.jwks else rule.jwks_uri
-        if place and not authentication.key_cluster(db, scope, place):
-            host, port = authentication.host_and_port(place)
+        if place and not key_server(db, scope, place)[0]:
+            host, port = host_and_port(place)
             message = (
                 f"no service is {host}:{port}: no keys are had, and the issuer's tokens refused"
             )
-            remedy = f"Create a ServiceEntry for {host}, or write the keys in jwks."
+            remedy = "Correct the host and port, or write the keys in jwks."
             path = f"spec.jwtRules[{number}].jwksUri"
             yield finding(codes.UNKNOWN_HOST, item.meta, path, message, remedy)
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from mizzen.ir.authorization import Authorization
 from mizzen.ir.origins import Origins
+from mizzen.ir.upstreams import Upstream
 from mizzen.model.destination import ConnectionPool, Tunnel
 from mizzen.model.kube import Protocol
 from mizzen.model.security import JwtRule, MtlsMode
@@ -110,11 +111,13 @@ class InboundPort:
 class TokenIssuers:
     """Whose tokens are valid; without rules tokens are not looked at.
 
-    ``sources`` are pairs of a place of keys (``jwksUri``) and the cluster through which it is reached.
+    ``sources`` are pairs of a place of keys (``jwksUri``) and the cluster through which it is reached;
+    ``servers`` are those clusters that nobody else has, sorted by name.
     """
 
     rules: tuple[JwtRule, ...] = ()
     sources: tuple[tuple[str, str], ...] = ()
+    servers: tuple[Upstream, ...] = ()
     origins: Origins = ()
 
     @property
@@ -161,6 +164,12 @@ class InboundPolicy:
         checks: tuple[InboundPolicy | PortChecks, ...] = (self, *self.attached)
         asked = (key for one in checks for key in (*one.authorization.origins, *one.tokens.origins))
         return tuple(dict.fromkeys((*self.origins, *asked)))
+
+    @property
+    def key_servers(self) -> tuple[Upstream, ...]:
+        """The clusters of servers of keys that nobody else has, each once."""
+        found = (*self.tokens.servers, *(u for one in self.attached for u in one.tokens.servers))
+        return tuple({upstream.name: upstream for upstream in found}.values())
 
     @property
     def clusters(self) -> frozenset[str]:

@@ -16,7 +16,7 @@ from mizzen.model.destination import (
 )
 from mizzen.model.kube import Protocol
 from mizzen.model.place import Locality
-from mizzen.names import ObjectKey
+from mizzen.names import ObjectKey, outbound_cluster
 
 
 class Discovery(StrEnum):
@@ -113,6 +113,11 @@ class Upstream:
     external: bool = False
     rule: ObjectKey | None = None
     origins: Origins = ()
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+        return outbound_cluster(self.port, self.subset, self.host)
 
 
 class Health(StrEnum):

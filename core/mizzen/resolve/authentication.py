@@ -7,12 +7,12 @@ has to be of one of the issuers; a request without one passes (Istio, RequestAut
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from mizzen.engine import query
 from mizzen.ir import TokenIssuers
 from mizzen.model.security import RequestAuthentication
-from mizzen.resolve.asked import cluster_at, scope_of_workload
+from mizzen.resolve.asked import scope_of_workload
+from mizzen.resolve.key_servers import key_server
 from mizzen.resolve.targets import NO_SERVICES, holds
 from mizzen.resolve.world import OBJECT, TOKEN_POLICIES_IN, settings
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mizzen.engine import Database
-    from mizzen.model.proxy import Scope, Workload
+    from mizzen.ir import Upstream
+    from mizzen.model.proxy import Workload
     from mizzen.resolve.targets import Services
 
 
@@ -47,27 +48,20 @@ def tokens_for(
     ]
     rules = [rule for policy in policies for rule in policy.rules]
     places = dict.fromkeys(rule.jwks_uri for rule in rules if rule.jwks_uri and not rule.jwks)
+    servers = _servers(db, places, workload, gateway=gateway) if places else {}
+    own = {one.name: one for _, one in servers.values() if one is not None}
     return TokenIssuers(
         rules=tuple(sorted(rules, key=lambda rule: rule.issuer)),
-        sources=_sources(db, places, workload, gateway=gateway) if places else (),
+        sources=tuple(sorted((place, cluster) for place, (cluster, _) in servers.items())),
+        servers=tuple(own[name] for name in sorted(own)),
         origins=tuple(policy.meta.key for policy in policies if policy.rules),
     )
 
 
-def _sources(
+def _servers(
     db: Database, places: Iterable[str], workload: Workload, *, gateway: bool
-) -> tuple[tuple[str, str], ...]:
+) -> dict[str, tuple[str, Upstream | None]]:
+    """Return, by place of keys, the cluster that leads there, and what it is if it is of their own."""
     scope = scope_of_workload(db, workload, gateway=gateway)
-    found = ((place, key_cluster(db, scope, place)) for place in places)
-    return tuple(sorted((place, cluster) for place, cluster in found if cluster))
-
-
-def key_cluster(db: Database, scope: Scope, place: str) -> str:
-    """Return the cluster through which keys are fetched; empty where their host or port is not known."""
-    return cluster_at(db, scope, *host_and_port(place))
-
-
-def host_and_port(place: str) -> tuple[str, int]:
-    """Return the host and port of an http or https URL."""
-    found = urlsplit(place)
-    return found.hostname or "", found.port or (443 if found.scheme == "https" else 80)
+    found = {place: key_server(db, scope, place) for place in places}
+    return {place: server for place, server in found.items() if server[0]}

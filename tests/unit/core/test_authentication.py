@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mizzen.ir import TokenIssuers
+from mizzen.ir import Discovery, Plaintext, SimpleTls, TokenIssuers, UpstreamTls
 from mizzen.model.proxy import Workload
 from mizzen.resolve.authentication import tokens_for
 from mizzen.resolve.gateway_listeners import gateway_listeners
@@ -94,15 +94,84 @@ def test_a_selector_that_matches_nothing_is_told_of() -> None:
         ("http://keys.shop.svc.cluster.local/jwks", "outbound|80||keys.shop.svc.cluster.local"),
         ("http://keys.shop.svc.cluster.local:81/", "outbound|81||keys.shop.svc.cluster.local"),
         ("https://keys.shop.svc.cluster.local/", ""),
-        ("http://gone.example/keys", ""),
+        ("http://keys/", ""),
     ],
 )
-def test_keys_are_fetched_from_services_that_are_known(place: str, cluster: str) -> None:
-    """By host and port; what is not known is told of, and its keys are nobody's."""
+def test_keys_are_fetched_from_services_of_the_mesh(place: str, cluster: str) -> None:
+    """By host and port; what is not there is told of, and its keys are nobody's."""
     spec = f"jwtRules: [{{issuer: a, jwksUri: '{place}'}}]"
     mesh = SmallMesh(istio("RequestAuthentication", "fetched", spec))
     assert tokens_for(mesh.db, WEB).sources == ()
     mesh.apply(service("keys", "http:80", "http-more:81"))
-    assert tokens_for(mesh.db, WEB).sources == (((place, cluster),) if cluster else ())
+    found = tokens_for(mesh.db, WEB)
+    assert found.sources == (((place, cluster),) if cluster else ())
+    assert found.servers == ()
     told = ("MZ0301", "RequestAuthentication shop/fetched", "spec.jwtRules[0].jwksUri")
     assert (told in mesh.findings()) is not bool(cluster)
+
+
+ENTRY = """
+hosts: [issuer.example]
+resolution: STATIC
+ports: [{number: 443, name: http, protocol: HTTP}, {number: 80, name: http-plain, protocol: HTTP}]
+endpoints: [{address: 192.0.2.1}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "cluster", "tls"),
+    [
+        (
+            "https://issuer.example/keys",
+            "outbound|443|_keys|issuer.example",
+            SimpleTls(sni="issuer.example", subject_alt_names=("issuer.example",)),
+        ),
+        (
+            "http://issuer.example:8080/keys",
+            "outbound|8080|_plain-keys|issuer.example",
+            Plaintext(),
+        ),
+        (
+            "https://10.0.0.9:8443/",
+            "outbound|8443|_keys|10.0.0.9",
+            SimpleTls(subject_alt_names=("10.0.0.9",)),
+        ),
+        (
+            "https://[2001:db8::1]/",
+            "outbound|443|_keys|2001:db8::1",
+            SimpleTls(subject_alt_names=("2001:db8::1",)),
+        ),
+    ],
+)
+def test_keys_are_fetched_from_outside(place: str, cluster: str, tls: UpstreamTls) -> None:
+    """By a cluster of their own, whose names DNS knows; nothing has to be declared for it."""
+    spec = f"jwtRules: [{{issuer: a, jwksUri: '{place}'}}, {{issuer: b, jwksUri: '{place}'}}]"
+    mesh = SmallMesh(istio("RequestAuthentication", "fetched", spec))
+    found = tokens_for(mesh.db, WEB)
+    assert found.sources == ((place, cluster),)
+    (server,) = found.servers
+    assert (server.name, server.tls, server.discovery) == (cluster, tls, Discovery.DNS)
+    assert found.clusters == {cluster}
+    assert mesh.findings() == []
+    policy = inbound_policy(mesh.db, WEB)
+    assert policy.key_servers == (server,)
+
+
+def test_keys_come_by_the_way_that_speaks_tls() -> None:
+    """Where a DestinationRule says how, as that says; else TLS is spoken by a cluster of their own."""
+    place = "https://issuer.example/keys"
+    spec = f"jwtRules: [{{issuer: a, jwksUri: '{place}'}}]"
+    mesh = SmallMesh(
+        istio("RequestAuthentication", "fetched", spec), istio("ServiceEntry", "issuer", ENTRY)
+    )
+    own = "outbound|443|_keys|issuer.example"
+    assert tokens_for(mesh.db, WEB).sources == ((place, own),)
+    rule = "host: issuer.example\ntrafficPolicy: {tls: {mode: SIMPLE}}"
+    mesh.apply(istio("DestinationRule", "issuer", rule))
+    found = tokens_for(mesh.db, WEB)
+    assert found.sources == ((place, "outbound|443||issuer.example"),)
+    assert found.servers == ()
+    plain = spec.replace("https://issuer.example", "http://issuer.example")
+    mesh.apply(istio("RequestAuthentication", "fetched", plain))
+    ((_, cluster),) = tokens_for(mesh.db, WEB).sources
+    assert cluster == "outbound|80||issuer.example"
