@@ -34,6 +34,9 @@ api-support: $(VENV)/.installed ## rewrite docs/api-support.md from the models a
 samples: $(VENV)/.installed ## rewrite the shop for a cluster from the one that the demo runs
 	@$(VENV)/bin/python -m tests.support.cluster_shop
 
+reference: $(VENV)/.installed ## rewrite docs/reference/ from the models
+	@$(VENV)/bin/python -m tests.support.reference
+
 bench: $(VENV)/.installed ## measure against the promised figures; results are kept in bench/results/
 	@$(VENV)/bin/python -m bench.run $(ARGS)
 
@@ -52,5 +55,5 @@ $(VENV)/.installed: requirements/dev.txt
 debian:
 	@.ci/debian iptables iproute2 uidmap || true
 
-.PHONY: help demo test check e2e golden crds api-support samples bench bench-kube images lock debian
+.PHONY: help demo test check e2e golden crds api-support reference samples bench bench-kube images lock debian
 .DEFAULT_GOAL := help

@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING, Final, get_args, get_origin
 import yaml
 
 from mizzen.api.authorization_policy import AuthorizationPolicyManifest
+from mizzen.api.envoy_filter import EnvoyFilterManifest
 from mizzen.api.gateway import GatewayManifest
+from mizzen.api.ingress import IngressManifest
 from mizzen.api.peer_authentication import PeerAuthenticationManifest
+from mizzen.api.proxy_config import ProxyConfigManifest
 from mizzen.api.request_authentication import RequestAuthenticationManifest
 from mizzen.api.sidecar import SidecarManifest
+from mizzen.api.telemetry import TelemetryManifest
 from mizzen.api.virtual_service import VirtualServiceManifest
+from mizzen.api.wasm_plugin import WasmPluginManifest
+from mizzen.api.workload_group import WorkloadGroupManifest
 from tests.support.repository import ROOT
 from tests.unit.api.fields import child, mark
 
@@ -37,6 +43,12 @@ KINDS: Final[dict[str, type[Manifest]]] = {
     "RequestAuthentication": RequestAuthenticationManifest,
     "PeerAuthentication": PeerAuthenticationManifest,
     "Sidecar": SidecarManifest,
+    "WorkloadGroup": WorkloadGroupManifest,
+    "ProxyConfig": ProxyConfigManifest,
+    "EnvoyFilter": EnvoyFilterManifest,
+    "Telemetry": TelemetryManifest,
+    "WasmPlugin": WasmPluginManifest,
+    "Ingress": IngressManifest,
 }
 _HEAD: Final = """# What of Istio's API is in force
 
@@ -64,8 +76,10 @@ class Entry:
 
 def fields(kind: str) -> list[Field]:
     """Return the fields of a kind's spec that hold values, and those that are not translated."""
-    (spec,) = (i for name, i in KINDS[kind].model_fields.items() if name == "spec")
-    model = child(spec.annotation)
+    spec = KINDS[kind].model_fields["spec"]
+    model, marked = child(spec.annotation), mark(spec)
+    if marked is not None:
+        return [Field(path="spec", why_not=marked.reason)]
     return list(_below(model, "spec")) if model else []
 
 
@@ -88,8 +102,9 @@ def _brackets(annotation: object) -> str:
 
 
 def entries(kind: str) -> dict[str, Entry]:
-    """Return the words on a kind's fields, by path."""
-    raw = yaml.safe_load((_WORDS / f"{kind}.yaml").read_text(encoding="utf-8"))
+    """Return the words on a kind's fields, by path; none where none is translated."""
+    file = _WORDS / f"{kind}.yaml"
+    raw = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
     return {path: Entry(becomes=becomes, test=test) for path, (becomes, test) in raw.items()}
 
 
