@@ -91,7 +91,7 @@ class CaptureConfig:
             machine, and is captured as outbound (``kubevirtInterfaces``).
         include_owner_groups: ``*`` or the only groups whose processes are captured; names or numbers.
         exclude_owner_groups: Groups whose processes are never captured.
-        dns: Whether questions to name servers, over UDP and IPv4, go to Envoy (15053).
+        dns: Whether questions to name servers, over UDP, go to Envoy (15053).
     """
 
     proxy: Owner | Mark = Owner()
@@ -144,7 +144,7 @@ def restore_text(config: CaptureConfig, family: Family) -> str:
     tables = {"nat": (*_targets(config), *_inbound(config), *_outbound(config, family))}
     if config.transparent:
         tables["mangle"] = tuple(_transparent(config, family))
-    if _asks_envoy(config, family):
+    if config.dns:
         tables["raw"] = tuple(_zones(config))
     lines = [line for table, rules in tables.items() for line in _table(table, rules)]
     return "\n".join(lines) + "\n"
@@ -254,7 +254,7 @@ def _outbound(config: CaptureConfig, family: Family) -> Iterator[str]:
     """Yield what happens to connections that leave; the first rule that matches decides."""
     local = _LOOPBACK[family]
     yield "OUTPUT -p tcp -j ISTIO_OUTPUT"
-    if _asks_envoy(config, family):
+    if config.dns:
         yield "OUTPUT -p udp -j ISTIO_OUTPUT_DNS"
         yield from _questions(config)
     for interface in config.exclude_interfaces:
@@ -307,11 +307,6 @@ def _groups(config: CaptureConfig) -> Iterator[str]:
         return
     for group in config.exclude_owner_groups:
         yield f"ISTIO_OUTPUT -m owner --gid-owner {group} -j RETURN"
-
-
-def _asks_envoy(config: CaptureConfig, family: Family) -> bool:
-    """Tell whether DNS is captured; Envoy answers on IPv4's loopback alone."""
-    return config.dns and family is Family.V4
 
 
 def _questions(config: CaptureConfig) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from mizzen.analyze import analysis, findings
 from mizzen.bundle import EMPTY_TABLE, Bundle, Entry, Table
 from mizzen.engine import Database, Fold, query
+from mizzen.model.families import Families
 from mizzen.model.mesh import MeshSettings
 from mizzen.model.meta import NO_LABELS
 from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
@@ -63,11 +64,13 @@ def _table(resources: Iterable[Resource]) -> Table:
 
 
 @query
-def sidecar_statics(db: Database, unknown: str) -> tuple[Table, Table]:
+def sidecar_statics(db: Database, key: tuple[str, Families]) -> tuple[Table, Table]:
     """Return the clusters and listeners that every sidecar has, by where unknown destinations go."""
-    registry_only = settings(db).registry_only
-    outbound = render_virtual_outbound(registry_only=registry_only, unknown=unknown)
-    return _table(static_clusters()), _table([outbound])
+    unknown, families = key
+    outbound = render_virtual_outbound(
+        registry_only=settings(db).registry_only, unknown=unknown, families=families
+    )
+    return _table(static_clusters(families)), _table([outbound])
 
 
 @query
@@ -84,9 +87,9 @@ def inbound_listeners(_db: Database, key: tuple[InboundPolicy, bool]) -> tuple[R
 
 
 @query
-def inbound_cluster(_db: Database, port: InboundPort) -> Resource:
+def inbound_cluster(_db: Database, key: tuple[InboundPort, Families]) -> Resource:
     """Return the cluster behind one of a workload's ports."""
-    return render_inbound_cluster(port)
+    return render_inbound_cluster(*key)
 
 
 @query
@@ -100,7 +103,7 @@ def inbound_tables(db: Database, key: tuple[InboundPolicy, bool]) -> tuple[Table
     clusters = {
         resource.name: Entry(resource, origins=port.origins)
         for port, alike in zip(policy.ports, bare, strict=True)
-        for resource in (inbound_cluster(db, alike),)
+        for resource in (inbound_cluster(db, (alike, policy.families)),)
     }
     clusters |= _key_servers(policy.key_servers, policy.all_origins)
     made = inbound_listeners(db, (replace(policy, ports=bare, origins=()), transparent))
@@ -133,7 +136,7 @@ def sidecar_inbound(db: Database, workload: Workload) -> tuple[Table, Table]:
 @query
 def names_table(db: Database, scope: Scope) -> Table:
     """Return the listener that answers the DNS of a scope's proxies."""
-    return _table([render_dns(NAMES(db, scope))])
+    return _table([render_dns(NAMES(db, scope), scope.families)])
 
 
 @query
@@ -203,7 +206,7 @@ def layers_of(db: Database, proxies: ProxyClass) -> Layers:
         return _gateway_layers(db, proxies)
     shared = SCOPE_TABLES(db, proxies.scope)
     near = NEAR_ENDPOINTS(db, (proxies.scope, proxies.where))
-    static_cds, static_lds = sidecar_statics(db, proxies.scope.unknown)
+    static_cds, static_lds = sidecar_statics(db, (proxies.scope.unknown, proxies.scope.families))
     inbound_cds, inbound_lds = sidecar_inbound(db, proxies.workload)
     names_lds = names_table(db, proxies.scope) if proxies.workload.dns else EMPTY_TABLE
     return (

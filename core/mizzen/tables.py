@@ -20,6 +20,7 @@ from mizzen.render.cluster import render_upstream
 from mizzen.render.endpoint import render_endpoints
 from mizzen.render.listener import render_outbound
 from mizzen.render.route import render_route_table, render_virtual_host
+from mizzen.resolve.binding import facing
 from mizzen.resolve.endpoints import EdsCluster, endpoint_group
 from mizzen.resolve.listeners import (
     http_ports,
@@ -159,7 +160,9 @@ def host_claims(db: Database, key: tuple[Scope, str]) -> tuple[Claim, ...]:
         Claim(
             rank=rank,
             listener=placed(
-                scope, shared_listener(db, port, scope.unknown), place_of(db, scope, port)
+                scope,
+                facing(shared_listener(db, port, scope.unknown), scope.families),
+                place_of(db, scope, port),
             ),
             shared=shared_table(db, port, scope.unknown),
         )

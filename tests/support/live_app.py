@@ -136,7 +136,7 @@ async def main() -> None:
     ports = [(port, app.serve) for port in options.port]
     ports += [(port, app.greet) for port in options.greeting_port]
     for port, serve in ports:
-        await asyncio.start_server(serve, "0.0.0.0", port, backlog=256)
+        await asyncio.start_server(serve, None, port, backlog=256)  # of both versions of IP
     if options.socket:
         await asyncio.start_unix_server(app.serve, options.socket)
         os.chmod(options.socket, 0o666)

@@ -199,7 +199,7 @@ _slices = st.builds(
     endpoints=st.lists(
         st.builds(
             SliceEndpoint,
-            addresses=st.sampled_from(_ADDRESSES).map(lambda address: (address,)),
+            addresses=st.sampled_from((*_ADDRESSES, "fd00::1")).map(lambda address: (address,)),
             ready=st.booleans(),
             terminating=st.sampled_from((False, False, True)),
             pod=st.sampled_from(("", *NAMES)),
@@ -207,16 +207,25 @@ _slices = st.builds(
         max_size=3,
     ).map(tuple),
 )
+
+
+def _ips(four: str, versions: int) -> tuple[str, ...]:
+    six = f"fd00::{four.rpartition('.')[2]}"
+    return {4: (four,), 6: (six,), 46: (four, six)}[versions]
+
+
+_dns = st.sampled_from((NO_LABELS, labels({"sidecar.mizzen.dev/dnsCapture": "true"})))
 _pods = st.builds(
     Pod,
     meta=st.builds(
         Meta,
         kind=st.just("Pod"),
+        annotations=_dns,
         namespace=_namespaces,
         name=st.sampled_from((*NAMES, "gate")),
         labels=st.sampled_from((*_APP_LABELS, *_PLACED_LABELS)),
     ),
-    ips=st.sampled_from(_ADDRESSES).map(lambda address: (address,)),
+    ips=st.builds(_ips, st.sampled_from(_ADDRESSES), st.sampled_from((4, 4, 6, 46))),
     node=st.sampled_from(("", "n1")),
     service_account=st.sampled_from(("default", "robot")),
     ports=st.just((ContainerPort(name="main", number=8080),)),

@@ -151,10 +151,13 @@ class Realm:
         return bool(self._ask({"op": "signal", "pid": pid, "signal": int(number)})["sent"])
 
     def open_socket(
-        self, network: str = HUB, kind: socket.SocketKind = socket.SOCK_STREAM
+        self,
+        network: str = HUB,
+        kind: socket.SocketKind = socket.SOCK_STREAM,
+        family: socket.AddressFamily = socket.AF_INET,
     ) -> socket.socket:
-        """Return an unconnected IPv4 socket that lives in a network."""
-        question = {"op": "socket", "network": network, "family": socket.AF_INET, "type": kind}
+        """Return an unconnected socket that lives in a network."""
+        question = {"op": "socket", "network": network, "family": family, "type": kind}
         with self._lock:
             _answer, (descriptor,) = wire.ask(self._calls, question)
         return socket.socket(fileno=descriptor)
@@ -163,7 +166,8 @@ class Realm:
         self, address: tuple[str, int], *, network: str = HUB, timeout: float = 5
     ) -> socket.socket:
         """Return a connected socket of a network; ``OSError`` as of ``socket.connect``."""
-        made = self.open_socket(network)
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        made = self.open_socket(network, family=family)
         try:
             made.settimeout(timeout)
             made.connect(address)

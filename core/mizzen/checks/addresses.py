@@ -10,7 +10,8 @@ from mizzen.checks.findings import Found, finding, listed
 from mizzen.model.kube import Service
 from mizzen.model.proxy import Scope
 from mizzen.model.traffic import ServiceEntry
-from mizzen.resolve.listeners import ANY_ADDRESS, own_listeners
+from mizzen.resolve.binding import ANY_ADDRESS
+from mizzen.resolve.listeners import own_listeners
 from mizzen.resolve.services import service_at
 from mizzen.resolve.world import BYTES_AT, OBJECT, hosts_of, settings
 

@@ -61,6 +61,7 @@ class GatewayListener:
     """A port on which a gateway takes connections; ``bind`` may be ``unix:///path``, with port 0."""
 
     bind: str
+    also: tuple[str, ...] = ()
     port: int
     chains: tuple[GatewayChain, ...]
     authorization: Authorization

@@ -9,6 +9,7 @@ from mizzen.ir.authorization import Authorization
 from mizzen.ir.origins import Origins
 from mizzen.ir.upstreams import Upstream
 from mizzen.model.destination import ConnectionPool, Tunnel
+from mizzen.model.families import Families
 from mizzen.model.kube import Protocol
 from mizzen.model.security import JwtRule, MtlsMode
 
@@ -55,7 +56,8 @@ class OutboundListener:
     Unless it ``binds``, virtualOutbound hands it the connections of its original destination.
 
     Attributes:
-        bind: The address, ``0.0.0.0`` for any; or ``unix:///path``, with port 0.
+        bind: The address, ``0.0.0.0`` or ``::`` for any; or ``unix:///path``, with port 0.
+        also: Further addresses on which it is.
         binds: Whether clients connect to it themselves.
         routes: Name of the route configuration for HTTP; empty where the port is TCP only.
         chains: Connections that are told from the others by server name or destination.
@@ -66,6 +68,7 @@ class OutboundListener:
 
     bind: str
     port: int
+    also: tuple[str, ...] = ()
     binds: bool = False
     routes: str = ""
     chains: tuple[TcpChain, ...] = ()
@@ -143,6 +146,7 @@ class InboundPolicy:
         ports: The declared ports, sorted by number.
         default_mode: mTLS mode of undeclared ports.
         port_modes: Modes of undeclared ports that a PeerAuthentication names (portLevelMtls).
+        families: The versions of IP that the workload has addresses of.
         trust_domains: Whose certificates are accepted, own one first.
         authorization: What is checked on HTTP and on TCP.
         tokens: Whose tokens are valid.
@@ -152,6 +156,7 @@ class InboundPolicy:
     ports: tuple[InboundPort, ...]
     default_mode: MtlsMode
     port_modes: tuple[tuple[int, MtlsMode], ...] = ()
+    families: Families = Families.V4
     trust_domains: tuple[str, ...]
     authorization: Authorization
     tokens: TokenIssuers = field(default_factory=TokenIssuers)

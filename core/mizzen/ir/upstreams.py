@@ -14,6 +14,7 @@ from mizzen.model.destination import (
     ProxyProtocol,
     RetryBudget,
 )
+from mizzen.model.families import Families
 from mizzen.model.kube import Protocol
 from mizzen.model.place import Locality
 from mizzen.names import ObjectKey, outbound_cluster
@@ -90,6 +91,7 @@ class Upstream:
     Attributes:
         endpoints: What names are looked up (DNS); None where endpoints come by themselves.
         own_port: The port on the address that the client was going to, where it is another one.
+        families: The versions of IP of which addresses are looked up.
     """
 
     host: str
@@ -101,6 +103,7 @@ class Upstream:
     tls: UpstreamTls
     endpoints: EndpointGroup | None = None
     own_port: int | None = None
+    families: Families = Families.V4
     load_balancer: LoadBalancer
     connection_pool: ConnectionPool
     outlier_detection: OutlierDetection | None
@@ -131,10 +134,11 @@ class Health(StrEnum):
 class Endpoint:
     """One address of a cluster: an IP, a name (DNS alone), or ``unix:///path``, which has no port.
 
-    ``mtls`` tells whether it takes mutual TLS.
+    ``also`` are its addresses of the other version of IP; ``mtls`` tells whether it takes mutual TLS.
     """
 
     address: str
+    also: tuple[str, ...] = ()
     port: int
     weight: int = 1
     health: Health = Health.HEALTHY

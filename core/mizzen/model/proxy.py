@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mizzen.model.families import Families
 from mizzen.model.meta import NO_LABELS, Labels
 from mizzen.model.place import ANYWHERE, Whereabouts
 from mizzen.names import ObjectKey
@@ -29,6 +30,9 @@ class Scope:
         gateway: True for routers, which balance over the endpoints of headless services themselves.
         sidecar: The Sidecar that says how much of the mesh is seen; None sees everything.
         unknown: The cluster of unknown destinations, where it is not the mesh's own.
+        dns: Whether questions to name servers come to the proxies, so that hosts without addresses are
+            reached at those that the mesh gives them.
+        families: The versions of IP that the proxies have addresses of.
     """
 
     namespace: str
@@ -36,6 +40,8 @@ class Scope:
     gateway: bool = False
     sidecar: ObjectKey | None = None
     unknown: str = ""
+    dns: bool = False
+    families: Families = Families.V4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +53,7 @@ class Workload:
         transparent: Whether connections are handed to the proxy as they are (TPROXY), and the application
             is to see its callers' addresses.
         dns: Whether its questions to name servers come to the proxy.
+        families: The versions of IP that it has addresses of.
         is_known: Whether the rest of this was said by somebody else than the proxy. Only then is a router
             given what stands in Secrets.
     """
@@ -56,6 +63,7 @@ class Workload:
     ports: tuple[tuple[str, int], ...] = ()
     transparent: bool = False
     dns: bool = False
+    families: Families = Families.V4
     is_known: bool = False
 
 

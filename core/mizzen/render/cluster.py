@@ -17,6 +17,7 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from mizzen import names
 from mizzen.ir import Discovery, InboundPort, MeshTls, Plaintext, SimpleTls, Upstream, UpstreamHttp
 from mizzen.model.destination import ConnectionPool, RetryBudget, SimpleLb
+from mizzen.model.families import Families
 from mizzen.model.kube import Protocol
 from mizzen.render import alpn
 from mizzen.render.announce import announce_clients
@@ -35,6 +36,7 @@ from mizzen.wire import Resource, TypeUrl, encode
 INBOUND_SOURCE: Final = "127.0.0.6"
 """The address that a sidecar calls its own application from, which its redirection rules let pass."""
 
+_INBOUND_V6_SOURCE: Final = "::6"
 _CONNECT_TIMEOUT: Final = timedelta(seconds=10)
 _UNLIMITED: Final = 2**32 - 1
 _UNIX: Final = "unix://"
@@ -66,14 +68,16 @@ def render_upstream(upstream: Upstream) -> Resource:
     return encode(TypeUrl.CLUSTER, name, cluster)
 
 
-def render_inbound_cluster(port: InboundPort) -> Resource:
+def render_inbound_cluster(port: InboundPort, families: Families = Families.V4) -> Resource:
     """Return the cluster behind one of the workload's own ports.
 
     It is wherever the client was going, or what a Sidecar says instead.
     """
     name = names.inbound_cluster(port.port)
     pool = port.connection_pool or _NO_POOL
-    cluster = _to_endpoint(name, port.endpoint) if port.endpoint else _to_workload(name, port)
+    cluster = (
+        _to_endpoint(name, port.endpoint) if port.endpoint else _to_workload(name, port, families)
+    )
     if pool.connect_timeout is not None:
         cluster.connect_timeout.CopyFrom(duration(pool.connect_timeout))
     _apply_pool(cluster, pool)
@@ -83,9 +87,9 @@ def render_inbound_cluster(port: InboundPort) -> Resource:
     return encode(TypeUrl.CLUSTER, name, cluster)
 
 
-def _to_workload(name: str, port: InboundPort) -> Cluster:
+def _to_workload(name: str, port: InboundPort, families: Families) -> Cluster:
     cluster = _to_original_destination(name)
-    fill_socket(cluster.upstream_bind_config.source_address, INBOUND_SOURCE, 0)
+    _fill_source(cluster, families)
     if port.own_port is not None:
         cluster.original_dst_lb_config.upstream_port_override.value = port.own_port
     return cluster
@@ -104,10 +108,18 @@ def _to_endpoint(name: str, endpoint: str) -> Cluster:
     return cluster
 
 
-def static_clusters() -> tuple[Resource, ...]:
+def _fill_source(cluster: Cluster, families: Families) -> None:
+    """Have a workload called from the address, of its version of IP, that its rules let pass."""
+    first, *others = [one for one in (INBOUND_SOURCE, _INBOUND_V6_SOURCE) if families.has(one)]
+    fill_socket(cluster.upstream_bind_config.source_address, first, 0)
+    for source in others:
+        fill_socket(cluster.upstream_bind_config.extra_source_addresses.add().address, source, 0)
+
+
+def static_clusters(families: Families = Families.V4) -> tuple[Resource, ...]:
     """Return the clusters that every sidecar has."""
     inbound = _to_original_destination(names.INBOUND_PASSTHROUGH_CLUSTER)
-    fill_socket(inbound.upstream_bind_config.source_address, INBOUND_SOURCE, 0)
+    _fill_source(inbound, families)
     outbound = _to_original_destination(names.PASSTHROUGH_CLUSTER)
     options = http_options(UpstreamHttp.CLIENT, _PASSTHROUGH_POOL)
     for cluster in (inbound, outbound):
@@ -158,7 +170,7 @@ def _apply_discovery(cluster: Cluster, upstream: Upstream) -> None:
             cluster.original_dst_lb_config.upstream_port_override.value = upstream.own_port
         return
     if upstream.endpoints is not None:
-        apply_lookup(cluster, upstream.endpoints, discovery)
+        apply_lookup(cluster, upstream.endpoints, upstream)
     else:
         cluster.type = Cluster.EDS
         cluster.eds_cluster_config.eds_config.CopyFrom(ads())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from envoy.config.core.v3.address_pb2 import SocketAddress
+from envoy.config.core.v3.address_pb2 import Address, SocketAddress
 from envoy.config.listener.v3.listener_components_pb2 import ListenerFilter
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.extensions.filters.udp.dns_filter.v3.dns_filter_pb2 import DnsFilterConfig
@@ -13,6 +13,7 @@ from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 impor
 )
 
 from mizzen.capture import DNS_PORT
+from mizzen.model.families import Families
 from mizzen.render.proto import fill_socket, pack
 from mizzen.wire import Resource, TypeUrl, encode
 
@@ -22,14 +23,18 @@ if TYPE_CHECKING:
 LISTENER: Final = "dns"
 
 _LOOPBACK: Final = "127.0.0.1"
+_V6_LOOPBACK: Final = "::1"
 _TTL_SECONDS: Final = 30  # Istio's
 _TIMEOUT_SECONDS: Final = 5
 # Questions that wait for a name server at one time; more are answered with an error.
 _MAX_PENDING: Final = 256
 
 
-def render_dns(names: Mapping[str, tuple[str, ...]]) -> Resource:
-    """Return the listener for a table from hosts, wildcards included, to their addresses."""
+def render_dns(names: Mapping[str, tuple[str, ...]], families: Families = Families.V4) -> Resource:
+    """Return the listener for a table from hosts, wildcards included, to their addresses.
+
+    It is on loopback: that of IPv4, which is everywhere, and where the pod has IPv6 that one too.
+    """
     config = DnsFilterConfig(stat_prefix=LISTENER)
     config.server_config.inline_dns_table.external_retry_count = 1
     for host in sorted(names):
@@ -45,9 +50,15 @@ def render_dns(names: Mapping[str, tuple[str, ...]]) -> Resource:
     client.typed_dns_resolver_config.name = "envoy.network.dns_resolver.cares"
     client.typed_dns_resolver_config.typed_config.CopyFrom(pack(resolver))
     message = Listener(name=LISTENER)
-    message.address.socket_address.protocol = SocketAddress.UDP
-    fill_socket(message.address.socket_address, _LOOPBACK, DNS_PORT)
+    _fill_loopback(message.address, _LOOPBACK)
+    if families is not Families.V4:
+        _fill_loopback(message.additional_addresses.add().address, _V6_LOOPBACK)
     message.listener_filters.append(
         ListenerFilter(name="envoy.filters.udp.dns_filter", typed_config=pack(config))
     )
     return encode(TypeUrl.LISTENER, LISTENER, message)
+
+
+def _fill_loopback(address: Address, loopback: str) -> None:
+    address.socket_address.protocol = SocketAddress.UDP
+    fill_socket(address.socket_address, loopback, DNS_PORT)

@@ -75,6 +75,9 @@ def _fill_locality(message: LocalityLbEndpoints, group: LocalityGroup) -> None:
     for endpoint in group.endpoints:
         entry = add()
         fill_address(entry.endpoint.address, endpoint.address, endpoint.port)
+        for address in endpoint.also:
+            more = entry.endpoint.additional_addresses.add()
+            fill_address(more.address, address, endpoint.port)
         if endpoint.weight != 1:
             entry.load_balancing_weight.value = endpoint.weight
         if endpoint.health is Health.UNHEALTHY:

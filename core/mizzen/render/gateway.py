@@ -31,6 +31,8 @@ def render_gateway(listener: GatewayListener) -> Resource:
         message.address.pipe.path = listener.bind.removeprefix(_UNIX)
     else:
         fill_address(message.address, listener.bind, listener.port)
+    for address in listener.also:
+        fill_address(message.additional_addresses.add().address, address, listener.port)
     # One connection for each wake-up keeps the workers evenly loaded (Istio).
     message.max_connections_to_accept_per_socket_event.value = 1
     if any(chain.server_names or chain.tls for chain in listener.chains):

@@ -41,7 +41,7 @@ from mizzen.render.filters.order import network_filters
 from mizzen.render.filters.tcp_proxy import tcp_proxy
 from mizzen.render.forward import no_timeout, retry_policy
 from mizzen.render.http import http_base, http_inline
-from mizzen.render.proto import fill_address, zero
+from mizzen.render.proto import fill_address, fill_anywhere, zero
 from mizzen.render.tls import mesh_server
 from mizzen.wire import Resource, TypeUrl, encode
 
@@ -148,7 +148,7 @@ def render_inbound(policy: InboundPolicy, *, transparent: bool = False) -> Resou
     called from its callers' own addresses.
     """
     message = Listener(name=names.VIRTUAL_INBOUND, traffic_direction=INBOUND)
-    fill_address(message.address, _ANYWHERE, INBOUND_PORT)
+    fill_anywhere(message, INBOUND_PORT, policy.families)
     message.max_connections_to_accept_per_socket_event.value = 1
     sets = _port_sets(policy)
     message.listener_filters.append(original_dst())

@@ -17,12 +17,13 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 
 from mizzen import names
 from mizzen.ir import OutboundListener, TcpChain, TcpProxy
+from mizzen.model.families import Families
 from mizzen.render.alpn import PLAIN_HTTP
 from mizzen.render.chain import Chain, Side
 from mizzen.render.filters.inspectors import http_inspector, tls_inspector
 from mizzen.render.filters.tcp_proxy import tcp_proxy
 from mizzen.render.http import http_base, http_by_rds
-from mizzen.render.proto import fill_address, zero
+from mizzen.render.proto import fill_address, fill_anywhere, zero
 from mizzen.wire import Resource, TypeUrl, encode
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _TLS: Final = "tls"
 
 def render_outbound(listener: OutboundListener) -> Resource:
     """Return the listener of one port, of one address or of any."""
-    message = _listener(listener.name, listener.bind, listener.port)
+    message = _listener(listener.name, listener.bind, listener.port, listener.also)
     if not listener.binds:
         message.bind_to_port.value = False
     if not listener.routes and not listener.chains:
@@ -70,7 +71,9 @@ def _fill_inspectors(message: Listener, listener: OutboundListener) -> None:
         message.continue_on_listener_filters_timeout = True
 
 
-def render_virtual_outbound(*, registry_only: bool, unknown: str = "") -> Resource:
+def render_virtual_outbound(
+    *, registry_only: bool, unknown: str = "", families: Families = Families.V4
+) -> Resource:
     """Return the listener that takes every redirected connection.
 
     Destinations that no other listener has pass through, or, ``registry_only``, end here; a Sidecar may
@@ -78,6 +81,7 @@ def render_virtual_outbound(*, registry_only: bool, unknown: str = "") -> Resour
     chain ends what is addressed to the listener's own port, which would come back for ever.
     """
     message = _listener(names.VIRTUAL_OUTBOUND, _ANYWHERE, OUTBOUND_PORT)
+    fill_anywhere(message, OUTBOUND_PORT, families)
     message.use_original_dst.value = True
     loop = message.filter_chains.add(name="virtualOutbound-blackhole")
     loop.filter_chain_match.destination_port.value = OUTBOUND_PORT
@@ -90,12 +94,14 @@ def render_virtual_outbound(*, registry_only: bool, unknown: str = "") -> Resour
     return encode(TypeUrl.LISTENER, message.name, message)
 
 
-def _listener(name: str, bind: str, port: int) -> Listener:
+def _listener(name: str, bind: str, port: int, also: tuple[str, ...] = ()) -> Listener:
     message = Listener(name=name, traffic_direction=OUTBOUND)
     if bind.startswith(_UNIX):
         message.address.pipe.path = bind.removeprefix(_UNIX)
     else:
         fill_address(message.address, bind, port)
+    for address in also:
+        fill_address(message.additional_addresses.add().address, address, port)
     # One connection for each wake-up keeps the workers evenly loaded (Istio).
     message.max_connections_to_accept_per_socket_event.value = 1
     return message

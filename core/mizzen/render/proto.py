@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from envoy.config.core.v3.address_pb2 import Address, SocketAddress
+    from envoy.config.listener.v3.listener_pb2 import Listener
     from google.protobuf.message import Message
 
+    from mizzen.model.families import Families
+
 _UNIX: Final = "unix://"
+_ANY_V4: Final = "0.0.0.0"  # noqa: S104 - a proxy listens on its whole pod, as its rules demand
+_ANY_V6: Final = "::"
 _TYPE_PREFIX: Final = "type.googleapis.com/"
 
 
@@ -66,6 +71,14 @@ def fill_address(message: Address, ip: str, port: int) -> None:
         message.pipe.path = ip.removeprefix(_UNIX)
         return
     fill_socket(message.socket_address, ip, port)
+
+
+def fill_anywhere(message: Listener, port: int, families: Families) -> None:
+    """Write "any address" of a port into a listener in place."""
+    first, *others = [one for one in (_ANY_V4, _ANY_V6) if families.has(one)]
+    fill_address(message.address, first, port)
+    for other in others:
+        fill_address(message.additional_addresses.add().address, other, port)
 
 
 def fill_socket(message: SocketAddress, ip: str, port: int) -> None:

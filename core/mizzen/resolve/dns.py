@@ -34,7 +34,7 @@ def own_addresses(db: Database, key: tuple[Scope, str]) -> Addresses:
     service = service_at(db, scope, real_host(db, host))
     if service is None or service.key.kind != "ServiceEntry":
         return ()
-    return service.virtual_addresses
+    return tuple(one for one in service.virtual_addresses if scope.families.has(one))
 
 
 def _apply(

@@ -56,7 +56,7 @@ def domains(db: Database, scope: Scope, service: MeshService, port: int) -> tupl
     addresses = [
         _literal(address)
         for address in service.virtual_addresses
-        if not near or _owner(db, scope, address, port) == service.host
+        if not near or not hosts_at(db, address) or _owner(db, scope, address, port) == service.host
     ]
     return tuple(dict.fromkeys((*own, *made_up, *addresses)))
 

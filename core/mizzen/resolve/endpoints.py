@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mizzen.engine import query
 from mizzen.ir import Endpoint, EndpointGroup, Health, LocalityGroup, Origins
+from mizzen.model.families import Families
 from mizzen.model.kube import Protocol, Service
 from mizzen.model.meta import NO_LABELS, Labels, selects
 from mizzen.model.place import Locality
@@ -33,6 +34,7 @@ class EdsCluster:
     Attributes:
         labels: Those of the subset.
         ready_only: True leaves out endpoints that are not ready.
+        families: The versions of IP that its clients have.
         names: Whether names are looked up; elsewhere only addresses and ``unix://`` are of use.
         locality: How its clients' places count; None where all clients use it alike.
         origins: The rules that say so.
@@ -44,6 +46,7 @@ class EdsCluster:
     subset: str = ""
     labels: Labels = NO_LABELS
     ready_only: bool = False
+    families: Families = Families.V4
     names: bool = False
     locality: LocalityLb | None = None
     origins: Origins = ()
@@ -74,8 +77,9 @@ def belonging(db: Database, cluster: EdsCluster) -> Iterator[tuple[Instance, End
     name = _port_name(db, cluster)
     for instance in instances(db, (cluster.service, cluster.host)):
         port = dict(instance.ports).get(name)
-        if port is not None and _belongs(cluster, instance):
-            yield instance, _endpoint(db, instance, port)
+        addresses = instance.addresses_for(cluster.families)
+        if port is not None and addresses and _belongs(cluster, instance):
+            yield instance, _endpoint(db, instance, addresses, port)
 
 
 def _belongs(cluster: EdsCluster, instance: Instance) -> bool:
@@ -115,9 +119,10 @@ def takes_mtls_on(db: Database, instance: Instance, port: str) -> bool:
     return _takes_mtls(db, instance, dict(instance.ports).get(port, 0))
 
 
-def _endpoint(db: Database, instance: Instance, port: int) -> Endpoint:
+def _endpoint(db: Database, instance: Instance, addresses: tuple[str, ...], port: int) -> Endpoint:
     return Endpoint(
-        address=instance.address,
+        address=addresses[0],
+        also=addresses[1:],
         port=port,
         weight=instance.weight,
         health=instance.health,

@@ -16,6 +16,7 @@ from mizzen.model.gateway import ServerKind
 from mizzen.model.proxy import Workload
 from mizzen.resolve.authentication import tokens_for
 from mizzen.resolve.authorization import authorization_for
+from mizzen.resolve.binding import facing
 from mizzen.resolve.connections import applies_at_gateway, proxy_of
 from mizzen.resolve.gateway_tls import tls_end
 from mizzen.resolve.gateways import (
@@ -47,7 +48,7 @@ _Claim = tuple[tuple[str, ...], GatewayChain, "tuple[ObjectKey, ...]"]
 def gateway_listeners(db: Database, workload: Workload) -> tuple[GatewayListener, ...]:
     """Return the listeners of a router."""
     found = (_listener(db, workload, place, servers) for place, servers in servers_of(db, workload))
-    return tuple(listener for listener in found if listener)
+    return tuple(facing(listener, workload.families) for listener in found if listener)
 
 
 def _listener(

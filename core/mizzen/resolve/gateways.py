@@ -23,9 +23,9 @@ from mizzen.model.meta import selects, visible_from
 from mizzen.model.proxy import Workload
 from mizzen.model.routing import VirtualService
 from mizzen.names import covering_hosts, host_matches
+from mizzen.resolve.binding import ANY_ADDRESS
 from mizzen.resolve.delegates import keys_of
 from mizzen.resolve.inbound import served_ports
-from mizzen.resolve.listeners import ANY_ADDRESS
 from mizzen.resolve.matching import Place, routes_of, takes_everything
 from mizzen.resolve.rules import gateway_scope
 from mizzen.resolve.world import GATEWAYS, OBJECT, ROUTES_AT_GATEWAY

@@ -123,6 +123,7 @@ def inbound_ports(db: Database, workload: Workload) -> InboundPolicy:
         ports=ports,
         default_mode=base,
         port_modes=tuple((port, mode) for port, mode in port_modes if port not in declared),
+        families=workload.families,
         trust_domains=(mesh.trust_domain, *mesh.trust_domain_aliases),
         authorization=OPEN,
         origins=_peer_origins(db, workload),

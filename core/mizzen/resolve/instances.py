@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from mizzen.engine import query
 from mizzen.identity import SpiffeId, TrustDomain
 from mizzen.ir import Health
+from mizzen.model.families import Families
 from mizzen.model.kube import (
     EndpointSlice,
     Pod,
@@ -48,6 +49,8 @@ class Instance:
     """One workload behind a service.
 
     Attributes:
+        also: Its addresses of the other version of IP.
+        captive: Whether it is a pod of a cluster, of which no version is reached that a client has not.
         ports: The workload's own port for each name of a service port.
         mtls_ready: It says, by label or by having a service account in a WorkloadEntry, that it takes
             mutual TLS; its PeerAuthentication still has the last word.
@@ -57,6 +60,8 @@ class Instance:
     """
 
     address: str
+    also: tuple[str, ...] = ()
+    captive: bool = False
     ports: tuple[tuple[str, int], ...]
     namespace: str
     labels: Labels = NO_LABELS
@@ -67,6 +72,16 @@ class Instance:
     mtls_ready: bool = False
     entry: ObjectKey | None = None
     node: str = ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All its addresses."""
+        return (self.address, *self.also)
+
+    def addresses_for(self, families: Families) -> tuple[str, ...]:
+        """Return those addresses that a client may use; what people wrote themselves is theirs to know."""
+        usable = tuple(one for one in self.addresses if families.has(one))
+        return usable if usable or self.captive else self.addresses
 
 
 @query
@@ -142,17 +157,26 @@ def _entries_of_service(db: Database, service: Service) -> Iterator[Instance]:
 
 
 def _of_service(db: Database, service: Service) -> Iterator[Instance]:
-    seen: set[tuple[str, tuple[tuple[str, int], ...]]] = set()
+    found: dict[tuple[str, tuple[tuple[str, int], ...]], Instance] = {}
     for key in SLICES_OF(db, (service.meta.namespace, service.meta.name)):
         slice_ = OBJECT(db, key)
         if not isinstance(slice_, EndpointSlice):
             continue
         for endpoint in slice_.endpoints:
             instance = _of_slice(db, slice_, endpoint, ready_only=not service.publish_not_ready)
-            # Slices may overlap while the endpoint controller moves endpoints between them.
-            if instance is not None and (instance.address, instance.ports) not in seen:
-                seen.add((instance.address, instance.ports))
-                yield instance
+            if instance is None:
+                continue
+            # Slices may overlap while the endpoint controller moves endpoints between them, and there
+            # is one for each version of IP: its pods are those of the other one.
+            place = (endpoint.pod or instance.address, instance.ports)
+            found[place] = _one_of(found.get(place, instance), instance)
+    yield from found.values()
+
+
+def _one_of(known: Instance, other: Instance) -> Instance:
+    addresses = dict.fromkeys((*known.addresses, *other.addresses))
+    first, *also = sorted(addresses, key=lambda address: ":" in address)
+    return replace(known, address=first, also=tuple(also))
 
 
 def _of_slice(
@@ -166,6 +190,7 @@ def _of_slice(
     ready = endpoint.ready or not ready_only
     return Instance(
         address=address,
+        captive=True,
         ports=slice_.ports,
         namespace=slice_.meta.namespace,
         labels=labels,
@@ -237,6 +262,8 @@ def _selected_entries(
 def _of_pod(db: Database, pod: Pod, ports: tuple[ServicePort, ...]) -> Instance:
     return Instance(
         address=pod.ips[0],
+        also=pod.ips[1:],
+        captive=True,
         ports=tuple((port.name, _target_number(port)) for port in ports),
         namespace=pod.meta.namespace,
         labels=pod.meta.labels,

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mizzen.engine import query
 from mizzen.ir import CatchAll, Origins, OutboundListener, RouteTable, TcpChain, TcpProxy
+from mizzen.model.families import Families
 from mizzen.model.kube import Protocol, ServicePort
 from mizzen.model.proxy import Scope
 from mizzen.model.routing import Part, VirtualService
 from mizzen.names import BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, is_ip
 from mizzen.resolve.aliases import aliases_seen
+from mizzen.resolve.binding import ANY_ADDRESS, facing
 from mizzen.resolve.choice import virtual_service_for
 from mizzen.resolve.connections import (
     NO_CONNECTIONS,
@@ -38,8 +40,6 @@ from mizzen.resolve.world import settings
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
-
-ANY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - the name of a listener that binds nothing itself
 
 
 @query
@@ -108,7 +108,7 @@ def own_listeners(db: Database, key: tuple[Scope, str]) -> tuple[OutboundListene
     if service is None:
         return ()
     return tuple(
-        listener
+        listener if listener.binds else facing(listener, scope.families)
         for port in _own_ports(db, scope, service)
         for listener in _listeners(db, scope, service, port)
     )
@@ -140,7 +140,7 @@ def _listeners(
         listener = _anywhere(everyones, port, replace(routed, rest=tcp), unknown, origins)
         yield placed(scope, listener, place)
         return
-    for bind in _binds(db, service):
+    for bind in _binds(db, service, scope.families):
         yield OutboundListener(
             bind=bind,
             port=port.number,
@@ -173,12 +173,16 @@ def _routed(
     return item, Connections(chains=tls_connections(db, place, item, ranges))
 
 
-def _binds(db: Database, service: MeshService) -> tuple[str, ...]:
-    """Return the addresses that are the service's own; a headless one is reached at its endpoints."""
+def _binds(db: Database, service: MeshService, families: Families) -> tuple[str, ...]:
+    """Return the addresses that are the service's own; a headless one is reached at its endpoints.
+
+    Those of a version of IP that clients have not are of no use to them.
+    """
+    addresses = service.virtual_addresses
     if service.headless:
-        known = (one.address for one in instances(db, (service.key, service.host)))
-        return tuple(dict.fromkeys(address for address in known if is_ip(address)))
-    return service.virtual_addresses
+        known = instances(db, (service.key, service.host))
+        addresses = tuple(a for one in known for a in one.addresses if is_ip(a))
+    return tuple(dict.fromkeys(one for one in addresses if families.has(one)))
 
 
 def _anywhere(

@@ -58,6 +58,7 @@ def placed(scope: Scope, listener: OutboundListener, place: Egress | None) -> Ou
     return replace(
         listener,
         bind=place.address,
+        also=(),
         port=0 if place.is_socket else listener.port,
         binds=binds,
         tcp=TcpProxy(cluster=BLACK_HOLE_CLUSTER) if nowhere else listener.tcp,

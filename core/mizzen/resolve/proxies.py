@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
+from mizzen.model.families import Families
 from mizzen.model.kube import Pod
 from mizzen.model.meta import Labels, label
 from mizzen.model.place import Whereabouts
@@ -38,7 +39,12 @@ def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
     else:
         asked_for = SOURCE_LABELS.all_keys(db) | CLIENT_LABELS.all_keys(db)
         told_apart = Labels(tuple(pair for pair in workload.labels if pair in asked_for))
-        scope = replace(scope_of(db, (node.namespace, workload.labels)), labels=told_apart)
+        scope = replace(
+            scope_of(db, (node.namespace, workload.labels)),
+            labels=told_apart,
+            dns=workload.dns,
+            families=workload.families,
+        )
     return ProxyClass(kind=node.kind, scope=scope, workload=workload)
 
 
@@ -74,13 +80,12 @@ def whereabouts(db: Database, node: NodeInfo) -> Whereabouts:
 
 
 def _workload(db: Database, node: NodeInfo) -> Workload:
-    match _known(db, node):
-        case Pod() as pod:
-            return _of_pod(pod)
-        case WorkloadEntry(endpoint=endpoint):
-            return Workload(namespace=node.namespace, labels=endpoint.labels)
-        case None:
-            return Workload(namespace=node.namespace, labels=node.labels)
+    found = _known(db, node)
+    if isinstance(found, Pod):
+        return _of_pod(found, node)
+    labels = found.endpoint.labels if found else node.labels
+    families = Families.of((node.ip,))
+    return Workload(namespace=node.namespace, labels=labels, families=families)
 
 
 def _known(db: Database, node: NodeInfo) -> Pod | WorkloadEntry | None:
@@ -96,7 +101,7 @@ def _known(db: Database, node: NodeInfo) -> Pod | WorkloadEntry | None:
     return entry if isinstance(entry, WorkloadEntry) else None
 
 
-def _of_pod(pod: Pod) -> Workload:
+def _of_pod(pod: Pod, node: NodeInfo) -> Workload:
     ports = tuple((port.name, port.number) for port in pod.ports if port.name)
     mode = label(pod.meta.annotations, _INTERCEPTION)
     return Workload(
@@ -105,4 +110,5 @@ def _of_pod(pod: Pod) -> Workload:
         ports=ports,
         transparent=mode == "TPROXY",
         dns=label(pod.meta.annotations, _DNS) == "true",
+        families=Families.of(pod.ips or (node.ip,)),
     )

@@ -14,6 +14,7 @@ from mizzen.model.kube import Protocol
 from mizzen.model.meta import Labels
 from mizzen.model.proxy import Scope
 from mizzen.resolve.aliases import aliases
+from mizzen.resolve.allocation import allocated
 from mizzen.resolve.choice import (
     contenders,
     destinations,
@@ -51,13 +52,14 @@ def viewer(db: Database, key: tuple[Scope, str]) -> Scope:
     namespace; so namespaces that see the same share every byte of it.
     """
     scope, host = key
+    dns = scope.dns and bool(allocated(db, host))
+    own = replace(scope, labels=client_labels(db, key), dns=dns)
     if scope.sidecar is not None:
         if _sees_clusters_as_others(db, scope, host):
             return viewer(db, (replace(scope, sidecar=None), host))
-        return replace(scope, labels=client_labels(db, key))
-    public = Scope(namespace="", gateway=scope.gateway)
+        return own
+    public = Scope(namespace="", gateway=scope.gateway, dns=dns, families=scope.families)
     owners = {service.namespace for service in written(db, host)}
-    own = replace(scope, labels=client_labels(db, key))
     if not is_public(db, host) or has_own_rules(db, (scope.namespace, host)):
         return own
     return own if scope.namespace in owners else public
@@ -82,9 +84,11 @@ def route_viewer(db: Database, key: tuple[Scope, str]) -> Scope:
     if told_apart:
         return scope
     hosts = {host, *near, *ahead}
-    viewers = {viewer(db, (scope, one)).namespace for one in sorted(hosts)}
-    own = scope.namespace in viewers
-    return _for_rules(db, scope, hosts) if own else viewer(db, key)
+    viewers = [viewer(db, (scope, one)) for one in sorted(hosts)]
+    dns = any(one.dns for one in viewers)
+    if scope.namespace in {one.namespace for one in viewers}:
+        return replace(_for_rules(db, scope, hosts), dns=dns)
+    return replace(viewer(db, key), dns=dns)
 
 
 def _for_rules(db: Database, scope: Scope, hosts: set[str]) -> Scope:

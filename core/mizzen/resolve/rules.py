@@ -152,7 +152,8 @@ def gateway_scope(db: Database, workload: Workload) -> Scope:
     """Return how a router sees the mesh: no Sidecar is for it, and its routes are made for it alone anyway."""
     asked_for = CLIENT_LABELS.all_keys(db)
     labels = Labels(tuple(pair for pair in workload.labels if pair in asked_for))
-    return Scope(namespace=workload.namespace, labels=labels, gateway=True)
+    families = workload.families
+    return Scope(namespace=workload.namespace, labels=labels, gateway=True, families=families)
 
 
 def _rule_keys(db: Database, namespace: str, host: str) -> list[ObjectKey]:

@@ -15,6 +15,7 @@ from mizzen.model.kube import Service, ServicePort
 from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, visible_from
 from mizzen.model.proxy import Scope
 from mizzen.model.traffic import Resolution, ServiceEntry
+from mizzen.resolve.allocation import allocated
 from mizzen.resolve.sidecars import imports
 from mizzen.resolve.world import OBJECT, SERVICES_AT_HOST
 
@@ -149,7 +150,19 @@ def service_at(db: Database, scope: Scope, host: str) -> MeshService | None:
     visible = imported(db, scope, host) or seen_from(scope, candidates(db, host))
     own = (service for service in visible if service.namespace == scope.namespace)
     first = next(own, visible[0] if visible else None)
-    return first if first is None or len(visible) == 1 else _joined(first, visible)
+    if first is None:
+        return None
+    if scope.dns and not first.addresses:
+        first = _addressed(db, scope, first)
+    return first if len(visible) == 1 else _joined(first, visible)
+
+
+def _addressed(db: Database, scope: Scope, service: MeshService) -> MeshService:
+    """Give a host without addresses its own, for those whose questions for it come to the proxy."""
+    if service.key.kind != "ServiceEntry" or service.resolution is Resolution.NONE:
+        return service
+    given = allocated(db, service.host)
+    return replace(service, addresses=tuple(one for one in given if scope.families.has(one)))
 
 
 def _joined(first: MeshService, visible: list[MeshService]) -> MeshService:

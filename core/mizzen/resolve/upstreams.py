@@ -79,7 +79,9 @@ def _upstream(
     name = subset.name if subset else ""
     endpoints = None
     if discovery in BY_NAME:
-        endpoints = endpoint_group(db, _assigned(service, port.number, subset, policy, names=True))
+        looked_up = _assigned(service, port.number, subset, policy)
+        looked_up = replace(looked_up, families=scope.families, names=True)
+        endpoints = endpoint_group(db, looked_up)
         if discovery is Discovery.DNS_ROUND_ROBIN and endpoints.size != 1:
             discovery = Discovery.DNS  # Envoy takes exactly one name for the other
     return Upstream(
@@ -92,6 +94,7 @@ def _upstream(
         tls=_tls(db, service, port, name, policy, discovery),
         endpoints=endpoints,
         own_port=own_port(service, port, discovery),
+        families=scope.families,
         load_balancer=balancer,
         connection_pool=pool,
         outlier_detection=policy.outlier_detection,
@@ -181,6 +184,7 @@ def _eds_cluster(
     locality = locality_setting(db, policy_for(rule, upstream.port, subset))
     return replace(
         _assigned(service, upstream.port, subset, upstream),
+        families=upstream.families,
         locality=locality,
         origins=rule.origins if locality is not None else (),
     )
@@ -191,8 +195,6 @@ def _assigned(
     port: int,
     subset: Subset | None,
     policy: PortPolicy | Upstream,
-    *,
-    names: bool = False,
 ) -> EdsCluster:
     return EdsCluster(
         service=service.key,
@@ -201,7 +203,6 @@ def _assigned(
         subset=subset.name if subset else "",
         labels=subset.labels if subset else NO_LABELS,
         ready_only=_may_panic(policy.outlier_detection),
-        names=names,
     )
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from mizzen.engine import Database, Input
+from mizzen.model.allocation import choices, hosts_without_address
 from mizzen.model.gateway import Gateway
 from mizzen.model.kube import ConfigMap, EndpointSlice, Pod, Protocol, Service
 from mizzen.model.mesh import MESH_CONFIG_MAPS, MeshSettings
@@ -68,6 +69,10 @@ def _alias_target(item: Service, _mesh: MeshSettings) -> tuple[str, ...]:
 
 def _addresses(item: Service | ServiceEntry, _mesh: MeshSettings) -> tuple[str, ...]:
     return item.cluster_ips if isinstance(item, Service) else item.addresses
+
+
+def _wanted_slots(item: ServiceEntry, _mesh: MeshSettings) -> tuple[int, ...]:
+    return tuple(slot for host in hosts_without_address(item) for slot in choices(host))
 
 
 def _selecting(
@@ -185,6 +190,8 @@ ALIASES_OF: Final[Index[str]] = Index("aliases of", (Service,), _alias_target)
 SERVICES_AT_ADDRESS: Final[Index[str]] = Index(
     "services at address", (Service, ServiceEntry), _addresses
 )
+WANTING_ADDRESS: Final[Index[int]] = Index("wanting address", (ServiceEntry,), _wanted_slots)
+"""By place of the ranges of given addresses, the entries with a host that would like to have it."""
 BYTES_AT: Final[Index[tuple[str, int]]] = Index("bytes at", (Service, ServiceEntry), _byte_ports)
 SERVICES_SELECTING: Final[Index[tuple[str, tuple[str, str]]]] = Index(
     "services selecting", (Service, ServiceEntry), _selecting
@@ -251,6 +258,7 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     SERVICES_AT_HOST,
     ALIASES_OF,
     SERVICES_AT_ADDRESS,
+    WANTING_ADDRESS,
     BYTES_AT,
     SERVICES_SELECTING,
     SLICES_OF,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mizzen.ir import Endpoint, Health, Locality
+from mizzen.model.families import Families
 from mizzen.model.meta import NO_LABELS, Labels, labels
 from mizzen.model.proxy import Scope
 from mizzen.names import ObjectKey
@@ -419,6 +422,34 @@ def test_names_and_sockets_are_where_they_are_of_use() -> None:
         istio("WorkloadEntry", "six", machine.format("'2001:db8::1'")),
     )
     assert addresses(mesh, cluster(ENTRY)) == ["2001:db8::1:8080", "unix:///vm:0"]
+
+
+def test_a_pod_of_both_versions_of_ip_is_one_endpoint() -> None:
+    """It stands in a slice of each; clients get the addresses of the versions that they have."""
+    mesh = SmallMesh(
+        service("cart"),
+        endpoints("cart", "10.0.0.1"),
+        endpoints("cart", "fd00::1", name="a").replace("p-fd00::1", "p-10-0-0-1"),
+        endpoints("cart", "fd00::2", name="b"),
+        pod("10.0.0.1", "cart"),
+    )
+    seen = {
+        families: [
+            (one.address, one.also) for one in found(mesh, replace(cluster(), families=families))
+        ]
+        for families in Families
+    }
+    assert seen == {
+        Families.V4: [("10.0.0.1", ())],
+        Families.V6: [("fd00::1", ()), ("fd00::2", ())],
+        Families.BOTH: [("10.0.0.1", ("fd00::1",)), ("fd00::2", ())],
+    }
+
+
+def test_an_address_that_somebody_wrote_is_used_by_all() -> None:
+    """Who has no way to it is not for the mesh to know."""
+    mesh = SmallMesh(entry("endpoints: [{address: 'fd00::1'}]"))
+    assert addresses(mesh, cluster(ENTRY)) == ["fd00::1:8080"]
 
 
 def test_what_does_not_exist_has_no_endpoints() -> None:

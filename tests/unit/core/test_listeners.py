@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 
 from mizzen.bundle import Table
 from mizzen.ir import CatchAll, OutboundListener, TcpChain, TcpProxy
+from mizzen.model.families import Families
 from mizzen.model.mesh import MeshSettings
 from mizzen.resolve.listeners import (
     http_ports,
@@ -17,7 +19,7 @@ from mizzen.resolve.listeners import (
     shared_listener,
     shared_table,
 )
-from mizzen.tables import SCOPE_TABLES, Claim, ScopeTables, winner
+from mizzen.tables import SCOPE_TABLES, Claim, ScopeTables, host_claims, winner
 from tests.support.small_mesh import (
     SHOP,
     SmallMesh,
@@ -81,7 +83,27 @@ def test_http_is_shared_and_the_rest_has_addresses(
 def test_each_address_is_a_listener() -> None:
     """Dual stack, or an entry's list: one for each, so that none can be taken twice."""
     mesh = SmallMesh(entry("e", "TCP:80", addresses="10.5.0.1, 'fd00::1', 10.6.0.0/16"))
-    assert listeners(mesh, "e.example.com") == ["10.5.0.1_80", "fd00::1_80"]
+    both = own_listeners(mesh.db, (replace(SHOP, families=Families.BOTH), "e.example.com"))
+    assert [one.name for one in both] == ["10.5.0.1_80", "fd00::1_80"]
+    assert listeners(mesh, "e.example.com") == ["10.5.0.1_80"]
+
+
+def test_any_address_is_one_of_the_proxys_versions_of_ip() -> None:
+    """Of the only one, or of both: then called after IPv4."""
+    mesh = SmallMesh(entry("e", "TCP:80"), service("cart", "http:8080"))
+    found = {
+        families: [
+            (claim.listener.name, claim.listener.also)
+            for of in ("e.example.com", CART)
+            for claim in host_claims(mesh.db, (replace(SHOP, families=families), of))
+        ]
+        for families in Families
+    }
+    assert found == {
+        Families.V4: [("0.0.0.0_80", ()), ("0.0.0.0_8080", ())],
+        Families.V6: [("::_80", ()), ("::_8080", ())],
+        Families.BOTH: [("0.0.0.0_80", ("::",)), ("0.0.0.0_8080", ("::",))],
+    }
 
 
 def test_an_undeclared_port_has_a_table_of_its_own() -> None:

@@ -320,7 +320,13 @@ def test_a_redirect_says_what_changes(redirect: Redirect, said: dict[str, object
 
 @pytest.mark.parametrize(
     "table",
-    ["8080", "http.8080", "http.8080.10.0.0.9", "https.8080.https-2.door7.edge9", "a9.example:8080"],
+    [
+        "8080",
+        "http.8080",
+        "http.8080.10.0.0.9",
+        "https.8080.https-2.door7.edge9",
+        "a9.example:8080",
+    ],
 )
 def test_a_redirect_may_keep_the_port_it_was_asked_on(table: str) -> None:
     """FROM_REQUEST_PORT: the listener's, by which every route configuration is named."""
