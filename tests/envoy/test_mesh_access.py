@@ -370,6 +370,21 @@ def test_no_request_fails_while_a_policy_changes_that_allows_it(mesh: LiveMesh) 
     assert not load.failures
 
 
+def test_a_kept_connection_takes_one_more_request_under_its_old_policies(mesh: LiveMesh) -> None:
+    """Whose answer ends it: a caller who keeps connections has at most one more, on each of them."""
+    url = f"http://{pod_ip(11)}:{HTTP_PORT}/"
+    client = mesh._client("stranger")
+    try:
+        assert client.call(url).headers.get("connection") is None
+        with mesh.having(_policy("DENY", "{}")):
+            late = client.call(url)
+            assert (late.status, late.headers.get("connection")) == (200, "close")
+            assert client.call(url).status == 403
+            assert client.call(url).status == 403
+    finally:
+        client.close()
+
+
 def test_a_connection_is_not_kept_beyond_its_policies(mesh: LiveMesh) -> None:
     """Bytes flow on over an open connection when it comes to be denied, until its Envoy retires it."""
     with mesh.connect("ann", (mesh.address("web"), TCP_PORT)) as made:
