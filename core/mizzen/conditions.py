@@ -3,7 +3,8 @@
 Conditions follow Kubernetes' convention (type, status, reason, message), so that ``kubectl wait`` works on
 them. ``Accepted`` is about what was written: it is valid and what it refers to exists. ``Programmed`` is about
 the control plane: what was written is what it serves. ``Live`` is about the proxies: every one that the object
-concerns has acknowledged it.
+concerns has acknowledged it, so that connections made from then on obey it. What is open goes on under the policies
+that it was made under, until its proxy has drained it (docs/decisions/0017).
 """
 
 from __future__ import annotations
