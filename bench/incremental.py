@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter_ns
 from typing import Final
 
@@ -28,6 +28,7 @@ from bench.world import (
     whole_mesh,
 )
 from mizzen.compile import Compiler
+from mizzen.model.meta import NO_LABELS
 from mizzen.model.proxy import NodeInfo, ProxyClass
 from mizzen.model.world import Batch
 
@@ -37,6 +38,7 @@ _EDITS: Final = 21
 _LIVE_PROXIES: Final = 20
 # Copying a table of references grows with the mesh at some nanoseconds an entry; more is a defect.
 _FLAT: Final = 1.5
+_POLICIES_S: Final = 1.0
 
 Edit = Callable[[MeshSize, int], Batch]
 
@@ -105,6 +107,7 @@ def measure(sizes: Sequence[int] = SIZES) -> list[Figure]:
         meshes.append(mesh)
         group = "core: everything from nothing"
         figures.append(Figure(group=group, name=f"{services} services", value=seconds, unit="s"))
+    figures.append(_policies())
     gc.collect()
     gc.freeze()  # what was built stays; only the edits' own garbage is to be collected
     try:
@@ -113,6 +116,23 @@ def measure(sizes: Sequence[int] = SIZES) -> list[Figure]:
     finally:
         gc.unfreeze()
     return figures
+
+
+def _policies() -> Figure:
+    """Measure 500 policies of one namespace from nothing, half of them for all of its workloads."""
+    size = MeshSize(services=SIZES[0])
+    written = [authorization_policy(index, index + 1) for index in range(size.services - 1)]
+    every = [replace(one, selector=NO_LABELS) if i % 2 else one for i, one in enumerate(written)]
+    mesh, without = _build(size)
+    seconds = mesh.microseconds(batch(*every)) / 1e6
+    return Figure(
+        group="core: everything from nothing",
+        name=f"{len(every)} policies of one namespace",
+        value=seconds,
+        unit="s",
+        bound=_POLICIES_S,
+        note=f"in a mesh that takes {without:.1f} s without them, {_LIVE_PROXIES} proxies",
+    )
 
 
 def _build(size: MeshSize) -> tuple[_Mesh, float]:

@@ -157,6 +157,53 @@ spec:
 """
 
 
+def delegated(index: int) -> str:
+    """Return a VirtualService that delegates to another one, and that one."""
+    name = service_name(index)
+    leaf = virtual_service(index).replace(f"  hosts: [{name}]\n", "")
+    return f"""apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: {name}
+  namespace: {NAMESPACE}
+spec:
+  hosts: [{name}]
+  http:
+  - delegate:
+      name: {name}-leaf
+---
+{leaf.replace(f"  name: {name}", f"  name: {name}-leaf", 1)}"""
+
+
+def sidecar_without(index: int) -> str:
+    """Return a Sidecar of the whole namespace that sees all services but one."""
+    return f"""apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata:
+  name: default
+  namespace: {NAMESPACE}
+spec:
+  egress:
+  - hosts: ["*/*", "~{NAMESPACE}/{host(service_name(index))}"]
+"""
+
+
+def namespace_policy(caller: int) -> str:
+    """Return an AuthorizationPolicy that keeps a service out of all workloads."""
+    return f"""apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata:
+  name: everywhere
+  namespace: {NAMESPACE}
+spec:
+  action: DENY
+  rules:
+  - from:
+    - source:
+        principals: ["{DOMAIN}/ns/{NAMESPACE}/sa/{service_name(caller)}"]
+"""
+
+
 def authorization_policy(index: int, *, caller: int = 0) -> str:
     """Return an AuthorizationPolicy that admits one other service to one path."""
     name = service_name(index)

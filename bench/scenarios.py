@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -26,25 +26,29 @@ SIZE: Final = MeshSize(services=500)
 
 _ENDPOINT_EDITS: Final = 15
 _OTHER_EDITS: Final = 7
+# Services that no other edit is about.
+_DELEGATES_FROM: Final = 100
+_UNSEEN_FROM: Final = 150
 # What one edit stirs up must be over before the next one; an acknowledgement takes a millisecond.
 _BETWEEN_EDITS_S: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What was promised for a number of proxies."""
+    """What was promised for a number of proxies; ``narrow_ms`` is for a Sidecar, a delegate, a policy."""
 
     proxies: int
     connect_s: float
     endpoint_ms: float
     route_ms: float
     resident_mb: float
+    narrow_ms: float | None = None
     change_bytes: int = 2_048
     reconnect_percent: float = 1.0
 
 
 PROMISED: Final = (
-    Bounds(proxies=200, connect_s=0.8, endpoint_ms=30, route_ms=50, resident_mb=150),
+    Bounds(proxies=200, connect_s=0.8, endpoint_ms=30, route_ms=50, resident_mb=150, narrow_ms=60),
     Bounds(proxies=1_000, connect_s=4.0, endpoint_ms=150, route_ms=175, resident_mb=250),
 )
 
@@ -104,6 +108,28 @@ SERVICE: Final = Edit(
         virtual_host(SIZE.services + index),
     ),
 )
+
+
+# Of all proxies, so that each edit is one's last: they come to every inbound listener, or take a host away.
+DELEGATE: Final = Edit(
+    "new VirtualService with a delegate",
+    _in_folder("delegate"),
+    lambda index: mesh.delegated(_DELEGATES_FROM + index),
+    lambda index: (virtual_host(_DELEGATES_FROM + index),),
+)
+POLICY: Final = Edit(
+    "AuthorizationPolicy of all workloads",
+    lambda folder, _: folder / "policy.yaml",
+    mesh.namespace_policy,
+    lambda _: (Awaited(kind="LISTENER", contains="virtualInbound"),),
+)
+SIDECAR: Final = Edit(
+    "Sidecar of all workloads",
+    lambda folder, _: folder / "sidecar.yaml",
+    lambda index: mesh.sidecar_without(_UNSEEN_FROM + index),
+    lambda index: (replace(virtual_host(_UNSEEN_FROM + index), removed=True),),
+)
+_WHOLE: Final = ((DELEGATE, ""), (POLICY, "policy.yaml"), (SIDECAR, "sidecar.yaml"))
 
 
 @dataclass(slots=True)
@@ -202,6 +228,11 @@ def _stage(stage: Stage) -> Iterator[Figure]:
     )
     yield _timed(stage, DESTINATION_RULE, bounds.route_ms)[0]
     yield _timed(stage, SERVICE, bounds.route_ms)[0]
+    for edit, file in _WHOLE:
+        yield _timed(stage, edit, bounds.narrow_ms)[0]
+        if file:
+            (stage.folder / file).unlink()
+            stage.fleet.settle()
     yield _reconnect(stage, first)
     used = stage.plane.usage()
     yield Figure(
@@ -232,7 +263,7 @@ def _connect(stage: Stage) -> tuple[Arrivals, Figure]:
     return arrivals, figure
 
 
-def _timed(stage: Stage, edit: Edit, bound: float) -> tuple[Figure, Samples]:
+def _timed(stage: Stage, edit: Edit, bound: float | None) -> tuple[Figure, Samples]:
     samples = stage.edit(edit)
     figure = Figure(
         group=stage.group,

@@ -32,6 +32,7 @@ from mizzen.resolve.listeners import (
 )
 from mizzen.resolve.localities import priority_labels
 from mizzen.resolve.places import place_of, placed
+from mizzen.resolve.plain import leaves_all
 from mizzen.resolve.routes import (
     listener_viewer,
     reach,
@@ -180,6 +181,8 @@ def host_claims(db: Database, key: tuple[Scope, str]) -> tuple[Claim, ...]:
 def host_resources(db: Database, key: tuple[Scope, str]) -> HostResources:
     """Return all that a host adds to a scope, made for the widest scope that sees the same."""
     scope, host = key
+    if scope.sidecar is not None and leaves_all(db, scope, host):
+        return host_resources(db, (replace(scope, sidecar=None), host))
     there = reach(db, key)
     if there is Reach.NOTHING:
         return NOTHING
