@@ -24,6 +24,7 @@ from mizzen.model.destination import (
     TrafficPolicy,
     Tunnel,
 )
+from mizzen.model.edge import Edge
 from mizzen.model.kube import (
     ConfigMap,
     ContainerPort,
@@ -229,6 +230,7 @@ _pods = st.builds(
     node=st.sampled_from(("", "n1")),
     service_account=st.sampled_from(("default", "robot")),
     ports=st.just((ContainerPort(name="main", number=8080),)),
+    edge=st.sampled_from((None, None, Edge(max_streams=5, trusted_hops=1))),
 )
 _nodes = st.builds(
     Node,

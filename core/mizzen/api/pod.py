@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import Field
 
 from mizzen.api.base import OpenModel, Port
+from mizzen.api.edge import ANNOTATION, edge_findings, edge_of
 from mizzen.api.findings import Finding, invalid
 from mizzen.api.hosts import is_address
 from mizzen.api.meta import Manifest
@@ -78,6 +79,9 @@ def read_pod(raw: Mapping[str, object], key: ObjectKey) -> Reading:
 
 
 def _check(manifest: PodManifest) -> Iterator[Finding]:
+    config = manifest.metadata.annotations.get(ANNOTATION, "")
+    if config:
+        yield from edge_findings(config)
     for index, ip in enumerate(manifest.status.pod_ips):
         if not is_address(ip.ip):
             yield invalid(("status", "podIPs", index, "ip"), f"{ip.ip!r} is not an IP address")
@@ -88,6 +92,7 @@ def _check(manifest: PodManifest) -> Iterator[Finding]:
 
 def _convert(manifest: PodManifest, meta: Meta) -> Pod:
     spec = manifest.spec
+    config = manifest.metadata.annotations.get(ANNOTATION, "")
     containers = (*spec.init_containers, *spec.containers)
     return Pod(
         meta=meta,
@@ -101,6 +106,7 @@ def _convert(manifest: PodManifest, meta: Meta) -> Pod:
             if port.protocol == "TCP"
         ),
         host_network=spec.host_network,
+        edge=edge_of(config) if config else None,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from mizzen.ir.authorization import Authorization
 from mizzen.ir.listeners import TcpProxy, TokenIssuers
 from mizzen.ir.origins import Origins
+from mizzen.model.edge import ANY_EDGE, Edge
 from mizzen.model.gateway import TlsVersion
 from mizzen.model.kube import PrivateBytes
 
@@ -66,6 +67,7 @@ class GatewayListener:
     chains: tuple[GatewayChain, ...]
     authorization: Authorization
     tokens: TokenIssuers = field(default_factory=TokenIssuers)
+    edge: Edge = ANY_EDGE
     origins: Origins = ()
 
     @property

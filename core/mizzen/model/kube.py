@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mizzen.model.edge import Edge
 from mizzen.model.mesh import MeshConfig
 from mizzen.model.meta import EXPORT_ALL, NO_LABELS, ExportTo, Labels, Meta
 
@@ -99,7 +100,10 @@ class ContainerPort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """A Pod: who runs at an address, with which labels and identity."""
+    """A Pod: who runs at an address, with which labels and identity.
+
+    ``edge`` is what it bears with of its clients, where it is a gateway that says so.
+    """
 
     meta: Meta
     ips: tuple[str, ...] = ()
@@ -107,6 +111,7 @@ class Pod:
     service_account: str = "default"
     ports: tuple[ContainerPort, ...] = ()
     host_network: bool = False
+    edge: Edge | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

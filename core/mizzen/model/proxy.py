@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mizzen.model.families import Families
+from mizzen.model.edge import ANY_EDGE, Edge
 from mizzen.model.meta import NO_LABELS, Labels
 from mizzen.model.place import ANYWHERE, Whereabouts
 from mizzen.names import ObjectKey
@@ -56,6 +57,7 @@ class Workload:
         families: The versions of IP that it has addresses of.
         is_known: Whether the rest of this was said by somebody else than the proxy. Only then is a router
             given what stands in Secrets.
+        edge: What a router bears with of its clients.
     """
 
     namespace: str
@@ -65,6 +67,7 @@ class Workload:
     dns: bool = False
     families: Families = Families.V4
     is_known: bool = False
+    edge: Edge = ANY_EDGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

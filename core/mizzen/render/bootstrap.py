@@ -60,7 +60,7 @@ _SOL_SOCKET: Final = 1
 _SO_MARK: Final = 36
 
 # Envoy warns where no limit is set; this one is "none" said aloud.
-_MAX_CONNECTIONS: Final = 2**31 - 1
+NO_LIMIT: Final = 2**31 - 1
 # Istio allows regexes up to this size; Envoy's own limit, 100, refuses ordinary ones.
 _MAX_REGEX_PROGRAM: Final = 32_768
 
@@ -118,6 +118,7 @@ class BootstrapConfig:
         application: What is open on 15020 of the application that Envoy stands before; None for a proxy
             that has none.
         bind: Where the static listeners are; ``::`` in a pod whose address is IPv6.
+        max_connections: How many clients may be connected at a time, those of the static listeners aside.
     """
 
     node: Node
@@ -128,6 +129,7 @@ class BootstrapConfig:
     admin_port: int = ADMIN_PORT
     readiness_port: int = READINESS_PORT
     prometheus_port: int = PROMETHEUS_PORT
+    max_connections: int = NO_LIMIT
 
 
 def bootstrap_text(config: BootstrapConfig) -> str:
@@ -160,7 +162,7 @@ def bootstrap(config: BootstrapConfig) -> bootstrap_pb2.Bootstrap:
             enable_deferred_creation_stats=True
         ),
         layered_runtime=_runtime(),
-        overload_manager=_overload_manager(),
+        overload_manager=_overload_manager(config.max_connections),
     )
 
 
@@ -171,9 +173,12 @@ def _listeners(config: BootstrapConfig) -> list[listener_pb2.Listener]:
         _forward("readiness", ready, "/healthz/ready", "/ready"),
         _forward("prometheus", statistics, *["/stats/prometheus"] * 2),
     ]
-    if config.application is None:
-        return own
-    return [*own, application_listener(config.application, config.bind, _ADMIN_CLUSTER)]
+    if config.application is not None:
+        own.append(application_listener(config.application, config.bind, _ADMIN_CLUSTER))
+    for listener in own if config.max_connections < NO_LIMIT else ():
+        # A proxy that has all the clients that it may have is healthy, and is looked at.
+        listener.ignore_global_conn_limit = True
+    return own
 
 
 def _clusters(config: BootstrapConfig) -> list[cluster_pb2.Cluster]:
@@ -274,9 +279,9 @@ def _runtime() -> bootstrap_pb2.LayeredRuntime:
     return bootstrap_pb2.LayeredRuntime(layers=[layer, admin])
 
 
-def _overload_manager() -> overload_pb2.OverloadManager:
+def _overload_manager(max_connections: int) -> overload_pb2.OverloadManager:
     limit = downstream_connections_pb2.DownstreamConnectionsConfig(
-        max_active_downstream_connections=_MAX_CONNECTIONS
+        max_active_downstream_connections=max_connections
     )
     monitor = overload_pb2.ResourceMonitor(
         name="envoy.resource_monitors.global_downstream_max_connections", typed_config=packed(limit)

@@ -8,6 +8,7 @@ from envoy.config.core.v3.base_pb2 import OUTBOUND
 from envoy.config.listener.v3.listener_pb2 import Listener
 
 from mizzen.render.chain import Chain, Side
+from mizzen.render.edge import apply_to_http, apply_to_listener
 from mizzen.render.filters.inspectors import tls_inspector
 from mizzen.render.filters.order import network_filters
 from mizzen.render.filters.tcp_proxy import tcp_proxy
@@ -35,7 +36,10 @@ def render_gateway(listener: GatewayListener) -> Resource:
         fill_address(message.additional_addresses.add().address, address, listener.port)
     # One connection for each wake-up keeps the workers evenly loaded (Istio).
     message.max_connections_to_accept_per_socket_event.value = 1
-    if any(chain.server_names or chain.tls for chain in listener.chains):
+    apply_to_listener(message, listener.edge)
+    # Also where every name is the same server's: a second one would otherwise change the listener as a
+    # whole, and drain what is connected.
+    if any(chain.server_names or chain.tls or chain.end for chain in listener.chains):
         message.listener_filters.append(tls_inspector())
     for chain in listener.chains:
         _fill_match(message.filter_chains.add(), chain)
@@ -56,6 +60,7 @@ def _fill_filters(message: Listener, listener: GatewayListener) -> None:
     """Give each chain its filters; what they have in common is made once, however many hosts there are."""
     place = Chain(side=Side.GATEWAY, authorization=listener.authorization, tokens=listener.tokens)
     http, guards = http_base(place), network_filters(place)
+    apply_to_http(http, listener.edge)
     for made, chain in zip(message.filter_chains, listener.chains, strict=True):
         if chain.routes:
             made.filters.append(http_by_rds(http, f"outbound_{listener.name};", chain.routes))

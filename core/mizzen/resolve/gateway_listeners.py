@@ -72,6 +72,7 @@ def _listener(
         chains=tuple(chains),
         authorization=authorization_for(db, workload, services, gateway=True),
         tokens=tokens_for(db, workload, services, gateway=True),
+        edge=workload.edge,
         origins=tuple(dict.fromkeys(origins)),
     )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
 from mizzen.model.families import Families
+from mizzen.model.edge import ANY_EDGE, Edge
 from mizzen.model.kube import Pod
 from mizzen.model.meta import Labels, label
 from mizzen.model.place import Whereabouts
@@ -33,7 +34,9 @@ _DNS: Final = "sidecar.mizzen.dev/dnsCapture"
 def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
     """Return the class of a proxy."""
     gateway = node.kind is ProxyKind.ROUTER
-    workload = replace(_workload(db, node), is_known=gateway and _is_known(db, node))
+    workload = _workload(db, node)
+    if gateway:
+        workload = replace(workload, is_known=_is_known(db, node), edge=_edge(db, node))
     if gateway:
         scope = gateway_scope(db, workload)
     else:
@@ -46,6 +49,11 @@ def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
             families=workload.families,
         )
     return ProxyClass(kind=node.kind, scope=scope, workload=workload)
+
+
+def _edge(db: Database, node: NodeInfo) -> Edge:
+    known = _known(db, node)
+    return (known.edge if isinstance(known, Pod) else None) or ANY_EDGE
 
 
 def _is_known(db: Database, node: NodeInfo) -> bool:

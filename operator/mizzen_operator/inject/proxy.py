@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from mizzen.model.meta import labels
 from mizzen.model.proxy import ProxyKind
 from mizzen.render.application import Application
-from mizzen.render.bootstrap import BootstrapConfig, Node, bootstrap_line
+from mizzen.render.bootstrap import NO_LIMIT, BootstrapConfig, Node, bootstrap_line
 from mizzen_operator.inject import raw
 from mizzen_operator.inject.workload import canonical_labels, workload_name
 
@@ -99,7 +99,10 @@ def _config(
         quits=ordinary,
     )
     config = BootstrapConfig(
-        node=node, control_plane=settings.control_plane, application=application
+        node=node,
+        control_plane=settings.control_plane,
+        application=application,
+        max_connections=wishes.max_connections or NO_LIMIT,
     )
     return replace(config, bind="::") if settings.ipv6 else config
 

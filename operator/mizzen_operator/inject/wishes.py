@@ -52,6 +52,10 @@ _CONFIG_READ: Final = frozenset(
         "terminationDrainDuration",
     }
 )
+# What of a gateway's pod the control plane reads.
+_CONFIG_OF_GATEWAYS: Final = frozenset({"connectionSettings", "gatewayTopology"})
+_LIMIT: Final = "globalDownstreamConnectionLimit"
+_GATEWAY: Final = "gateway"
 INTERCEPTION: Final = "sidecar.istio.io/interceptionMode"
 NO_INTERCEPTION: Final = "NONE"
 DNS_CAPTURE: Final = "sidecar.mizzen.dev/dnsCapture"
@@ -73,6 +77,7 @@ class Wishes:
     Attributes:
         capture: None where nothing is to be captured (``interceptionMode: NONE``).
         concurrency: Worker threads; None follows the CPU limit.
+        max_connections: How many clients may be connected at a time; None is any number.
     """
 
     templates: tuple[str, ...] = ("sidecar",)
@@ -93,6 +98,7 @@ class Wishes:
     drain_seconds: int = 45
     linger_seconds: int = 5
     hold_seconds: int = 5
+    max_connections: int | None = None
     net_bind_service: bool = False
     volumes: tuple[Json, ...] = ()
     volume_mounts: tuple[Json, ...] = ()
@@ -133,19 +139,40 @@ def _wishes(notes: _Notes, settings: InjectSettings) -> Wishes:
         drain_seconds=_seconds(notes, config, "drainDuration", 45),
         linger_seconds=_seconds(notes, config, "terminationDrainDuration", settings.linger_seconds),
         hold_seconds=notes.number(_HOLD, settings.hold_seconds) or 0,
+        max_connections=_max_connections(notes, config),
         net_bind_service=notes.truth(f"{_SIDECAR}capNetBindService", default=False),
         volumes=notes.named(f"{_SIDECAR}userVolume", "name"),
         volume_mounts=notes.named(f"{_SIDECAR}userVolumeMount", "name"),
         warnings=tuple(
             f"{name} is not supported; it is ignored"
-            for name in (*notes.present(_NOT_DONE), *_not_done_of(config))
+            for name in (*notes.present(_NOT_DONE), *_not_done_of(notes, config))
         ),
     )
 
 
-def _not_done_of(config: Json) -> list[str]:
+def _not_done_of(notes: _Notes, config: Json) -> list[str]:
     """Return what of Istio's ProxyConfig a pod asks for and is not done."""
-    return [f"{_CONFIG}: {name}" for name in config if name not in _CONFIG_READ]
+    unread = [name for name in config if name not in _CONFIG_READ]
+    if _GATEWAY in notes.words(_TEMPLATES):
+        # The control plane reads it, and tells of what is wrong with it.
+        unread = [name for name in unread if name not in _CONFIG_OF_GATEWAYS]
+    elif set(_mapping(config, "connectionSettings")) == {_LIMIT}:
+        unread.remove("connectionSettings")
+    return [f"{_CONFIG}: {name}" for name in unread]
+
+
+def _max_connections(notes: _Notes, config: Json) -> int | None:
+    metadata = _mapping(config, "proxyMetadata").get("ISTIO_META_GLOBAL_DOWNSTREAM_MAX_CONNECTIONS")
+    found = _mapping(config, "connectionSettings").get(_LIMIT, metadata)
+    if found is None or str(found).isdigit():
+        return int(str(found or 0)) or None
+    notes.problems.append(f"{_CONFIG}: {_LIMIT}: {found!r} is not a number of connections")
+    return None
+
+
+def _mapping(config: Json, name: str) -> Json:
+    found = config.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _capture(notes: _Notes, default: CaptureConfig, config: Json) -> CaptureConfig | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from mizzen_operator.inject.pod import inject_pod
+from mizzen_operator.inject.raw import InjectionRefused
 from mizzen_operator.inject.settings import InjectSettings
 from mizzen_operator.inject.workload import canonical_labels, workload_name
 from tests.support.kubelet import arguments, container, expanded
@@ -117,6 +118,63 @@ def test_only_the_kubelets_variables_are_filled_in() -> None:
 def test_kubernetes_rules_of_expansion_are_what_tests_go_by() -> None:
     """Known names are replaced, unknown ones stay, two dollars are one."""
     assert expanded("$(A) $(B) $$(A) $A", {"A": "x"}) == "x $(B) $(A) $A"
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        ({}, 2**31 - 1),
+        ({"connectionSettings": {"globalDownstreamConnectionLimit": 7}}, 7),
+        ({"proxyMetadata": {"ISTIO_META_GLOBAL_DOWNSTREAM_MAX_CONNECTIONS": "8"}}, 8),
+        ({"connectionSettings": "x"}, 2**31 - 1),
+    ],
+)
+def test_a_proxy_takes_as_many_clients_as_its_pod_says(config: Json, limit: int) -> None:
+    """All of its listeners together, but for those that say how it is."""
+    pod = _injected(_pod(annotations={"proxy.istio.io/config": json.dumps(config)}))
+    bootstrap = json.loads(_argument(pod, "--config-yaml"))
+    (monitor,) = bootstrap["overload_manager"]["resource_monitors"]
+    assert int(monitor["typed_config"]["max_active_downstream_connections"]) == limit
+    spared = [one.get("ignore_global_conn_limit", False) for one in bootstrap["static_resources"]["listeners"]]
+    assert set(spared) == {limit < 2**31 - 1}
+
+
+def _argument(pod: Json, name: str) -> str:
+    words = arguments(pod, "10.0.0.1")
+    return str(words[words.index(name) + 1])
+
+
+@pytest.mark.parametrize(
+    ("template", "config", "told"),
+    [
+        ("sidecar", {"connectionSettings": {"globalDownstreamConnectionLimit": 7}}, []),
+        ("sidecar", {"connectionSettings": {"profile": "EDGE"}}, ["connectionSettings"]),
+        ("sidecar", {"gatewayTopology": {}, "tracing": {}}, ["gatewayTopology", "tracing"]),
+        ("gateway", {"connectionSettings": {"profile": "EDGE"}, "gatewayTopology": {}}, []),
+        ("gateway", {"tracing": {}}, ["tracing"]),
+    ],
+)
+def test_what_a_pod_asks_for_in_vain_is_told_of(
+    template: str, config: Json, told: list[str]
+) -> None:
+    """What a gateway bears with of its clients is the control plane's to read."""
+    annotations = {
+        "proxy.istio.io/config": json.dumps(config),
+        "inject.istio.io/templates": template,
+    }
+    own = {"name": "istio-proxy", "image": "auto"}
+    pod = _pod(*([own] if template == "gateway" else []), annotations=annotations)
+    found = inject_pod(pod, _SETTINGS).warnings
+    assert list(found) == [
+        f"proxy.istio.io/config: {name} is not supported; it is ignored" for name in told
+    ]
+
+
+def test_a_limit_that_is_none_is_refused() -> None:
+    """As all that cannot be read."""
+    config = json.dumps({"connectionSettings": {"globalDownstreamConnectionLimit": "many"}})
+    with pytest.raises(InjectionRefused, match="'many' is not a number of connections"):
+        inject_pod(_pod(annotations={"proxy.istio.io/config": config}), _SETTINGS)
 
 
 def test_a_proxy_has_as_many_threads_as_its_limit_pays_for() -> None:
