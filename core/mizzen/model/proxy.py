@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from mizzen.model.families import Families
 from mizzen.model.edge import ANY_EDGE, Edge
+from mizzen.model.families import Families
 from mizzen.model.meta import NO_LABELS, Labels
 from mizzen.model.place import ANYWHERE, Whereabouts
 from mizzen.names import ObjectKey

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
-from mizzen.model.families import Families
 from mizzen.model.edge import ANY_EDGE, Edge
+from mizzen.model.families import Families
 from mizzen.model.kube import Pod
 from mizzen.model.meta import Labels, label
 from mizzen.model.place import Whereabouts

@@ -135,7 +135,10 @@ def test_a_proxy_takes_as_many_clients_as_its_pod_says(config: Json, limit: int)
     bootstrap = json.loads(_argument(pod, "--config-yaml"))
     (monitor,) = bootstrap["overload_manager"]["resource_monitors"]
     assert int(monitor["typed_config"]["max_active_downstream_connections"]) == limit
-    spared = [one.get("ignore_global_conn_limit", False) for one in bootstrap["static_resources"]["listeners"]]
+    spared = [
+        one.get("ignore_global_conn_limit", False)
+        for one in bootstrap["static_resources"]["listeners"]
+    ]
     assert set(spared) == {limit < 2**31 - 1}
 
 
