@@ -212,6 +212,7 @@ def layers_of(db: Database, proxies: ProxyClass) -> Layers:
     return (
         (TypeUrl.CLUSTER, (static_cds, inbound_cds, shared.clusters)),
         (TypeUrl.ENDPOINT, (shared.endpoints, near)),
+        *(((TypeUrl.SECRET, (shared.secrets,)),) if shared.secrets else ()),
         (TypeUrl.LISTENER, (static_lds, inbound_lds, names_lds, shared.listeners)),
         (TypeUrl.ROUTE, (shared.routes,)),
         (TypeUrl.VIRTUAL_HOST, (shared.virtual_hosts,)),
@@ -228,7 +229,7 @@ def _gateway_layers(db: Database, proxies: ProxyClass) -> Layers:
             (gateway_statics(db, ""), gateway_key_servers(db, proxies.workload), shared.clusters),
         ),
         (TypeUrl.ENDPOINT, (shared.endpoints, near)),
-        (TypeUrl.SECRET, (GATEWAY_SECRETS(db, proxies.workload),)),
+        (TypeUrl.SECRET, (GATEWAY_SECRETS(db, proxies.workload), shared.secrets)),
         (TypeUrl.LISTENER, (listeners,)),
         (TypeUrl.ROUTE, (routes,)),
         (TypeUrl.VIRTUAL_HOST, (GATEWAY_HOSTS(db, proxies.workload),)),

@@ -206,8 +206,8 @@ UNKNOWN_PROVIDER: Final = _error(
 )
 UNKNOWN_CREDENTIAL: Final = _error(
     "MZ0320",
-    "credential of a gateway's server is not there",
-    "Create the Secret, with tls.crt and tls.key, in the namespace where the gateway's pods run.",
+    "credential is not there",
+    "Create the Secret, with tls.crt and tls.key, in the namespace of the proxy that uses it.",
 )
 UNKNOWN_TARGET: Final = _error(
     "MZ0341",

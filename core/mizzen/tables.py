@@ -20,7 +20,10 @@ from mizzen.render.cluster import render_upstream
 from mizzen.render.endpoint import render_endpoints
 from mizzen.render.listener import render_outbound
 from mizzen.render.route import render_route_table, render_virtual_host
+from mizzen.render.secrets import render_secret
 from mizzen.resolve.binding import facing
+from mizzen.resolve.client_tls import client_secrets
+from mizzen.resolve.credentials import granted
 from mizzen.resolve.endpoints import EdsCluster, endpoint_group
 from mizzen.resolve.listeners import (
     http_ports,
@@ -75,6 +78,7 @@ class HostResources:
     virtual_hosts: tuple[Entry, ...] = ()
     claims: tuple[Claim, ...] = ()
     near: tuple[EdsCluster, ...] = ()
+    secrets: tuple[Entry, ...] = ()
 
 
 NOTHING = HostResources()
@@ -105,6 +109,7 @@ class ScopeTables:
     virtual_hosts: Table = EMPTY_TABLE
     claims: Claims = field(default_factory=dict)
     near: Near = field(default_factory=lambda: NOTHING_NEAR)
+    secrets: Table = EMPTY_TABLE
 
 
 @query
@@ -128,6 +133,17 @@ def host_endpoints(db: Database, key: tuple[Scope, str]) -> tuple[Entry, ...]:
 def host_near(db: Database, key: tuple[Scope, str]) -> tuple[EdsCluster, ...]:
     """Return a host's EDS clusters that a client uses by where it is."""
     return tuple(cluster for cluster in eds_clusters(db, key) if cluster.locality is not None)
+
+
+@query
+def host_secrets(db: Database, key: tuple[Scope, str]) -> tuple[Entry, ...]:
+    """Return the secrets that a host's clusters take, encoded."""
+    held = ((name, granted(db, wish)) for name, wish in client_secrets(db, key))
+    return tuple(
+        Entry(render_secret(replace(secret, name=name)), origins=secret.origins)
+        for name, secret in held
+        if secret is not None
+    )
 
 
 @query
@@ -186,14 +202,16 @@ def host_resources(db: Database, key: tuple[Scope, str]) -> HostResources:
     there = reach(db, key)
     if there is Reach.NOTHING:
         return NOTHING
-    # Only listeners know of unknown destinations.
-    known = (replace(scope, unknown=""), host) if scope.unknown else key
-    seen_by = viewer(db, known)
+    # Only listeners know of unknown destinations, and only clusters of what may be given.
+    bare = replace(scope, unknown="") if scope.unknown else scope
+    known = (replace(bare, credentials=False) if bare.credentials else bare), host
+    seen_by = viewer(db, (bare, host))
     if scope.gateway or there is Reach.CLUSTERS:
         return HostResources(
             clusters=host_clusters(db, (seen_by, host)),
             endpoints=host_endpoints(db, (seen_by, host)),
             near=host_near(db, (seen_by, host)),
+            secrets=host_secrets(db, (seen_by, host)),
         )
     listening = listener_viewer(db, known)
     return HostResources(
@@ -203,6 +221,7 @@ def host_resources(db: Database, key: tuple[Scope, str]) -> HostResources:
         virtual_hosts=host_virtual_hosts(db, (route_viewer(db, known), host)),
         claims=host_claims(db, (replace(listening, unknown=scope.unknown), host)),
         near=host_near(db, (seen_by, host)),
+        secrets=host_secrets(db, (seen_by, host)),
     )
 
 
@@ -222,12 +241,14 @@ def _apply(tables: ScopeTables, changes: Changes) -> ScopeTables:
     endpoints: dict[str, Entry | None] = {}
     routes: dict[str, Entry | None] = {}
     hosts: dict[str, Entry | None] = {}
+    secrets: dict[str, Entry | None] = {}
     for before, after in changes.values():
         old, new = before or NOTHING, after or NOTHING
         differ(old.clusters, new.clusters, clusters)
         differ(old.endpoints, new.endpoints, endpoints)
         differ(old.routes, new.routes, routes)
         differ(old.virtual_hosts, new.virtual_hosts, hosts)
+        differ(old.secrets, new.secrets, secrets)
     updated = replace(
         tables,
         clusters=tables.clusters.updated(clusters),
@@ -235,6 +256,7 @@ def _apply(tables: ScopeTables, changes: Changes) -> ScopeTables:
         routes=tables.routes.updated(routes),
         virtual_hosts=tables.virtual_hosts.updated(hosts),
         near=_apply_near(tables.near, changes),
+        secrets=tables.secrets.updated(secrets),
     )
     return _apply_claims(updated, changes)
 

@@ -110,6 +110,7 @@ _TLS: Final[tuple[ir.UpstreamTls, ...]] = (
     ir.SimpleTls(),
     ir.SimpleTls(sni="api.example", subject_alt_names=("api.example", "10.0.0.1", "spiffe://x/y")),
     ir.SimpleTls(insecure_skip_verify=True),
+    ir.SimpleTls(certificate="own", roots="theirs", subject_alt_names=("api.example",)),
 )
 _PINGS: Final = Pings(interval=30 * _SECOND, timeout=5 * _SECOND)
 _ERRORS: Final = OutlierDetection(http_error_codes=(429, 503))

@@ -265,6 +265,8 @@ _port_policies = st.builds(
             None,
             *(ClientTls(mode=mode) for mode in TlsMode if mode is not TlsMode.MUTUAL),
             ClientTls(mode=TlsMode.MUTUAL, certificate="/c", key="/k", roots="/r", revoked="/x"),
+            ClientTls(mode=TlsMode.SIMPLE, credential_name="one"),
+            ClientTls(mode=TlsMode.MUTUAL, credential_name="two"),
         )
     ),
 )

@@ -19,8 +19,6 @@ from mizzen.api.base import (
 from mizzen.api.durations import Duration, PositiveDuration
 from mizzen.api.load_balancing import LoadBalancerSettings
 
-_CREDENTIALS = NotTranslated("certificates from Secrets come with a later version")
-
 
 class TcpKeepalive(ApiModel):
     """Keepalive probes of TCP (Istio: ConnectionPoolSettings.TCPSettings.TcpKeepalive)."""
@@ -120,7 +118,7 @@ class ClientTlsSettings(ApiModel):
     client_certificate: str = Field(default="", description="A file of the proxy's.")
     private_key: str = Field(default="", description="A file of the proxy's.")
     ca_certificates: str = Field(default="", description="A file of the proxy's.")
-    credential_name: Annotated[str, _CREDENTIALS] = Field(default="", description="A Secret.")
+    credential_name: str = Field(default="", description="A Secret of the proxy's namespace.")
     subject_alt_names: list[str] = Field(
         default_factory=list, description="Names of which the server must have one."
     )

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mizzen import diagnostics as codes
 from mizzen.checks.findings import Found, finding, pairs, why_unknown
 from mizzen.checks.workloads import selected
-from mizzen.model.destination import DestinationRule, PortPolicy, Subset, TrafficPolicy
+from mizzen.model.destination import ClientTls, DestinationRule, Subset
 from mizzen.model.meta import selects
 from mizzen.model.proxy import Scope
 from mizzen.names import is_wildcard, resolve_host
+from mizzen.resolve.client_tls import lacking
 from mizzen.resolve.domains import hosts_under
 from mizzen.resolve.instances import instances
-from mizzen.resolve.localities import locality_setting
-from mizzen.resolve.rules import EffectiveRule, policy_for
 from mizzen.resolve.services import service_at
 from mizzen.resolve.world import OBJECT, RULES_AT_HOST, settings
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
     from mizzen.resolve.services import MeshService
-
-# A port that no policy is written for.
-_NO_PORT: Final = 0
 
 
 def check(db: Database, item: DestinationRule) -> Found:
@@ -39,7 +35,7 @@ def check(db: Database, item: DestinationRule) -> Found:
         message = f"no workload of {item.meta.namespace} has {pairs(item.selector)}"
         path = "spec.workloadSelector.matchLabels"
         yield finding(codes.SELECTS_NOTHING, item.meta, path, message)
-    yield from _without_detection(db, item)
+    yield from _without_credential(db, item)
     for number, subset in enumerate(item.subsets):
         path = f"spec.subsets[{number}]"
         if service is not None:
@@ -47,35 +43,27 @@ def check(db: Database, item: DestinationRule) -> Found:
         yield from _defined_twice(db, item, host, subset.name, path)
 
 
-def _without_detection(db: Database, item: DestinationRule) -> Found:
-    """Yield where failover is written, and nothing ever fails over."""
-    for path, written, effective in _policies(item):
-        locality = written.load_balancer.locality if written.load_balancer else None
-        wanted = locality and locality.enabled and (locality.failover or locality.failover_priority)
-        if wanted and locality_setting(db, effective) is None:
-            message = "nothing fails over unless failing endpoints are detected"
-            remedy = "Write outlierDetection beside the load balancer."
-            where = f"{path}.loadBalancer.localityLbSetting"
-            yield finding(codes.NO_EFFECT, item.meta, where, message, remedy)
+def _without_credential(db: Database, item: DestinationRule) -> Found:
+    """Yield where clients that the rule selects lack what their TLS takes; gateways may be anywhere."""
+    if item.selector is None:
+        return
+    scope = Scope(namespace=item.meta.namespace, credentials=True)
+    remedy = "Create the Secret in the rule's namespace, with tls.crt, tls.key and ca.crt."
+    for path, tls in _written_tls(item):
+        for message in lacking(db, scope, tls):
+            where = f"{path}.credentialName"
+            yield finding(codes.UNKNOWN_CREDENTIAL, item.meta, where, message, remedy)
 
 
-def _policies(item: DestinationRule) -> Iterator[tuple[str, PortPolicy, PortPolicy]]:
-    """Yield path, what is written there, and what is in force by it: blocks, of ports and of subsets too."""
-    whole = EffectiveRule(policy=item.policy, subsets=item.subsets)
-    if item.policy is not None:
-        yield from _of_policy("spec.trafficPolicy", item.policy, whole, None)
-    for number, subset in enumerate(item.subsets):
-        if subset.policy is not None:
-            path = f"spec.subsets[{number}].trafficPolicy"
-            yield from _of_policy(path, subset.policy, whole, subset)
-
-
-def _of_policy(
-    path: str, policy: TrafficPolicy, whole: EffectiveRule, subset: Subset | None
-) -> Iterator[tuple[str, PortPolicy, PortPolicy]]:
-    yield path, policy.base, policy_for(whole, _NO_PORT, subset)
-    for number, (_, blocks) in enumerate(policy.ports):
-        yield f"{path}.portLevelSettings[{number}]", blocks, blocks
+def _written_tls(item: DestinationRule) -> Iterator[tuple[str, ClientTls]]:
+    """Yield path and TLS of all policies: blocks, of ports and of subsets too."""
+    policies = [("spec.trafficPolicy", item.policy)]
+    policies += [(f"spec.subsets[{n}].trafficPolicy", s.policy) for n, s in enumerate(item.subsets)]
+    for path, policy in policies:
+        ports = policy.ports if policy else ()
+        blocks = [(path, policy.base)] if policy else []
+        blocks += [(f"{path}.portLevelSettings[{n}]", one) for n, (_, one) in enumerate(ports)]
+        yield from ((f"{where}.tls", block.tls) for where, block in blocks if block.tls)
 
 
 def _empty(

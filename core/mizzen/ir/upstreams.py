@@ -64,17 +64,15 @@ class SimpleTls:
     """TLS to a server outside the mesh (DestinationRule tls.mode SIMPLE or MUTUAL).
 
     Attributes:
-        certificate: The proxy's files of a certificate and its key; None shows no certificate.
-        roots: The proxy's file of the roots that are believed, the system's where it is empty.
-        revoked: Its file of certificates that are not.
+        certificate: The name of the secret (SDS) with what is shown; empty shows nothing.
+        roots: The name of that with the roots that are believed, the system's where it is empty.
     """
 
     sni: str = ""
     subject_alt_names: tuple[str, ...] = ()
     insecure_skip_verify: bool = False
-    certificate: tuple[str, str] | None = None
+    certificate: str = ""
     roots: str = ""
-    revoked: str = ""
 
 
 UpstreamTls = Plaintext | MeshTls | SimpleTls

@@ -34,6 +34,7 @@ class Scope:
         dns: Whether questions to name servers come to the proxies, so that hosts without addresses are
             reached at those that the mesh gives them.
         families: The versions of IP that the proxies have addresses of.
+        credentials: Whether what Secrets of the namespace hold may be given to its proxies.
     """
 
     namespace: str
@@ -43,6 +44,7 @@ class Scope:
     unknown: str = ""
     dns: bool = False
     families: Families = Families.V4
+    credentials: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

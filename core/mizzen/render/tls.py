@@ -60,16 +60,20 @@ def simple_client(tls: SimpleTls) -> TransportSocket:
     common = context.common_tls_context
     common.tls_params.tls_minimum_protocol_version = TlsParameters.TLSv1_2
     common.tls_params.tls_maximum_protocol_version = TlsParameters.TLSv1_3
-    if tls.certificate is not None:
-        shown = common.tls_certificates.add()
-        shown.certificate_chain.filename, shown.private_key.filename = tls.certificate
-    validation = common.validation_context
+    if tls.certificate:
+        common.tls_certificate_sds_secret_configs.add().CopyFrom(_secret(tls.certificate))
     if tls.insecure_skip_verify:
-        validation.trust_chain_verification = CertificateValidationContext.ACCEPT_UNTRUSTED
+        skipped = CertificateValidationContext.ACCEPT_UNTRUSTED
+        common.validation_context.trust_chain_verification = skipped
         return _tls_socket(context)
-    validation.trusted_ca.filename = tls.roots or SYSTEM_ROOTS
-    if tls.revoked:
-        validation.crl.filename = tls.revoked
+    if tls.roots:
+        believed = common.combined_validation_context.validation_context_sds_secret_config
+        believed.CopyFrom(_secret(tls.roots))
+        validation = _validation(context)
+        validation.SetInParent()
+    else:
+        validation = common.validation_context
+        validation.trusted_ca.filename = SYSTEM_ROOTS
     for name in tls.subject_alt_names:
         matcher = validation.match_typed_subject_alt_names.add(san_type=san_type(name))
         matcher.matcher.exact = name

@@ -22,6 +22,7 @@ from mizzen.resolve.choice import (
     tells_apart,
     virtual_service_for,
 )
+from mizzen.resolve.client_tls import uses_credentials
 from mizzen.resolve.delegates import keys_of
 from mizzen.resolve.domains import BARE_PORT, bare_routes, domains, neighbours
 from mizzen.resolve.listeners import is_seen, is_shared, own_table
@@ -53,14 +54,16 @@ def viewer(db: Database, key: tuple[Scope, str]) -> Scope:
     """
     scope, host = key
     dns = scope.dns and bool(allocated(db, host))
-    own = replace(scope, labels=client_labels(db, key), dns=dns)
+    credentials = scope.credentials and uses_credentials(db, key)
+    labels = client_labels(db, key)
+    own = replace(scope, labels=labels, dns=dns, credentials=credentials)
     if scope.sidecar is not None:
         if _sees_clusters_as_others(db, scope, host):
             return viewer(db, (replace(scope, sidecar=None), host))
         return own
     public = Scope(namespace="", gateway=scope.gateway, dns=dns, families=scope.families)
     owners = {service.namespace for service in written(db, host)}
-    if not is_public(db, host) or has_own_rules(db, (scope.namespace, host)):
+    if own.credentials or not is_public(db, host) or has_own_rules(db, (scope.namespace, host)):
         return own
     return own if scope.namespace in owners else public
 

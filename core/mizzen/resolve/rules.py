@@ -27,7 +27,13 @@ from mizzen.model.meta import NO_LABELS, Labels, selects, visible_from
 from mizzen.model.proxy import Scope, Workload
 from mizzen.names import covering_hosts
 from mizzen.resolve.services import MeshService, candidates, service_at
-from mizzen.resolve.world import CLIENT_LABELS, OBJECT, RULES_AT_HOST, settings
+from mizzen.resolve.world import (
+    CLIENT_LABELS,
+    CREDENTIAL_RULES_IN,
+    OBJECT,
+    RULES_AT_HOST,
+    settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,11 +44,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectiveRule:
-    """What all DestinationRules in force for a host say together."""
+    """What all DestinationRules in force for a host say together; ``selected`` is one for some clients."""
 
     policy: TrafficPolicy | None = None
     subsets: tuple[Subset, ...] = ()
     origins: Origins = ()
+    selected: bool = False
 
     def subset(self, name: str) -> Subset | None:
         """Return the subset of a name."""
@@ -104,6 +111,7 @@ def _merge(rules: list[DestinationRule]) -> EffectiveRule:
         policy=next((rule.policy for rule in rules if rule.policy is not None), None),
         subsets=tuple(subsets.values()),
         origins=tuple(sorted(rule.meta.key for rule in rules)),
+        selected=rules[0].selector is not None,
     )
 
 
@@ -152,8 +160,13 @@ def gateway_scope(db: Database, workload: Workload) -> Scope:
     """Return how a router sees the mesh: no Sidecar is for it, and its routes are made for it alone anyway."""
     asked_for = CLIENT_LABELS.all_keys(db)
     labels = Labels(tuple(pair for pair in workload.labels if pair in asked_for))
-    families = workload.families
-    return Scope(namespace=workload.namespace, labels=labels, gateway=True, families=families)
+    return Scope(
+        namespace=workload.namespace,
+        labels=labels,
+        gateway=True,
+        families=workload.families,
+        credentials=workload.is_known and bool(CREDENTIAL_RULES_IN.all_keys(db)),
+    )
 
 
 def _rule_keys(db: Database, namespace: str, host: str) -> list[ObjectKey]:

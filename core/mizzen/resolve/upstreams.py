@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mizzen.engine import query
@@ -10,7 +10,6 @@ from mizzen.ir import (
     Discovery,
     MeshTls,
     Plaintext,
-    SimpleTls,
     Upstream,
     UpstreamHttp,
     UpstreamTls,
@@ -29,6 +28,7 @@ from mizzen.model.meta import NO_LABELS
 from mizzen.model.proxy import Scope
 from mizzen.model.security import MtlsMode
 from mizzen.names import subset_sni
+from mizzen.resolve.client_tls import client_of
 from mizzen.resolve.discovery import BY_NAME, discovery_of, own_port
 from mizzen.resolve.endpoints import EdsCluster, endpoint_group, takes_mtls_on
 from mizzen.resolve.instances import identities, instances
@@ -55,46 +55,50 @@ def upstreams(db: Database, key: tuple[Scope, str]) -> tuple[Upstream, ...]:
     service = service_at(db, scope, host)
     if service is None:
         return ()
-    rule = rule_for(db, key)
+    seen = _Seen(scope=scope, service=service, rule=rule_for(db, key))
     return tuple(
-        _upstream(db, scope, service, port, rule, subset)
+        _upstream(db, seen, port, subset)
         for port in service.ports
         if port.protocol is not Protocol.UDP
-        for subset in (None, *rule.subsets)
+        for subset in (None, *seen.rule.subsets)
     )
 
 
-def _upstream(
-    db: Database,
-    scope: Scope,
-    service: MeshService,
-    port: ServicePort,
-    rule: EffectiveRule,
-    subset: Subset | None,
-) -> Upstream:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """A service as seen from a scope, with the rule that holds for it there."""
+
+    scope: Scope
+    service: MeshService
+    rule: EffectiveRule
+
+
+def _upstream(db: Database, seen: _Seen, port: ServicePort, subset: Subset | None) -> Upstream:
+    service, rule = seen.service, seen.rule
     policy = policy_for(rule, port.number, subset)
     pool = policy.connection_pool or ConnectionPool()
     balancer = policy.load_balancer or LoadBalancer()
-    discovery = discovery_of(scope, service, balancer)
+    discovery = discovery_of(seen.scope, service, balancer)
     name = subset.name if subset else ""
     endpoints = None
     if discovery in BY_NAME:
         looked_up = _assigned(service, port.number, subset, policy)
-        looked_up = replace(looked_up, families=scope.families, names=True)
+        looked_up = replace(looked_up, families=seen.scope.families, names=True)
         endpoints = endpoint_group(db, looked_up)
         if discovery is Discovery.DNS_ROUND_ROBIN and endpoints.size != 1:
             discovery = Discovery.DNS  # Envoy takes exactly one name for the other
+    tls = _tls(db, seen, port, name, policy, discovery)
     return Upstream(
         host=service.host,
         port=port.number,
         subset=name,
-        discovery=discovery,
+        discovery=discovery if tls else Discovery.NOWHERE,
         protocol=port.protocol,
         http=_http(port.protocol, pool),
-        tls=_tls(db, service, port, name, policy, discovery),
+        tls=tls or Plaintext(),
         endpoints=endpoints,
         own_port=own_port(service, port, discovery),
-        families=scope.families,
+        families=seen.scope.families,
         load_balancer=balancer,
         connection_pool=pool,
         outlier_detection=policy.outlier_detection,
@@ -123,15 +127,17 @@ def _http(protocol: Protocol, pool: ConnectionPool) -> UpstreamHttp:
 
 def _tls(
     db: Database,
-    service: MeshService,
+    seen: _Seen,
     port: ServicePort,
     subset: str,
     policy: PortPolicy,
     discovery: Discovery,
-) -> UpstreamTls:
+) -> UpstreamTls | None:
+    """Return the TLS of a cluster; None where what is written takes what is not there."""
+    service = seen.service
     sni = subset_sni(port.number, subset, service.host)
     if policy.tls is not None:
-        return _written_tls(db, service, policy.tls, sni)
+        return _written_tls(db, seen, policy.tls, sni)
     if service.external or namespace_mode(db, service.namespace) is MtlsMode.DISABLE:
         return Plaintext()
     ids = identities(db, (service.key, service.host))
@@ -144,23 +150,17 @@ def _tls(
     return MeshTls(automatic=True, identities=ids, sni=sni)
 
 
-def _written_tls(db: Database, service: MeshService, tls: ClientTls, sni: str) -> UpstreamTls:
+def _written_tls(db: Database, seen: _Seen, tls: ClientTls, sni: str) -> UpstreamTls | None:
     match tls.mode:
         case TlsMode.DISABLE:
             return Plaintext()
         case TlsMode.ISTIO_MUTUAL:
-            names = tls.subject_alt_names or identities(db, (service.key, service.host))
+            key = seen.service.key, seen.service.host
+            names = tls.subject_alt_names or identities(db, key)
             return MeshTls(automatic=False, identities=tuple(names), sni=tls.sni or sni)
         case TlsMode.SIMPLE | TlsMode.MUTUAL:
-            shows = tls.mode is TlsMode.MUTUAL
-            return SimpleTls(
-                sni=tls.sni,
-                subject_alt_names=tls.subject_alt_names or service.subject_alt_names,
-                insecure_skip_verify=tls.insecure_skip_verify,
-                certificate=(tls.certificate, tls.key) if shows and tls.certificate else None,
-                roots=tls.roots,
-                revoked=tls.revoked,
-            )
+            client = client_of(db, seen.scope, seen.service, seen.rule, tls)
+            return client.tls if client else None
 
 
 @query

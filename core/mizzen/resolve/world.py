@@ -149,6 +149,14 @@ def _client_labels(item: DestinationRule, _mesh: MeshSettings) -> tuple[tuple[st
     return item.selector or ()
 
 
+def _credential_rules(item: DestinationRule, _mesh: MeshSettings) -> tuple[str, ...]:
+    """Return the namespace of a rule that names Secrets."""
+    policies = (item.policy, *(subset.policy for subset in item.subsets))
+    blocks = (b for p in policies if p for b in (p.base, *(port for _, port in p.ports)))
+    named = any(block.tls and block.tls.credential_name for block in blocks)
+    return (item.meta.namespace,) if named else ()
+
+
 def _delegates(item: VirtualService, _mesh: MeshSettings) -> tuple[ObjectKey, ...]:
     owner = item.meta
     return tuple(
@@ -223,6 +231,9 @@ CLIENT_LABELS: Final[Index[tuple[str, str]]] = Index(
     "labels of clients", (DestinationRule,), _client_labels
 )
 """Pairs of labels by which DestinationRules choose the clients that they are for."""
+CREDENTIAL_RULES_IN: Final[Index[str]] = Index(
+    "rules with credentials in", (DestinationRule,), _credential_rules
+)
 SIDECARS_IN: Final[Index[str]] = Index("sidecars in", (Sidecar,), _own_namespace)
 RULES_AT_HOST: Final[Index[tuple[str, str]]] = Index(
     "destination rules at host", (DestinationRule,), _rule_host
@@ -271,6 +282,7 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     ROUTES_AT_GATEWAY,
     SOURCE_LABELS,
     CLIENT_LABELS,
+    CREDENTIAL_RULES_IN,
     ROOTS_OF,
     ROUTES_TO,
     SIDECARS_IN,

@@ -228,8 +228,7 @@ def test_what_is_not_translated_is_told_of() -> None:
     assert {code for code, _, _ in told(parsed)} == {"MZ0201"}
     assert [path.removeprefix("spec.") for _, path, _ in told(parsed)] == [
         "trafficPolicy.outlierDetection.consecutiveErrors",
-        "subsets[0].trafficPolicy.tls.credentialName",
-        "subsets[1].trafficPolicy.loadBalancer.zoneAwareLbSetting",
+        "subsets[0].trafficPolicy.loadBalancer.zoneAwareLbSetting",
     ]
 
 

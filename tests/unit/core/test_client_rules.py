@@ -166,24 +166,3 @@ def test_subsets_of_rules_for_some_are_known() -> None:
     assert mesh.findings() == []
     mesh.apply(rule("again", subset, app="web", age=4))
     assert {code for code, _, _ in mesh.findings()} == {"MZ0403"}
-
-
-def test_failover_without_detection_is_told_of() -> None:
-    """In the policy of all ports, of one, and of a subset, which may have the rule's detection."""
-    over = "loadBalancer: {localityLbSetting: {failover: [{from: eu, to: us}]}}"
-    detects = "outlierDetection: {consecutive5xxErrors: 1}"
-    path = "trafficPolicy.loadBalancer.localityLbSetting"
-    subsets = f"subsets: [{{name: v1, trafficPolicy: {{{over}}}}}]"
-    port = f"portLevelSettings: [{{port: {{number: 80}}, {over}}}]"
-
-    def told(spec: str) -> list[str]:
-        found = SmallMesh(service("cart"), rule("r", spec)).findings()
-        return [where for code, _, where in found if code == "MZ0203"]
-
-    assert told(f"trafficPolicy: {{{over}}}") == [f"spec.{path}"]
-    assert told(f"trafficPolicy: {{{over}, {detects}}}") == []
-    assert told(subsets) == [f"spec.subsets[0].{path}"]
-    assert told(f"trafficPolicy: {{{detects}}}\n{subsets}") == []
-    assert told(f"trafficPolicy: {{{detects}, {port}}}") == [
-        "spec.trafficPolicy.portLevelSettings[0].loadBalancer.localityLbSetting"
-    ]

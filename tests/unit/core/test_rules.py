@@ -386,16 +386,6 @@ def test_clients_are_announced_as_the_subset_or_the_rule_says() -> None:
     ]
 
 
-def test_a_certificate_is_shown_in_mutual_tls_alone() -> None:
-    """Roots and what was revoked count in both modes."""
-    files = "clientCertificate: /c, privateKey: /k, caCertificates: /r, caCrl: /x"
-    mesh = SmallMesh(service("cart"))
-    for mode, certificate in (("SIMPLE", None), ("MUTUAL", ("/c", "/k"))):
-        mesh.apply(rule("r", f"    trafficPolicy: {{tls: {{mode: {mode}, {files}}}}}"))
-        found = upstreams(mesh.db, (SHOP, CART))[0].tls
-        assert found == SimpleTls(certificate=certificate, roots="/r", revoked="/x")
-
-
 def test_a_budget_of_retries_is_the_subsets_or_the_rules() -> None:
     """Whatever stands for the port."""
     mesh = SmallMesh(

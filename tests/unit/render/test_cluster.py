@@ -303,16 +303,16 @@ def test_tls_that_skips_verification_says_so() -> None:
 
 
 def test_tls_may_show_a_certificate_and_believe_other_roots() -> None:
-    """From files of the proxy's own; what was revoked is not believed."""
-    tls = ir.SimpleTls(certificate=("/c", "/k"), roots="/roots", revoked="/crl")
+    """Both by SDS, with what else is asked of the server beside the roots."""
+    tls = ir.SimpleTls(certificate="own", roots="theirs", subject_alt_names=("api.example",))
     context = _shown(tls=tls)["transport_socket"]["typed_config"]["common_tls_context"]
-    assert context["tls_certificates"] == [
-        {"certificate_chain": {"filename": "/c"}, "private_key": {"filename": "/k"}}
+    (shown,) = context["tls_certificate_sds_secret_configs"]
+    believed = context["combined_validation_context"]
+    assert shown["name"] == "own"
+    assert believed["validation_context_sds_secret_config"]["name"] == "theirs"
+    assert believed["default_validation_context"]["match_typed_subject_alt_names"] == [
+        {"san_type": "DNS", "matcher": {"exact": "api.example"}}
     ]
-    assert context["validation_context"] == {
-        "trusted_ca": {"filename": "/roots"},
-        "crl": {"filename": "/crl"},
-    }
     assert context["tls_params"] == {
         "tls_minimum_protocol_version": "TLSv1_2",
         "tls_maximum_protocol_version": "TLSv1_3",
