@@ -62,6 +62,8 @@ data:
         envoyExtAuthzGrpc: {{service: {_HOST}, port: 9000, timeout: 0.2s, failOpen: true}}
       - name: router
         envoyExtAuthzGrpc: {{service: {_HOST}, port: 9000, clearRouteCache: true}}
+      - name: council
+        envoyExtAuthzGrpc: {{service: test/council.test.svc.cluster.local, port: 9000}}
       - name: stranger
         envoyExtAuthzHttp: {{service: test/other.example, port: 80}}
       - name: wrong-port
@@ -220,6 +222,24 @@ def test_where_nobody_can_be_asked_it_is_denied(mesh: LiveMesh, provider: str) -
         assert _get(mesh, "/free").status == 200
         found = mesh.object("AuthorizationPolicy", "test/ask")["diagnostics"]
         assert ("MZ0340", "spec.provider.name") in {(one["code"], one["field"]) for one in found}
+
+
+def test_who_goes_away_and_comes_back_is_asked_again(mesh: LiveMesh) -> None:
+    """No proxy is ever offered a question to somebody whom it cannot reach; meanwhile it is denied."""
+    council = service("council", 21, ("judge", 20), ports=f"grpc:9000:{TCP_PORT}")
+    with mesh.having(council), mesh.load("ann", f"{_URL}/free") as load:
+        mesh.apply("council-ask.yaml", _asking("council"))
+        try:
+            eventually(lambda: _is_asked(mesh), "requests are asked about")
+            mesh.apply("having-0.yaml", "")
+            eventually(lambda: _get(mesh, "/asked").status == 403, "what matches is denied")
+            mesh.apply("having-0.yaml", council)
+            eventually(lambda: _is_asked(mesh), "requests are asked about again")
+            assert mesh.status()["mesh"]["proxies"]["rejecting"] == 0
+        finally:
+            mesh.remove("council-ask.yaml")
+            mesh.settle()
+    assert not load.failures
 
 
 def test_several_are_all_asked(mesh: LiveMesh) -> None:

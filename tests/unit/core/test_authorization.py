@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from mizzen.compile import Compiler
 from mizzen.ir import (
     AllOf,
     AnyOf,
@@ -27,9 +28,21 @@ from mizzen.model.meta import Labels
 from mizzen.model.providers import Authorizer, HttpCheck
 from mizzen.model.proxy import Workload
 from mizzen.model.security import PolicyAction
+from mizzen.model.world import Batch
 from mizzen.resolve.authorization import authorization_for, rules_of
 from mizzen.resolve.predicates import namespace, trust_domain
-from tests.support.small_mesh import SmallMesh, host, istio, key, service, workload
+from mizzen.wire import TypeUrl
+from tests.support.small_mesh import (
+    SmallMesh,
+    host,
+    istio,
+    key,
+    read,
+    router,
+    service,
+    sidecar,
+    workload,
+)
 
 CART = workload("cart")
 
@@ -143,6 +156,31 @@ def test_those_who_decide_are_asked_of_their_own_rules() -> None:
     assert (found.http, found.tcp) == ((), ())
     assert found.clusters == {cluster.format(80), cluster.format(9000)}
     assert [key.name for key in found.origins] == ["x", "y", "z"]
+
+
+def test_a_listener_waits_for_those_who_decide() -> None:
+    """Make before break: their clusters are there before anything asks them; also at a gateway."""
+    gate = "selector: {app: gate}\nservers: [{port: {number: 80, protocol: HTTP, name: a}, hosts: ['*']}]"
+    compiler = Compiler(MeshSettings(authorizers=(HTTP, GRPC)))
+    compiler.commit(
+        Batch(
+            changes=dict(
+                read(
+                    JUDGE,
+                    custom("x", "b"),
+                    istio("Gateway", "gate", gate),
+                    service("cart"),
+                )
+            )
+        )
+    )
+    for node, name in (
+        (sidecar(of=CART.labels), "virtualInbound"),
+        (router(namespace="shop"), "0.0.0.0_80"),
+    ):
+        entry = compiler.bundle(compiler.classify(node)).get(TypeUrl.LISTENER, name)
+        assert entry is not None
+        assert f"outbound|9000||{host('judge')}" in entry.requires
 
 
 def test_who_is_nowhere_cannot_be_asked() -> None:
