@@ -172,3 +172,35 @@ def test_a_token_opens_another_door(mesh: SampleMesh) -> None:
         for whose, service in (("accountant", "ledger"), ("customer", "frontend")):
             bearer = _bearer("token-routing", f"{whose}.jwt")
             assert mesh.knock("/self", host, authorization=bearer).seen["service"] == service
+
+
+def test_keys_are_fetched(mesh: SampleMesh) -> None:
+    """tokens-by-uri: a valid token is known by them, and its claim is told to the frontend."""
+    token = _bearer("tokens", "customer.jwt")
+    with mesh.trying("tokens-by-uri"):
+        eventually(lambda: mesh.knock("/self", authorization=token[:-4]).status == 401, "a check")
+        seen = mesh.knock("/echo", authorization=token, end_user="root").seen
+        assert seen["headers"]["end-user"] == "bob"
+    eventually(lambda: mesh.knock("/self", authorization=token[:-4]).status == 200, "no check")
+
+
+def test_nothing_is_allowed(mesh: SampleMesh) -> None:
+    """access-closed: but for the gateway, which may call the frontend."""
+    with mesh.trying("access-closed"):
+        eventually(lambda: mesh.ask(FRONTEND, "ledger").status == 403, "it is closed")
+        eventually(lambda: mesh.ask(CATALOG, "frontend").status == 403, "it is closed")
+        assert mesh.knock("/self").status == 200
+    eventually(lambda: mesh.ask(FRONTEND, "ledger").status == 200, "it is open")
+    eventually(lambda: mesh.ask(CATALOG, "frontend").status == 200, "it is open")
+
+
+def test_what_arrives_is_handed_on_over_loopback(mesh: SampleMesh) -> None:
+    """sidecar-ingress: the ledger sees 127.0.0.1, and otherwise the sidecar's own address."""
+
+    def caller() -> str:
+        return str(mesh.ask(FRONTEND, "ledger").seen.get("from", ""))
+
+    assert caller() == "127.0.0.6"
+    with mesh.trying("sidecar-ingress"):
+        eventually(lambda: caller() == "127.0.0.1", "it is handed on")
+    eventually(lambda: caller() == "127.0.0.6", "it is as before")

@@ -123,3 +123,15 @@ def test_one_comes_from_somewhere(mesh: SampleMesh) -> None:
     with mesh.having(text.replace("10.44.0.0/16", "203.0.113.0/24")):
         eventually(lambda: mesh.knock("/self").status == 403, "this network is not let in")
     eventually(lambda: mesh.knock("/self").status == 200, "everyone is let in")
+
+
+def test_a_service_has_another_name(mesh: SampleMesh) -> None:
+    """external-name: under which it is called as under its own."""
+
+    def caller() -> str:
+        reply = mesh.call(FRONTEND, "http://opinions:9080/self", at=mesh.address("reviews"))
+        return str(reply.seen.get("caller", ""))
+
+    assert caller() == ""
+    with mesh.trying("external-name"):
+        eventually(lambda: caller().endswith("/sa/frontend"), "the name is known")

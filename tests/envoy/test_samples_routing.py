@@ -177,3 +177,14 @@ def test_callers_are_told_apart(mesh: SampleMesh) -> None:
     with mesh.trying("source-routing"):
         assert _versions(mesh, 20, of=CATALOG) == {"v2": 20}
         assert _versions(mesh, 20) == {"v1": 20}
+
+
+def test_connections_end(mesh: SampleMesh) -> None:
+    """connection-limits: the one for bookings after two seconds, in which it is answered."""
+    with mesh.trying("connection-limits"):
+        began = time.monotonic()
+        with mesh.connect(CATALOG, (mesh.address("ledger"), 9000)) as booking:
+            booking.sendall(b"ten crowns\n")
+            assert booking.recv(100) == b"ledger: ten crowns\n"
+            assert booking.recv(100) == b""
+        assert 1.5 < time.monotonic() - began < 8

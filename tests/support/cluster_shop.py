@@ -20,7 +20,7 @@ Manifest = dict[str, Any]
 FILE: Final = ROOT / "samples" / "kubernetes" / "shop.yaml"
 _SHOP: Final = ROOT / "samples" / "shop"
 _FILES_OF_A_CLUSTER: Final = ("EndpointSlice", "Node")
-_PROGRAM: Final = ("shop.py", "courier.pem")
+_PROGRAM: Final = ("shop.py", "courier.pem", "keys.json")
 _HEAD: Final = """\
 # The shop of samples/shop/ on a cluster. It is written by `make samples` from samples/shop/workloads and
 # samples/shop/app: edit those.

@@ -7,6 +7,7 @@
 ``GET /self``        who answers, without calling anyone
 ``GET /echo``        the same, with the headers that arrived
 ``GET /guard/…``     whether a request may be made, for a guard who asks: 403 where ``end-user`` is a thief
+``GET /keys``        the public keys that the samples' tokens are signed with
 ``GET /nap``         the same as ``/self``, after a short while
 ``POST /break``      answer 503 from now on; ``POST /mend`` ends that
 ``GET /count``       how many requests were answered, and how many of them with 503
@@ -25,12 +26,15 @@ import time
 import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 # What a service hands on, so that a rule about a caller's header holds for the calls behind it too.
 HANDED_ON = ("end-user", "authorization", "x-request-id", "traceparent")
 
 # Long enough for several requests to wait at the same time.
 NAP_SECONDS = 0.2
+
+KEYS = Path(__file__).with_name("keys.json")
 
 
 class State:
@@ -76,6 +80,8 @@ class Handler(BaseHTTPRequestHandler):
             status, body = call(f"{state.calls[called]}/{rest}", self.headers)
             state.count(status)
             return self.answer(status, body)
+        if self.path == "/keys":
+            return self.answer(200, json.loads(KEYS.read_text()))
         if called == "nap":
             time.sleep(NAP_SECONDS)
         if called == "guard" and self.headers.get("end-user") == "thief":
