@@ -49,6 +49,14 @@ def test_customers_show_who_they_are(mesh: SampleMesh) -> None:
         assert _customer(mesh).call(_SHOP_HOST, "/self").status == 0
 
 
+def test_envoy_makes_tls(mesh: SampleMesh) -> None:
+    """tls-origination: plain HTTP of the frontend arrives at the courier's TLS port."""
+    with mesh.trying("tls-origination"):
+        eventually(lambda: mesh.courier().status == 200, "the courier answers")
+        shaken = "^cluster.outbound.9080..courier.example.com;.ssl.handshake$"
+        assert sum(mesh.stats(FRONTEND, shaken).values()) > 0
+
+
 def test_near_pods_are_asked(mesh: SampleMesh) -> None:
     """locality-failover: those far away only when nobody near is left."""
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from tests.support.certificates import TestAuthority, tls_secret
+from tests.support.certificates import TestAuthority, secret, tls_secret
 from tests.support.repository import ROOT
 
 _SAMPLES: Final = ROOT / "samples"
@@ -83,6 +83,7 @@ def _write_certificates() -> None:
         "ingress-mutual-tls": tls_secret(
             "shop-certificate", "istio-system", shop, ca__crt=authority.pem
         ),
+        "tls-origination": secret("courier-roots", "shop", ca__crt=authority.pem),
     }
     for sample, text in texts.items():
         (_SAMPLES / sample / "secret.yaml").write_text(f"{_HEAD}{text.strip().removesuffix('---')}")
