@@ -100,13 +100,14 @@ def _resources(bundle: Bundle, kind: str) -> list[Plain]:
     from mizzen.wire import TypeUrl  # noqa: PLC0415
     from mizzen_cli.dump import plain, stand_ins  # noqa: PLC0415
 
-    if kind == "secrets":
-        return stand_ins()
     return [
-        plain(entry.resource)
-        for type_name in _TYPES[kind]
-        for table in bundle.layers(TypeUrl[type_name])
-        for entry in table.values()
+        *(stand_ins() if kind == "secrets" else ()),
+        *(
+            plain(entry.resource)
+            for type_name in _TYPES[kind]
+            for table in bundle.layers(TypeUrl[type_name])
+            for entry in table.values()
+        ),
     ]
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.api.parse import parse_object
-from mizzen.diagnostics import Diagnostic, Severity
+from mizzen.diagnostics import UNKNOWN_CREDENTIAL, Diagnostic, Severity
 from mizzen_operator.admission.review import admitted, is_settled, refused
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def validation_handler(
         if parsed.object is not None:
             try:
                 async with asyncio.timeout(patience_s):
-                    among_others = await consider(parsed.key, parsed.object)
+                    found = await consider(parsed.key, parsed.object)
+                    # Secrets are fetched when something in force refers to them, and not before.
+                    among_others = tuple(one for one in found if one.code is not UNKNOWN_CREDENTIAL)
             except TimeoutError:
                 pass  # the same stands in the object's status a little later
         return admitted(review, (*parsed.diagnostics, *among_others))

@@ -102,6 +102,19 @@ def test_secrets_are_shown_without_anything_secret(mesh: Path) -> None:
     assert secrets[0]["tls_certificate"]["private_key"] == {"inline_bytes": "[redacted]"}
 
 
+def test_certificates_of_users_are_shown_without_their_keys(mesh: Path) -> None:
+    parts = "{tls.crt: '-----BEGIN CERTIFICATE-----', tls.key: '-----BEGIN PRIVATE KEY-----'}"
+    head = "{apiVersion: v1, kind: Secret, metadata: {name: cert, namespace: shop}"
+    (mesh / "secret.yaml").write_text(f"{head}, stringData: {parts}}}")
+    tls = "{port: {number: 443, name: s, protocol: HTTPS}, hosts: ['*'], tls: {mode: SIMPLE, credentialName: cert}}"
+    (mesh / "gateway.yaml").write_text(GATEWAY.replace("servers: [", f"servers: [{tls}, "))
+    result = run("translate", mesh, "--proxy", "web-1.shop", "--type", "secrets")
+    *_own, written = yaml.safe_load(result.stdout)["secrets"]
+    assert written["name"] == "kubernetes://cert"
+    assert written["tls_certificate"]["private_key"] == {"inline_bytes": "[redacted]"}
+    assert "PRIVATE" not in result.stdout
+
+
 def test_a_pod_that_a_gateway_selects_is_a_router_unless_told_otherwise(mesh: Path) -> None:
     (mesh / "gateway.yaml").write_text(GATEWAY)
     listeners = ("translate", mesh, "--proxy", "web-1.shop", "--type", "listeners", "-o", "json")

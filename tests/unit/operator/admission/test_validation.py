@@ -107,6 +107,27 @@ async def test_what_does_not_resolve_is_admitted_with_a_warning() -> None:
     assert "(MZ0301)" in warning
 
 
+async def test_secrets_that_nobody_has_fetched_yet_are_not_said_to_be_missing() -> None:
+    """They are fetched once a Gateway is there that names them; its status says the rest."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "gate", "namespace": "ingress", "labels": {"istio": "gate"}},
+    }
+    server = {
+        "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
+        "hosts": ["shop.example.com"],
+        "tls": {"mode": "SIMPLE", "credentialName": "shop"},
+    }
+    gateway = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "edge"},
+        "spec": {"selector": {"istio": "gate"}, "servers": [server]},
+    }
+    assert await Mesh(pod).answer(review(gateway)) == {"allowed": True}
+
+
 async def test_a_conflict_is_warned_of_with_the_winner() -> None:
     """Who applies the second VirtualService of a host learns which one is in force: the older one."""
     first = routes("first")
