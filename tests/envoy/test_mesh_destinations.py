@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections import Counter
@@ -10,7 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.support.live_mesh import TCP_PORT, LiveMesh, eventually, pod, pod_ip, service
+from tests.support.live_mesh import (
+    TCP_PORT,
+    LiveMesh,
+    eventually,
+    pod,
+    pod_ip,
+    service,
+    service_ip,
+)
 from tests.support.small_mesh import istio
 
 if TYPE_CHECKING:
@@ -112,6 +121,16 @@ def test_a_new_pod_is_warmed(mesh: LiveMesh) -> None:
     assert at_first <= 12
 
 
+def _ejected(mesh: LiveMesh, host: str = "web") -> int:
+    """Return how many pods are out; the gauge would count those of clusters that are gone."""
+    clusters = json.loads(mesh.admin("ann", "/clusters?format=json"))["cluster_statuses"]
+    found = (
+        one for one in clusters if one["name"] == f"outbound|80||{host}.test.svc.cluster.local"
+    )
+    statuses = [status for one in found for status in one.get("host_statuses", ())]
+    return sum("failed_outlier_check" in status["health_status"] for status in statuses)
+
+
 @pytest.mark.parametrize(("codes", "ejected"), [("", False), ("[418, 429]", True)])
 def test_statuses_count_as_failures(mesh: LiveMesh, codes: str, *, ejected: bool) -> None:
     """Those that are written, and no others."""
@@ -121,15 +140,114 @@ def test_statuses_count_as_failures(mesh: LiveMesh, codes: str, *, ejected: bool
         f" maxEjectionPercent: 100{listed}}}}}"
     )
     with mesh.having(_rule(policy)):
-
-        def active() -> int:
-            return sum(mesh.stats("ann", f"{_CLUSTER}outlier_detection.ejections_active$").values())
-
         statuses = Counter(reply.status for reply in mesh.calls("ann", f"{_WEB}?status=418", 60))
         if ejected:
-            eventually(lambda: mesh.calls("ann", f"{_WEB}?status=418", 6) and active() == 3, "out")
+            eventually(
+                lambda: mesh.calls("ann", f"{_WEB}?status=418", 6) and _ejected(mesh) == 3, "out"
+            )
         else:
-            assert (statuses, active()) == ({418: 60}, 0)
+            assert (statuses, _ejected(mesh)) == ({418: 60}, 0)
+
+
+@pytest.mark.parametrize(("status", "ejected"), [(500, 0), (502, 3)])
+def test_errors_of_gateways_count_by_themselves(mesh: LiveMesh, status: int, ejected: int) -> None:
+    """502, 503 and 504; others do not, where counting them is switched off."""
+    counts = "consecutiveGatewayErrors: 2, consecutive5xxErrors: 0"
+    times = "interval: 0.2s, baseEjectionTime: 60s, maxEjectionPercent: 100"
+    with mesh.having(_rule(f"{{outlierDetection: {{{counts}, {times}}}}}")):
+        mesh.calls("ann", f"{_WEB}?status={status}", 60)
+        eventually(lambda: _ejected(mesh) == ejected, f"{ejected} are out")
+
+
+def test_failures_of_the_network_count_by_themselves(mesh: LiveMesh) -> None:
+    """Told from those of the service, whose errors are then not theirs."""
+    half = service("half", 51, ("web-1", 11), ("nobody", 250))
+    policy = """{connectionPool: {tcp: {connectTimeout: 0.2s}}, outlierDetection: {
+        splitExternalLocalOriginErrors: true, consecutiveLocalOriginFailures: 2,
+        consecutive5xxErrors: 0, interval: 0.2s, baseEjectionTime: 60s, maxEjectionPercent: 100}}"""
+    with mesh.having(half, _rule(policy, host="half")):
+
+        def asked() -> set[int]:
+            url, address = "http://half/", service_ip(51)
+            return {mesh.call("ann", url, at=address).status for _ in range(10)}
+
+        eventually(lambda: asked() == {200} and _ejected(mesh, "half") == 1, "nobody is out")
+
+
+@pytest.mark.parametrize(("least", "served"), [(0, False), (60, True)])
+def test_with_too_few_left_all_are_used_again(mesh: LiveMesh, least: int, *, served: bool) -> None:
+    """``minHealthPercent``: below it, who is out gets its share all the same."""
+    policy = f"""{{outlierDetection: {{consecutive5xxErrors: 1, interval: 0.1s, baseEjectionTime: 60s,
+        maxEjectionPercent: 100, minHealthPercent: {least}}}}}"""
+    with mesh.having(_rule(policy)):
+
+        def answered() -> set[bool]:
+            return {"x-app" in r.headers for r in mesh.calls("ann", f"{_WEB}?status=500", 9)}
+
+        if served:
+            before = _count(mesh, "lb_healthy_panic")
+            eventually(lambda: answered() and _count(mesh, "lb_healthy_panic") > before, "panic")
+            assert (_ejected(mesh), answered()) == (3, {True})
+        else:
+            eventually(lambda: answered() == {False}, "nobody is left")
+
+
+def test_no_more_are_left_out_than_allowed(mesh: LiveMesh) -> None:
+    """``maxEjectionPercent``: of three pods one."""
+    policy = """{outlierDetection: {consecutive5xxErrors: 1, interval: 0.1s, baseEjectionTime: 60s,
+        maxEjectionPercent: 34}}"""
+    with mesh.having(_rule(policy)):
+        eventually(lambda: mesh.calls("ann", f"{_WEB}?status=500", 9) and _ejected(mesh) > 0, "out")
+        mesh.calls("ann", f"{_WEB}?status=500", 30)
+        assert _ejected(mesh) == 1
+
+
+def test_the_client_may_choose_itself(mesh: LiveMesh) -> None:
+    """PASSTHROUGH sends requests to where their connection was made to."""
+    same = service("same", 52, *_PODS, ports="http:8080:8080")
+    with mesh.having(same, _rule("{loadBalancer: {simple: PASSTHROUGH}}", host="same")):
+        found = {mesh.call("ann", "http://same:8080/", at=pod_ip(12)).pod for _ in range(10)}
+    assert found == {"web-2"}
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "connectionPool: {http: {maxRetries: 1}}",
+        "retryBudget: {percent: 0, minRetryConcurrency: 1}",
+    ],
+)
+def test_retries_are_limited(mesh: LiveMesh, policy: str) -> None:
+    """By number, or as a share of requests, but as many as are always allowed."""
+    retries = istio(
+        "VirtualService",
+        "web",
+        """
+        hosts: [web]
+        http:
+        - route: [{destination: {host: web, port: {number: 80}}}]
+          retries: {attempts: 3, retryOn: 5xx, backoff: 0.2s}
+        """,
+        namespace="test",
+    )
+    url = f"{_WEB}?broken=web-1&delay=0.2"
+    over = f"{_CLUSTER}upstream_rq_retry_overflow$"
+    with mesh.having(_rule(f"{{{policy}}}"), retries):
+        eventually(
+            lambda: mesh.at_once("ann", url, 12) and sum(mesh.stats("ann", over).values()) > 0,
+            "some are not tried again",
+        )
+        found = mesh.calls("ann", url, 6)
+    assert {reply.status for reply in found} == {200}
+
+
+def test_streams_of_a_connection_are_limited(mesh: LiveMesh) -> None:
+    """With one stream for each, requests at the same time have connections of their own."""
+    http = "{h2UpgradePolicy: UPGRADE, maxConcurrentStreams: 1}"
+    with mesh.having(_rule(f"{{connectionPool: {{http: {http}}}}}")):
+        before = _count(mesh, "upstream_cx_http2_total")
+        assert len(mesh.at_once("ann", f"{_WEB}?delay=0.5", 9)) == 9
+        assert _count(mesh, "upstream_cx_http2_total") - before == 9
 
 
 # --- What is said to servers -------------------------------------------------------------------------
@@ -186,11 +304,7 @@ def test_a_budget_looks_back(mesh: LiveMesh) -> None:
 # --- How long connections live -----------------------------------------------------------------------
 
 
-def _made(mesh: LiveMesh) -> int:
-    return sum(mesh.stats("ann", f"{_CLUSTER}upstream_cx_total$").values())
-
-
-def _closed_by(mesh: LiveMesh, counter: str) -> int:
+def _count(mesh: LiveMesh, counter: str) -> int:
     return sum(mesh.stats("ann", f"{_CLUSTER}{counter}$").values())
 
 
@@ -206,7 +320,7 @@ def test_connections_end_in_time(mesh: LiveMesh, pool: str, counter: str) -> Non
     """Of HTTP: when nothing is asked for a while, or when they are old."""
     with mesh.having(_rule(f"{{connectionPool: {pool}}}")):
         assert mesh.call("ann", _WEB).status == 200
-        eventually(lambda: _closed_by(mesh, counter) > 0, "the connection is closed")
+        eventually(lambda: _count(mesh, counter) > 0, "the connection is closed")
 
 
 @pytest.mark.parametrize("wanted", ["idleTimeout: 0.3s", "maxConnectionDuration: 0.3s"])
@@ -228,9 +342,9 @@ def test_what_the_client_speaks_is_spoken_on(mesh: LiveMesh) -> None:
         ("{h2UpgradePolicy: UPGRADE, maxConcurrentStreams: 5}", "upstream_cx_http2_total"),
     ):
         with mesh.having(_rule(f"{{connectionPool: {{http: {http}}}}}")):
-            before = _closed_by(mesh, counter)
+            before = _count(mesh, counter)
             assert mesh.call("ann", _WEB).status == 200
-            assert _closed_by(mesh, counter) > before
+            assert _count(mesh, counter) > before
 
 
 def test_sockets_are_kept_alive(mesh: LiveMesh) -> None:

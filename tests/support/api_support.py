@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, get_args, get_origin
 import yaml
 
 from mizzen.api.authorization_policy import AuthorizationPolicyManifest
+from mizzen.api.destination_rule import DestinationRuleManifest
 from mizzen.api.envoy_filter import EnvoyFilterManifest
 from mizzen.api.gateway import GatewayManifest
 from mizzen.api.ingress import IngressManifest
@@ -38,6 +39,7 @@ _WORDS: Final = ROOT / "tests" / "support" / "api_fields"
 # A kind comes here with its file of words; then none of its fields goes without.
 KINDS: Final[dict[str, type[Manifest]]] = {
     "VirtualService": VirtualServiceManifest,
+    "DestinationRule": DestinationRuleManifest,
     "Gateway": GatewayManifest,
     "AuthorizationPolicy": AuthorizationPolicyManifest,
     "RequestAuthentication": RequestAuthenticationManifest,
