@@ -2,7 +2,8 @@
 
 A Gateway's Secrets stand in the namespaces in which the pods run that it selects, and not in its own: so it
 is pods as well that decide. One without a selector names Secrets of its own namespace alone; whoever selects
-everything would have a Secret of every namespace fetched otherwise.
+everything would have a Secret of every namespace fetched otherwise. A DestinationRule's stand where its
+clients run that may have them: those that it selects, in its own namespace, or else all gateways that see it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from mizzen_operator.kube.authority import PLUGGED
 from mizzen_operator.kube.keys import CA_SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mizzen.model.world import Object
     from mizzen.names import ObjectKey
@@ -33,11 +34,17 @@ _ROOTS_SUFFIX: Final = "-cacert"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
-    """The names of Secrets in an object, and of whose namespaces: its own, or those of selected pods."""
+    """The names of Secrets in an object, and of which namespaces.
+
+    Attributes:
+        selector: Of a Gateway: they are of the namespaces of selected pods, where it is not empty.
+        clients: Of a DestinationRule: which namespaces see it, ``*`` for all.
+    """
 
     names: frozenset[str]
     namespace: str
     selector: Labels = NO_LABELS
+    clients: frozenset[str] = frozenset()
 
 
 class References:
@@ -79,9 +86,13 @@ class References:
         )
 
     def _namespaces(self, naming: Naming) -> frozenset[str]:
-        if not naming.selector:
-            return frozenset((naming.namespace,))
-        return frozenset(ns for ns, of in self._labels if selects(naming.selector, of))
+        if naming.selector:
+            return frozenset(ns for ns, of in self._labels if selects(naming.selector, of))
+        own = frozenset((naming.namespace,))
+        if not naming.clients:
+            return own
+        routers = frozenset(ns for ns, of in self._labels if self._is_selected(of))
+        return own | (routers if "*" in naming.clients else routers & naming.clients)
 
     def _note_pod(self, key: ObjectKey, now: Labels | None) -> None:
         before = self._pods.get(key)
@@ -104,26 +115,34 @@ class References:
 
 
 def naming_of(raw: Mapping[str, Any]) -> Naming | None:
-    """Return what an object names; None where that is nothing."""
-    spec, selector = raw.get("spec") or {}, NO_LABELS
+    """Return what an object names; None where that is nothing. A Gateway's selector counts by itself."""
+    namespace, spec = raw["metadata"].get("namespace", ""), raw.get("spec") or {}
     match raw.get("kind"):
         case "Gateway":
-            blocks = [server.get("tls") for server in spec.get("servers") or ()]
+            names = _named(server.get("tls") for server in spec.get("servers") or ())
             selector = labels(spec.get("selector") or {})
+            found = Naming(names=names, namespace=namespace, selector=selector)
+            return found if names or selector else None
         case "DestinationRule":
             subsets = spec.get("subsets") or ()
             policies = [spec.get("trafficPolicy"), *(one.get("trafficPolicy") for one in subsets)]
-            blocks = [tls for policy in policies if policy for tls in _tls_of(policy)]
+            names = _named(tls for policy in policies if policy for tls in _tls_of(policy))
+            found = Naming(names=names, namespace=namespace, clients=_clients(spec))
+            return found if names else None
         case _:
             return None
+
+
+def _named(blocks: Iterable[Mapping[str, Any] | None]) -> frozenset[str]:
+    """Return the names in blocks of TLS, and those under which their roots may stand."""
     # kubernetes://namespace/name is not taken: a Secret of elsewhere is not its reader's to give.
-    named = {name for tls in blocks for name in _names(tls or {}) if name and "/" not in name}
-    named -= _NEVER
-    if not named:
-        return None
-    roots = {f"{name}{_ROOTS_SUFFIX}" for name in named}
-    namespace = raw["metadata"].get("namespace", "")
-    return Naming(names=frozenset(named | roots), namespace=namespace, selector=selector)
+    found = {name for tls in blocks for name in _names(tls or {}) if name and "/" not in name}
+    return frozenset(f"{name}{end}" for name in found - _NEVER for end in ("", _ROOTS_SUFFIX))
+
+
+def _clients(spec: Mapping[str, Any]) -> frozenset[str]:
+    """Return the namespaces whose gateways a DestinationRule is for; its own is known."""
+    return frozenset() if spec.get("workloadSelector") else frozenset(spec.get("exportTo") or "*")
 
 
 def _tls_of(policy: Mapping[str, Any]) -> Iterator[Mapping[str, Any] | None]:

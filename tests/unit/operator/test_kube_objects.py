@@ -165,20 +165,24 @@ _EDGE: Final[Json] = {
 _NAMED: Final = ("edge", "edge-cacert", "clients", "clients-cacert", "more", "more-cacert")
 
 
-def test_secrets_are_those_that_something_names() -> None:
-    """Of Gateways and DestinationRules; roots may stand by themselves, and the mesh's own are nobody's."""
-    rule = {
+def _rule(**more: object) -> Json:
+    return {
         "apiVersion": "networking.istio.io/v1",
         "kind": "DestinationRule",
         "metadata": {"name": "web", "namespace": "shop"},
         "spec": {
             "trafficPolicy": {"portLevelSettings": [{"tls": {"credentialName": "port"}}]},
             "subsets": [{"trafficPolicy": {"tls": {"credentialName": "subset"}}}],
+            **more,
         },
     }
-    assert secret_key(("shop", "edge")) == _key("Secret", "edge")
+
+
+def test_secrets_are_those_that_something_names() -> None:
+    """Of Gateways and DestinationRules; roots may stand by themselves, and the mesh's own are nobody's."""
     objects = Objects()
-    objects.take(rule)
+    assert secret_key(("shop", "edge")) == _key("Secret", "edge")
+    objects.take(_rule())
     assert {name for _, name in objects.secrets()} == {
         *("port", "port-cacert"),
         *("subset", "subset-cacert"),
@@ -198,6 +202,29 @@ def test_secrets_are_those_that_something_names() -> None:
 def _router(namespace: str, **labels: str) -> Json:
     metadata = {"name": "gate", "namespace": namespace, "labels": labels}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+
+
+@pytest.mark.parametrize(
+    ("more", "namespaces"),
+    [
+        ({}, {"shop", "ingress", "egress"}),
+        ({"exportTo": ["*"]}, {"shop", "ingress", "egress"}),
+        ({"exportTo": [".", "egress"]}, {"shop", "egress"}),
+        ({"workloadSelector": {"matchLabels": {"app": "web"}}}, {"shop"}),
+    ],
+)
+def test_a_destination_rules_secrets_are_where_its_clients_run(
+    more: Json, namespaces: set[str]
+) -> None:
+    """All gateways that see it, or the sidecars of its namespace that it selects."""
+    objects = Objects()
+    spec = {"selector": {"istio": "gate"}, "servers": []}
+    objects.take({**_EDGE, "spec": spec})
+    objects.take(_rule(**more))
+    for namespace in ("ingress", "egress"):
+        objects.take(_router(namespace, istio="gate"))
+    objects.take(_router("bank", istio="other"))
+    assert {namespace for namespace, _ in objects.secrets()} == namespaces
 
 
 def test_a_gateways_secrets_are_where_its_pods_run() -> None:
