@@ -214,6 +214,16 @@ UNKNOWN_TARGET: Final = _error(
     "policy is attached to what nobody enforces it for",
     "Correct the target's kind and name, or use a selector: the policy is not in force.",
 )
+NEVER_HOLDS: Final = _warning(
+    "MZ0314",
+    "alternative of a rule can never hold",
+    "Correct the field, or remove the alternative: no request and no connection is like that.",
+)
+NOBODY_PROVES: Final = _warning(
+    "MZ0315",
+    "rule asks for what nobody proves",
+    "Add a RequestAuthentication for the workloads, or ask for something else.",
+)
 HOST_CONFLICT: Final = _warning(
     "MZ0401",
     "another VirtualService routes the same host",
@@ -222,7 +232,7 @@ HOST_CONFLICT: Final = _warning(
 UNREACHABLE_RULE: Final = _warning(
     "MZ0402",
     "rule can never be reached",
-    "Move it before the rule that takes every request, or remove it.",
+    "Move it before the rule that takes its requests, or remove it.",
 )
 DUPLICATE_SUBSET: Final = _warning(
     "MZ0403",
@@ -268,6 +278,16 @@ SHADOWED_SERVER: Final = _warning(
     "MZ0420",
     "another server of the gateway's port has the same host",
     "Keep one of the two: on one port each server name is of one server, the oldest.",
+)
+SHADOWED_ROUTE: Final = _warning(
+    "MZ0411",
+    "another VirtualService takes the requests of a gateway's host before it",
+    "Merge the two, or narrow the older one: on gateways the older one's rules come first.",
+)
+ALLOWS_ALL: Final = _warning(
+    "MZ0412",
+    "another AuthorizationPolicy allows everything",
+    "Narrow the policy that allows everything, or remove the others.",
 )
 REJECTED: Final = _error(
     "MZ0501",
@@ -322,6 +342,8 @@ CATALOGUE: Final = (
     UNKNOWN_CREDENTIAL,
     UNKNOWN_PROVIDER,
     UNKNOWN_TARGET,
+    NEVER_HOLDS,
+    NOBODY_PROVES,
     HOST_CONFLICT,
     UNREACHABLE_RULE,
     DUPLICATE_SUBSET,
@@ -333,6 +355,8 @@ CATALOGUE: Final = (
     CONTENDED_PORT,
     SHADOWED_SIDECAR,
     SHADOWED_SERVER,
+    SHADOWED_ROUTE,
+    ALLOWS_ALL,
     REJECTED,
     NO_SIDECAR,
     SILENT_REPLICA,

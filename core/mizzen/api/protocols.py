@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
+from mizzen.api.findings import Finding, Path
+from mizzen.diagnostics import SERVER_FIRST
 from mizzen.model.kube import Protocol
 
 _BY_NAME: Final = {
@@ -27,6 +30,16 @@ _KUBERNETES: Final = {
 }
 # Servers that speak first (SMTP, DNS, MySQL, MongoDB): waiting for the client's bytes would hang them.
 _SERVER_FIRST: Final = frozenset({25, 53, 3306, 27017})
+# Others whose servers speak first, by the ports that are theirs by custom (IANA). Istio sniffs them.
+_SPEAK_FIRST: Final = {
+    21: "FTP",
+    22: "SSH",
+    110: "POP3",
+    119: "NNTP",
+    143: "IMAP",
+    587: "SMTP submission",
+    5900: "VNC",
+}
 _GRPC_WEB: Final = "grpc-web"
 
 PROTOCOL_NAMES: Final = tuple(name.upper() for name in _BY_NAME)
@@ -40,6 +53,14 @@ def parse_protocol(text: str) -> Protocol:
 def is_protocol(text: str) -> bool:
     """Tell whether a word names a protocol."""
     return text.lower() in _BY_NAME
+
+
+def check_silence(path: Path, number: int, protocol: Protocol) -> Iterator[Finding]:
+    """Check that a port of which nothing is declared is none at which servers are wont to speak first."""
+    served = _SPEAK_FIRST.get(number) if protocol is Protocol.UNSET else None
+    if served is not None:
+        message = f"port {number} is undeclared, and servers of {served} speak first"
+        yield Finding(SERVER_FIRST, path, f"{message}: connections would hang")
 
 
 def service_protocol(number: int, name: str, transport: str, app_protocol: str) -> Protocol:

@@ -10,7 +10,7 @@ from mizzen.api.base import NotTranslated, OpenModel, Port
 from mizzen.api.findings import Finding, Path, duplicates, invalid
 from mizzen.api.hosts import check_export_to, is_address, is_name
 from mizzen.api.meta import Manifest
-from mizzen.api.protocols import service_protocol
+from mizzen.api.protocols import check_silence, service_protocol
 from mizzen.api.reading import Reading, read
 from mizzen.model.kube import Service, ServicePort
 from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, label, labels
@@ -98,6 +98,9 @@ def _check(manifest: ServiceManifest) -> Iterator[Finding]:
         yield from duplicates(path, names, "the port name")
     ports = [f"{port.port}/{port.protocol}" for port in spec.ports]
     yield from duplicates(path, ports, "port")
+    for index, port in enumerate(manifest.spec.ports):
+        protocol = service_protocol(port.port, port.name, port.protocol, port.app_protocol)
+        yield from check_silence((*path, index), port.port, protocol)
     yield from _check_address(("spec", "clusterIP"), spec.cluster_ip)
     for index, address in enumerate(spec.cluster_ips):
         yield from _check_address(("spec", "clusterIPs", index), address)

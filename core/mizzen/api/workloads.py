@@ -29,7 +29,7 @@ from mizzen.api.hosts import (
     is_partial_wildcard,
 )
 from mizzen.api.meta import DEFAULT_NAMESPACE, Manifest
-from mizzen.api.protocols import PROTOCOL_NAMES, is_protocol, parse_protocol
+from mizzen.api.protocols import PROTOCOL_NAMES, check_silence, is_protocol, parse_protocol
 from mizzen.api.reading import Reading, read
 from mizzen.model.kube import Protocol, ServicePort
 from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, labels
@@ -220,6 +220,7 @@ def _check_ports(spec: ServiceEntrySpec) -> Iterator[Finding]:
     for index, port in enumerate(spec.ports):
         if not is_label(port.name):
             yield invalid(("ports", index, "name"), f"{port.name!r} is not a port's name")
+        yield from check_silence(("ports", index), port.number, parse_protocol(port.protocol))
         if port.protocol and not is_protocol(port.protocol):
             names = ", ".join(PROTOCOL_NAMES)
             path = ("ports", index, "protocol")

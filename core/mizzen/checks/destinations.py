@@ -80,12 +80,13 @@ def _destination_port(
 def _listening(db: Database, item: VirtualService, asked: Asked) -> Iterator[int]:
     """Return the ports on which what a rule is for may come."""
     for name in item.gateways:
-        for port in _ports_at(db, item, name, asked.part):
+        for port in ports_at(db, item, name, asked.part):
             if not asked.match or any(_may_match(m, item, name, port) for m in asked.match):
                 yield port
 
 
-def _ports_at(db: Database, item: VirtualService, name: str, part: Part) -> set[int]:
+def ports_at(db: Database, item: VirtualService, name: str, part: Part) -> set[int]:
+    """Return the ports on which what a part of the rules is for comes by a gateway, or in the mesh."""
     if name != MESH_GATEWAY:
         gateway = gateway_of(db, item, name)
         return served_by(db, item, gateway, part) if gateway else set()

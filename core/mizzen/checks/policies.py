@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mizzen import diagnostics as codes
-from mizzen.checks import providers
+from mizzen.checks import grants, providers
 from mizzen.checks.findings import Found, finding, listed, pairs
 from mizzen.checks.workloads import namespaces, selected, workloads_in
 from mizzen.model.kube import Service
@@ -56,6 +56,7 @@ def check_authorization_policy(db: Database, item: AuthorizationPolicy) -> Found
     services = {key_of(t, item.meta) for t in item.targets if t.kind in SERVICES}
     tcp = {port for ns, one in chosen for port in _tcp_ports(db, ns, one, services)}
     yield from providers.check(db, item, chosen, tcp)
+    yield from grants.check(db, item, chosen)
     for number, rule in enumerate(item.rules):
         asked = sorted(tcp & _ports_of(rule, tcp))
         if asked and authorization.asks_for_request(rule):

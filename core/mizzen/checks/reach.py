@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mizzen import diagnostics as codes
+from mizzen.checks.cover import covers, covers_connections, takes_all
 from mizzen.checks.destinations import hosts_of, ports_of_mesh
 from mizzen.checks.findings import Found, finding, listed
-from mizzen.model.meta import NO_LABELS
 from mizzen.model.proxy import Scope
 from mizzen.model.routing import ConnectionMatch, HttpMatch, Part, VirtualService
 from mizzen.names import MESH_GATEWAY
-from mizzen.resolve.matching import request_match, takes_everything
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -21,50 +21,58 @@ _SPOKEN: Final = {Part.HTTP: "HTTP", Part.TLS: "TLS or HTTPS", Part.TCP: "TCP"}
 
 def check(db: Database, item: VirtualService) -> Found:
     """Yield the rules that nothing reaches."""
-    yield from _after_everything(item)
-    yield from _after_every_connection(item)
-    yield from _after_the_same_names(item)
+    yield from _requests(item)
+    yield from _bytes(item)
+    yield from _server_names(item)
     if item.gateways == (MESH_GATEWAY,) and item.hosts:
         yield from _without_port(db, item)
 
 
-def _after_everything(item: VirtualService) -> Found:
-    taken: int | None = None
+def _requests(item: VirtualService) -> Found:
+    """Yield rules for requests that rules before them take; on gateways rules for all go to the end."""
+    in_mesh = MESH_GATEWAY in item.gateways or not item.hosts
+    taken: list[tuple[int, HttpMatch]] = []
     for number, rule in enumerate(item.http):
-        if taken is not None:
-            message = f"spec.http[{taken}] takes every request before it"
-            yield finding(codes.UNREACHABLE_RULE, item.meta, f"spec.http[{number}]", message)
-        elif rule.delegate is not None:
-            continue  # what it takes is for the delegate to say
-        elif not rule.match or any(_takes_everyone(match) for match in rule.match):
-            taken = number
+        alternatives = rule.match or (HttpMatch(),)
+        before = [
+            [n for n, wide in taken if covers(wide, one) and (in_mesh or _stays(wide, one))]
+            for one in alternatives
+        ]
+        yield from _told(item, f"spec.http[{number}]", before, Part.HTTP)
+        if rule.delegate is None:  # what it takes is for the delegate to say
+            taken += ((number, match) for match in alternatives)
 
 
-def _takes_everyone(match: HttpMatch) -> bool:
-    """Tell whether a match holds for every request of every client, wherever it comes in."""
-    return _is_for_everyone(match) and takes_everything(request_match(match))
+def _stays(wide: HttpMatch, one: HttpMatch) -> bool:
+    """Tell whether an alternative stays before another one on a gateway."""
+    return takes_all(one) or not takes_all(wide)
 
 
-def _is_for_everyone(match: HttpMatch | ConnectionMatch) -> bool:
-    anywhere = match.port is None and not match.gateways
-    return anywhere and match.source_labels == NO_LABELS and not match.source_namespace
-
-
-def _after_every_connection(item: VirtualService) -> Found:
-    taken: int | None = None
+def _bytes(item: VirtualService) -> Found:
+    taken: list[tuple[int, ConnectionMatch]] = []
     for number, rule in enumerate(item.tcp):
-        if taken is not None:
-            message = f"spec.tcp[{taken}] takes every connection before it"
-            yield finding(codes.UNREACHABLE_RULE, item.meta, f"spec.tcp[{number}]", message)
-        elif not rule.match or any(_takes_all_bytes(match) for match in rule.match):
-            taken = number
+        alternatives = rule.match or (ConnectionMatch(),)
+        before = [[n for n, wide in taken if covers_connections(wide, one)] for one in alternatives]
+        yield from _told(item, f"spec.tcp[{number}]", before, Part.TCP)
+        taken += ((number, match) for match in alternatives)
 
 
-def _takes_all_bytes(match: ConnectionMatch) -> bool:
-    return _is_for_everyone(match) and not match.destination_subnets
+def _told(item: VirtualService, path: str, before: list[list[int]], part: Part) -> Found:
+    """Yield a rule that others take everything from, or the alternatives of which they do."""
+    what = "requests" if part is Part.HTTP else "connections"
+    if before and all(before):
+        rules = listed(f"spec.{part}[{n}]" for n in sorted({found[0] for found in before}))
+        message = f"{rules} takes all its {what} before it"
+        yield finding(codes.UNREACHABLE_RULE, item.meta, path, message)
+        return
+    for number, found in enumerate(before):
+        if found:
+            message = f"spec.{part}[{found[0]}] takes all {what} of this alternative before it"
+            yield finding(codes.UNREACHABLE_RULE, item.meta, f"{path}.match[{number}]", message)
 
 
-def _after_the_same_names(item: VirtualService) -> Found:
+def _server_names(item: VirtualService) -> Found:
+    """Yield rules for server names that rules before them name for everybody."""
     taken: dict[str, int] = {}
     for number, rule in enumerate(item.tls):
         names = {name for match in rule.match for name in match.sni_hosts}
@@ -73,7 +81,7 @@ def _after_the_same_names(item: VirtualService) -> Found:
             message = f"{before} takes {listed(sorted(names))} before it"
             yield finding(codes.UNREACHABLE_RULE, item.meta, f"spec.tls[{number}]", message)
         for match in rule.match:
-            if _takes_all_bytes(match):
+            if covers_connections(replace(match, sni_hosts=()), ConnectionMatch()):
                 taken |= {name: number for name in match.sni_hosts if name not in taken}
 
 

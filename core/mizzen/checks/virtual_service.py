@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mizzen import diagnostics as codes
-from mizzen.checks import delegates, reach
+from mizzen.checks import alternatives, delegates, reach, shared_routes
 from mizzen.checks.destinations import Asked, check_destination, gateway_of, hosts_of, served_by
 from mizzen.checks.findings import Found, finding, listed
 from mizzen.model.meta import visible_from
@@ -36,7 +36,9 @@ def check(db: Database, item: VirtualService) -> Found:
             yield from check_destination(db, item, asked, mirror.destination, path)
     yield from _connections(db, item)
     yield from delegates.check(db, item)
+    yield from alternatives.check(db, item)
     yield from reach.check(db, item)
+    yield from shared_routes.check(db, item)
     if MESH_GATEWAY in item.gateways:
         yield from _other_names(db, item)
         yield from _host_conflicts(db, item)

@@ -56,7 +56,11 @@ _RETRY_ON: Final = (
 )
 DEFAULT_RETRY: Final = RetryPolicy(attempts=2, retry_on=_RETRY_ON)
 _EVERYTHING: Final = RequestMatch()
-_ANY_PATH: Final = (None, StringMatch(MatchKind.PREFIX, "/"), StringMatch(MatchKind.PRESENT))
+_ANY_PATH: Final = (
+    None,
+    *(StringMatch(MatchKind.PREFIX, prefix) for prefix in ("", "/")),
+    StringMatch(MatchKind.PRESENT),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

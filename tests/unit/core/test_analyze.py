@@ -267,7 +267,7 @@ CASES: dict[str, list[Case]] = {
             (service("cart"), routes("v", f"{to('host: cart')}{to('host: cart')}")),
             (routes("v", to("host: cart")),),
             "spec.http[1]",
-            "spec.http[0] takes every request before it",
+            "spec.http[0] takes all its requests before it",
         ),
         (
             (
@@ -284,7 +284,7 @@ CASES: dict[str, list[Case]] = {
                 ),
             ),
             "spec.http[1]",
-            "spec.http[0] takes every request",
+            "spec.http[0] takes all its requests",
         ),
     ],
     "MZ0406": [
@@ -651,7 +651,7 @@ def test_rules_for_connections_that_others_come_before(
     ports = {"tcp": "tcp-a:80", "tls": "tls-a:80"}
     mesh = SmallMesh(service("cart", ports[part]), istio("VirtualService", "v", spec))
     expected = [("MZ0402", "VirtualService shop/v", f"spec.{part}[{n}]") for n in unreached]
-    assert mesh.findings() == expected
+    assert [found for found in mesh.findings() if found[0] == "MZ0402"] == expected
 
 
 @pytest.mark.parametrize(
