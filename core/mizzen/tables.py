@@ -27,6 +27,7 @@ from mizzen.resolve.credentials import granted
 from mizzen.resolve.endpoints import EdsCluster, endpoint_group
 from mizzen.resolve.listeners import (
     http_ports,
+    looked_up,
     own_listeners,
     own_tables,
     shared_listener,
@@ -44,7 +45,7 @@ from mizzen.resolve.routes import (
     viewer,
     virtual_hosts,
 )
-from mizzen.resolve.services import service_at
+from mizzen.resolve.services import MeshService, service_at
 from mizzen.resolve.sidecars import Reach
 from mizzen.resolve.upstreams import eds_clusters, upstreams
 from mizzen.resolve.world import ROUTES_AT_HOST, SERVICES_AT_HOST
@@ -166,6 +167,12 @@ def host_route_tables(db: Database, key: tuple[Scope, str]) -> tuple[Entry, ...]
     return tuple(Entry(render_route_table(table), origins=table.origins) for table in tables)
 
 
+def _shared_by(db: Database, scope: Scope, service: MeshService, port: int) -> OutboundListener:
+    """Return the HTTP listener of a port as one of its services wants it."""
+    listener = shared_listener(db, port, scope.unknown)
+    return replace(listener, by_request=looked_up(scope, service))
+
+
 @query
 def host_claims(db: Database, key: tuple[Scope, str]) -> tuple[Claim, ...]:
     """Return the listeners that a host wants."""
@@ -178,7 +185,7 @@ def host_claims(db: Database, key: tuple[Scope, str]) -> tuple[Claim, ...]:
             rank=rank,
             listener=placed(
                 scope,
-                facing(shared_listener(db, port, scope.unknown), scope.families),
+                facing(_shared_by(db, scope, service, port), scope.families),
                 place_of(db, scope, port),
             ),
             shared=shared_table(db, port, scope.unknown),
@@ -343,10 +350,11 @@ def _shared(claims: Mapping[str, Claim]) -> RouteTable | None:
 def winner(claims: Mapping[str, Claim]) -> OutboundListener:
     """Return the listener that comes of all claims on one name.
 
-    Shared HTTP listeners are one and the same. Of the others the oldest gets what is not HTTP, and each
+    Shared HTTP listeners are one and the same, but for the lookup of what requests ask for. Of the others the oldest gets what is not HTTP, and each
     adds the connections that it tells from the rest; of two that tell the same, the older gets them.
     """
-    shared = next((claim.listener for claim in claims.values() if claim.shared), None)
+    everyones = [claim.listener for claim in claims.values() if claim.shared]
+    shared = max(everyones, key=lambda listener: listener.by_request is not None, default=None)
     own = sorted((claim.rank, host) for host, claim in claims.items() if not claim.shared)
     if not own:
         return cast("OutboundListener", shared)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -38,7 +39,15 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
         "web.yaml": pod("web-1", 11, app="web")
         + pod("web-2", 12, app="web")
         + service("web", 11, ("web-1", 11), ("web-2", 12)),
-        "ann.yaml": pod("ann", 2),
+        "ann.yaml": pod("ann", 2, more_labels=", topology.istio.io/locality: eu.west"),
+        "many.yaml": service(
+            "many",
+            14,
+            ("web-1", 11),
+            ("web-2", 12),
+            ports=f"http:{HTTP_PORT}:{HTTP_PORT}",
+            headless=True,
+        ),
         "bob.yaml": pod("bob", 3, namespace="other"),
         "out.yaml": pod("left", 21, sidecar=False) + pod("right", 22, sidecar=False),
     }
@@ -125,6 +134,41 @@ endpoints:
         assert replies.count("left") > 70
 
 
+def _hello(server_name: str) -> bytes:
+    """Return what a client says first that asks for a server's name."""
+    context = ssl.create_default_context()
+    outgoing = ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=server_name)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+def test_the_host_of_a_request_is_looked_up(mesh: LiveMesh) -> None:
+    """Resolution DYNAMIC_DNS: each host of a wildcard is who its name leads to; others are not looked up."""
+    _know(mesh, {"a.wild.example": [21], "b.wild.example": [22], "c.other.example": [21]})
+    entry = _entry(
+        f"""
+        hosts: ["*.wild.example"]
+        resolution: DYNAMIC_DNS
+        ports:
+          - {{number: {HTTP_PORT}, name: http, protocol: HTTP}}
+          - {{number: 443, name: tls, protocol: TLS, targetPort: {TCP_PORT}}}
+        """
+    )
+    with mesh.having(entry):
+        for name, answers in (("a", "left"), ("b", "right")):
+            url = f"http://{name}.wild.example:{HTTP_PORT}/"
+            eventually(
+                lambda url=url, answers=answers: _pods(mesh, 1, url) == {answers},  # type: ignore[misc]
+                f"the host {name}",
+            )
+            said = mesh.tcp("ann", _NOWHERE, 443, _hello(f"{name}.wild.example"))
+            assert said.startswith(answers.encode())
+        assert mesh.call("ann", f"http://x.wild.example:{HTTP_PORT}/", at=_NOWHERE).status == 503
+        assert mesh.tcp("ann", pod_ip(21), 443, _hello("c.other.example")) == b""
+
+
 # --- As the client knows them -------------------------------------------------------------------------
 
 
@@ -208,6 +252,58 @@ def test_a_service_takes_machines_and_entries_of_its_host(mesh: LiveMesh) -> Non
         assert mesh.object("ServiceEntry", "test/e")["diagnostics"] == []
 
 
+def test_endpoints_are_where_they_say(mesh: LiveMesh) -> None:
+    """With what makes places count, the client's own region is used alone."""
+    rule = istio(
+        "DestinationRule",
+        "far",
+        "host: far.example.com\ntrafficPolicy: {outlierDetection: {consecutive5xxErrors: 3}}",
+        namespace="test",
+    )
+    in_place = f"""
+endpoints:
+  - {{address: {pod_ip(21)}, locality: eu/west}}
+  - {{address: {pod_ip(22)}, locality: us/east}}
+"""
+    machines = [
+        istio(
+            "WorkloadEntry",
+            name,
+            f"address: {pod_ip(number)}\nlabels: {{app: far}}\nlocality: {locality}",
+            namespace="test",
+        )
+        for name, number, locality in (("a", 21, "us/east"), ("b", 22, "eu/west"))
+    ]
+    with mesh.having(_far("STATIC", in_place, _TO_APP), rule):
+        eventually(lambda: _pods(mesh) == {"left"}, "the endpoint in the own region")
+    selected = _far("STATIC", "workloadSelector: {labels: {app: far}}", _TO_APP)
+    with mesh.having(selected, rule, *machines):
+        eventually(lambda: _pods(mesh) == {"right"}, "the machine in the own region")
+
+
+def test_a_subset_is_of_endpoints_with_its_labels(mesh: LiveMesh) -> None:
+    """Labels of endpoints in place count as pods' do."""
+    rule = istio(
+        "DestinationRule",
+        "far",
+        "host: far.example.com\nsubsets: [{name: b, labels: {of: b}}]",
+        namespace="test",
+    )
+    route = istio(
+        "VirtualService",
+        "far",
+        "hosts: [far.example.com]\nhttp: [{route: [{destination: {host: far.example.com, subset: b}}]}]",
+        namespace="test",
+    )
+    endpoints = f"""
+endpoints:
+  - {{address: {pod_ip(21)}, labels: {{of: a}}}}
+  - {{address: {pod_ip(22)}, labels: {{of: b}}}}
+"""
+    with mesh.having(_far("STATIC", endpoints, _TO_APP), rule, route):
+        eventually(lambda: _pods(mesh) == {"right"}, "the endpoint of the subset")
+
+
 def _meshed(location: str, more: str = "") -> str:
     endpoint = f"{{address: {pod_ip(11)}, ports: {{http: {HTTP_PORT}}}, serviceAccount: web}}"
     return _far("STATIC", f"location: {location}\nendpoints: [{endpoint}]\n{more}")
@@ -250,6 +346,15 @@ def test_an_entry_is_seen_where_it_is_exported_to(mesh: LiveMesh) -> None:
 
 
 # --- Other names --------------------------------------------------------------------------------------
+
+
+def test_pods_of_a_stateful_set_have_names_of_their_own(mesh: LiveMesh) -> None:
+    """A headless service answers for them, by its own cluster and with the client's identity."""
+    for number, name in ((11, "web-1"), (12, "web-2")):
+        for suffix in ("many", "many.test", "many.test.svc.cluster.local"):
+            url = f"http://{name}.{suffix}:{HTTP_PORT}/"
+            reply = mesh.call("ann", url, at=pod_ip(number))
+            assert (reply.pod, reply.caller) == (name, _ANN)
 
 
 def test_an_external_name_is_another_name(mesh: LiveMesh) -> None:

@@ -25,6 +25,7 @@ from mizzen.api.telemetry import TelemetryManifest
 from mizzen.api.virtual_service import VirtualServiceManifest
 from mizzen.api.wasm_plugin import WasmPluginManifest
 from mizzen.api.workload_group import WorkloadGroupManifest
+from mizzen.api.workloads import ServiceEntryManifest, WorkloadEntryManifest
 from tests.support.repository import ROOT
 from tests.unit.api.fields import child, mark
 
@@ -45,6 +46,8 @@ KINDS: Final[dict[str, type[Manifest]]] = {
     "RequestAuthentication": RequestAuthenticationManifest,
     "PeerAuthentication": PeerAuthenticationManifest,
     "Sidecar": SidecarManifest,
+    "ServiceEntry": ServiceEntryManifest,
+    "WorkloadEntry": WorkloadEntryManifest,
     "WorkloadGroup": WorkloadGroupManifest,
     "ProxyConfig": ProxyConfigManifest,
     "EnvoyFilter": EnvoyFilterManifest,

@@ -58,7 +58,7 @@ class WorkloadEntrySpec(ApiModel):
     )
     network: Annotated[
         str,
-        NotTranslated("several networks come later; the address is taken to be reachable"),
+        NotTranslated("gateways between networks come later; the address is called directly"),
     ] = Field(default="", max_length=2048, description="Its network.")
     locality: str = Field(default="", max_length=2048, description="region/zone/subzone.")
     weight: UInt32 = Field(default=0, description="Its share of traffic; 1 by default.")
@@ -105,10 +105,9 @@ class ServiceEntrySpec(ApiModel):
     location: Literal["MESH_EXTERNAL", "MESH_INTERNAL"] = Field(
         default="MESH_EXTERNAL", description="Whether it is part of the mesh."
     )
-    resolution: Annotated[
-        Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"],
-        NotTranslated("the service has no endpoints", only=("DYNAMIC_DNS",)),
-    ] = Field(default="NONE", description="How its endpoints are found.")
+    resolution: Literal["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"] = Field(
+        default="NONE", description="How its endpoints are found."
+    )
     endpoints: list[WorkloadEntrySpec] = Field(
         default_factory=list, max_length=4096, description="Its endpoints."
     )
@@ -225,6 +224,18 @@ def _check_ports(spec: ServiceEntrySpec) -> Iterator[Finding]:
             names = ", ".join(PROTOCOL_NAMES)
             path = ("ports", index, "protocol")
             yield invalid(path, f"{port.protocol!r} is not a protocol", f"Use one of {names}.")
+        elif spec.resolution == "DYNAMIC_DNS":
+            yield from at(("ports", index), _check_asking(port))
+
+
+def _check_asking(port: ServiceEntryPort) -> Iterator[Finding]:
+    """Check a port on which clients are to say which server they mean (DYNAMIC_DNS)."""
+    if not _tells_hosts(port):
+        message = "DYNAMIC_DNS needs clients that say which host they mean"
+        yield conflict(("protocol",), message, "Use HTTP, HTTP2, GRPC, TLS or HTTPS.")
+    elif port.target_port not in (None, port.number) and parse_protocol(port.protocol).is_http:
+        message = "with DYNAMIC_DNS the port of a request's Host header is the one that is called"
+        yield without_effect(("targetPort",), message)
 
 
 def _check_endpoints(spec: ServiceEntrySpec) -> Iterator[Finding]:

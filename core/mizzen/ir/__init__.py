@@ -44,6 +44,7 @@ from mizzen.ir.gateways import (
 from mizzen.ir.listeners import (
     InboundPolicy,
     InboundPort,
+    NameLookup,
     OutboundListener,
     PortChecks,
     TcpChain,
@@ -105,6 +106,7 @@ __all__ = [
     "Locality",
     "LocalityGroup",
     "MeshTls",
+    "NameLookup",
     "Never",
     "Not",
     "Origins",

@@ -8,6 +8,7 @@ from mizzen.ir.authorization import Authorization
 from mizzen.ir.listeners import TcpProxy, TokenIssuers
 from mizzen.ir.origins import Origins
 from mizzen.model.edge import ANY_EDGE, Edge
+from mizzen.model.families import Families
 from mizzen.model.gateway import TlsVersion
 from mizzen.model.kube import PrivateBytes
 
@@ -68,6 +69,7 @@ class GatewayListener:
     authorization: Authorization
     tokens: TokenIssuers = field(default_factory=TokenIssuers)
     edge: Edge = ANY_EDGE
+    by_request: Families | None = None
     origins: Origins = ()
 
     @property

@@ -15,6 +15,14 @@ from mizzen.model.security import JwtRule, MtlsMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NameLookup:
+    """That the server name which a client asks for is looked up, and called on a port."""
+
+    port: int
+    families: Families
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TcpProxy:
     """Bytes to one cluster, or to several by shares.
 
@@ -27,6 +35,7 @@ class TcpProxy:
     idle_timeout: timedelta | None = None
     max_connection_duration: timedelta | None = None
     hash_on_source: bool = False
+    lookup: NameLookup | None = None
     tunnel: Tunnel | None = None
 
     @property
@@ -64,6 +73,7 @@ class OutboundListener:
         tcp: Where all other bytes go; for an HTTP port the pass-through or black hole.
         takes_rest: Whether ``tcp`` is a service's own claim, not what unknown destinations get.
         sniff: True where HTTP has to be told from TCP by looking at the bytes with no declaration.
+        by_request: Of which versions of IP hosts are looked up that requests ask for; None for none.
     """
 
     bind: str
@@ -75,6 +85,7 @@ class OutboundListener:
     tcp: TcpProxy
     takes_rest: bool = True
     sniff: bool = False
+    by_request: Families | None = None
     origins: Origins = ()
 
     @property

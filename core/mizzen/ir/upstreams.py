@@ -27,6 +27,7 @@ class Discovery(StrEnum):
     ORIGINAL_DESTINATION = "original-destination"
     DNS = "dns"  # every address of every name
     DNS_ROUND_ROBIN = "dns-round-robin"  # one name, and of its addresses one after the other
+    BY_REQUEST = "by-request"  # the host or server name that a client asks for
     NOWHERE = "nowhere"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from mizzen.ir import OPEN, Authorization, TokenIssuers
+from mizzen.model.families import Families
 
 
 class Side(Enum):
@@ -18,8 +19,9 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """A place for filters: the side, and what is checked there."""
+    """A place for filters: the side, what is checked there, and in which versions of IP hosts are looked up."""
 
     side: Side
     authorization: Authorization = OPEN
     tokens: TokenIssuers = field(default_factory=TokenIssuers)
+    by_request: Families | None = None

@@ -22,7 +22,7 @@ from mizzen.model.kube import Protocol
 from mizzen.render import alpn
 from mizzen.render.announce import announce_clients
 from mizzen.render.balancing import apply_load_balancer, apply_outlier_detection
-from mizzen.render.lookup import apply_lookup
+from mizzen.render.lookup import apply_lookup, apply_requested
 from mizzen.render.proto import ads, duration, fill_address, fill_socket
 from mizzen.render.tls import mesh_client, simple_client
 from mizzen.render.upstream_http import (
@@ -168,6 +168,9 @@ def _apply_discovery(cluster: Cluster, upstream: Upstream) -> None:
         cluster.lb_policy = Cluster.CLUSTER_PROVIDED
         if upstream.own_port is not None:
             cluster.original_dst_lb_config.upstream_port_override.value = upstream.own_port
+        return
+    if discovery is Discovery.BY_REQUEST:
+        apply_requested(cluster, upstream.families)
         return
     if upstream.endpoints is not None:
         apply_lookup(cluster, upstream.endpoints, upstream)

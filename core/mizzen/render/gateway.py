@@ -11,7 +11,7 @@ from mizzen.render.chain import Chain, Side
 from mizzen.render.edge import apply_to_http, apply_to_listener
 from mizzen.render.filters.inspectors import tls_inspector
 from mizzen.render.filters.order import network_filters
-from mizzen.render.filters.tcp_proxy import tcp_proxy
+from mizzen.render.filters.requested_names import bytes_to
 from mizzen.render.http import http_base, http_by_rds
 from mizzen.render.proto import fill_address
 from mizzen.render.server_tls import server_socket
@@ -58,11 +58,16 @@ def _fill_match(message: FilterChain, chain: GatewayChain) -> None:
 
 def _fill_filters(message: Listener, listener: GatewayListener) -> None:
     """Give each chain its filters; what they have in common is made once, however many hosts there are."""
-    place = Chain(side=Side.GATEWAY, authorization=listener.authorization, tokens=listener.tokens)
+    place = Chain(
+        side=Side.GATEWAY,
+        authorization=listener.authorization,
+        tokens=listener.tokens,
+        by_request=listener.by_request,
+    )
     http, guards = http_base(place), network_filters(place)
     apply_to_http(http, listener.edge)
     for made, chain in zip(message.filter_chains, listener.chains, strict=True):
         if chain.routes:
             made.filters.append(http_by_rds(http, f"outbound_{listener.name};", chain.routes))
         elif chain.tcp is not None:
-            made.filters.extend((*guards, tcp_proxy(chain.tcp)))
+            made.filters.extend((*guards, *bytes_to(chain.tcp)))

@@ -21,6 +21,7 @@ from mizzen.model.families import Families
 from mizzen.render.alpn import PLAIN_HTTP
 from mizzen.render.chain import Chain, Side
 from mizzen.render.filters.inspectors import http_inspector, tls_inspector
+from mizzen.render.filters.requested_names import bytes_to
 from mizzen.render.filters.tcp_proxy import tcp_proxy
 from mizzen.render.http import http_base, http_by_rds
 from mizzen.render.proto import fill_address, fill_anywhere, zero
@@ -46,7 +47,7 @@ def render_outbound(listener: OutboundListener) -> Resource:
     if not listener.binds:
         message.bind_to_port.value = False
     if not listener.routes and not listener.chains:
-        message.filter_chains.add(filters=[tcp_proxy(listener.tcp)])
+        message.filter_chains.add(filters=bytes_to(listener.tcp))
         return encode(TypeUrl.LISTENER, listener.name, message)
     _fill_inspectors(message, listener)
     if listener.routes:
@@ -111,7 +112,9 @@ def _fill_http_chain(chain: FilterChain, listener: OutboundListener) -> None:
     chain.filter_chain_match.transport_protocol = _RAW
     chain.filter_chain_match.application_protocols.extend(PLAIN_HTTP)
     stat_prefix = f"outbound_{listener.name};"
-    chain.filters.append(http_by_rds(_outbound_base(), stat_prefix, listener.routes))
+    chain.filters.append(
+        http_by_rds(_outbound_base(listener.by_request), stat_prefix, listener.routes)
+    )
 
 
 def _fill_tcp_chain(message: FilterChain, chain: TcpChain) -> None:
@@ -123,9 +126,9 @@ def _fill_tcp_chain(message: FilterChain, chain: TcpChain) -> None:
     if chain.cidr:
         prefix, _, length = chain.cidr.partition("/")
         match.prefix_ranges.add(address_prefix=prefix).prefix_len.value = int(length)
-    message.filters.append(tcp_proxy(chain.tcp))
+    message.filters.extend(bytes_to(chain.tcp))
 
 
 @cache
-def _outbound_base() -> HttpConnectionManager:
-    return http_base(Chain(side=Side.OUTBOUND))
+def _outbound_base(by_request: Families | None) -> HttpConnectionManager:
+    return http_base(Chain(side=Side.OUTBOUND, by_request=by_request))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from mizzen.ir import TcpChain, TcpProxy
+from mizzen.ir import NameLookup, TcpChain, TcpProxy
 from mizzen.model.meta import selects
 from mizzen.model.routing import (
     ConnectionMatch,
@@ -20,10 +20,12 @@ from mizzen.model.routing import (
     RouteDestination,
     VirtualService,
 )
+from mizzen.model.traffic import Resolution
 from mizzen.names import MESH_GATEWAY, outbound_cluster
 from mizzen.resolve.aliases import destination_host
 from mizzen.resolve.matching import Place, destination_port, weighted_only
 from mizzen.resolve.rules import policy_for, rule_for, tunnel_for
+from mizzen.resolve.services import MeshService, service_at
 from mizzen.resolve.world import gateway_name
 
 if TYPE_CHECKING:
@@ -130,6 +132,7 @@ def _proxy(db: Database, place: Place, owner: VirtualService, to: Destination) -
 
 def proxy_to(db: Database, scope: Scope, host: str, port: int, subset: str = "") -> TcpProxy:
     """Return the proxy to one cluster, with what its DestinationRule says of connections."""
+    service = service_at(db, scope, host)
     rule = rule_for(db, (scope, host))
     part = rule.subset(subset)
     policy = policy_for(rule, port, part)
@@ -141,4 +144,14 @@ def proxy_to(db: Database, scope: Scope, host: str, port: int, subset: str = "")
         max_connection_duration=pool.max_connection_duration if pool else None,
         hash_on_source=bool(hashed and hashed.use_source_ip),
         tunnel=tunnel_for(rule, part),
+        lookup=_lookup(scope, service, port) if service else None,
     )
+
+
+def _lookup(scope: Scope, service: MeshService, number: int) -> NameLookup | None:
+    """Return what is looked up by server name, where the servers are what clients ask for."""
+    port = service.port(number)
+    if service.resolution is not Resolution.DYNAMIC_DNS or port is None:
+        return None
+    target = port.target if isinstance(port.target, int) else number
+    return NameLookup(port=target, families=scope.families)

@@ -28,6 +28,8 @@ def discovery_of(scope: Scope, service: MeshService, balancer: LoadBalancer) -> 
     choice to its client. A gateway's client makes none: it gets the endpoints that are known, of NONE nothing
     (Istio: ``convertResolution``).
     """
+    if service.resolution is Resolution.DYNAMIC_DNS:
+        return Discovery.BY_REQUEST
     alone = service.headless or service.resolution is Resolution.NONE
     if (alone and not scope.gateway) or balancer.simple is SimpleLb.PASSTHROUGH:
         return Discovery.ORIGINAL_DESTINATION

@@ -95,18 +95,19 @@ def _is_called(db: Database, scope: Scope, name: str, port: int) -> bool:
 
 
 def _owner(db: Database, scope: Scope, address: str, port: int) -> str:
-    """Return the host that an address means on a port: the oldest of those that share it."""
+    """Return the host that an address means on a port: the oldest of those that share it.
+
+    On a port on which a Sidecar imports none of them they may be behind a socket, all alike.
+    """
     if _is_called(db, scope, address, port):
         return address
     sharing = (service_at(db, scope, host) for host in hosts_at(db, address))
     ranked = [
-        (service.meta.age_rank, service.host)
+        (port not in http_ports(db, (scope, service.host)), service.meta.age_rank, service.host)
         for service in sharing
-        if service is not None
-        and address in service.addresses
-        and port in http_ports(db, (scope, service.host))
+        if service is not None and address in service.addresses and service.port(port) is not None
     ]
-    return min(ranked)[1]
+    return min(ranked)[2]
 
 
 @query

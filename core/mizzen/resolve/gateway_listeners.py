@@ -31,6 +31,7 @@ from mizzen.resolve.gateways import (
 )
 from mizzen.resolve.inbound import attached_services
 from mizzen.resolve.targets import NO_SERVICES
+from mizzen.resolve.world import BY_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,12 @@ _Claim = tuple[tuple[str, ...], GatewayChain, "tuple[ObjectKey, ...]"]
 def gateway_listeners(db: Database, workload: Workload) -> tuple[GatewayListener, ...]:
     """Return the listeners of a router."""
     found = (_listener(db, workload, place, servers) for place, servers in servers_of(db, workload))
-    return tuple(facing(listener, workload.families) for listener in found if listener)
+    by_request = workload.families if BY_REQUEST.all_keys(db) else None
+    return tuple(
+        facing(replace(listener, by_request=by_request), workload.families)
+        for listener in found
+        if listener
+    )
 
 
 def _listener(

@@ -19,6 +19,7 @@ from mizzen.model.families import Families
 from mizzen.model.kube import Protocol, ServicePort
 from mizzen.model.proxy import Scope
 from mizzen.model.routing import Part, VirtualService
+from mizzen.model.traffic import Resolution
 from mizzen.names import BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, is_ip
 from mizzen.resolve.aliases import aliases_seen
 from mizzen.resolve.binding import ANY_ADDRESS, facing
@@ -74,6 +75,11 @@ def is_shared(service: MeshService, port: ServicePort) -> bool:
 def own_table(service: MeshService, port: ServicePort) -> str:
     """Return the name of the route configuration that an undeclared port has for itself."""
     return f"{service.host}:{port.number}"
+
+
+def looked_up(scope: Scope, service: MeshService) -> Families | None:
+    """Return in which versions of IP hosts are looked up that requests for a service ask for."""
+    return scope.families if service.resolution is Resolution.DYNAMIC_DNS else None
 
 
 def shared_listener(db: Database, port: int, unknown: str = "") -> OutboundListener:
@@ -165,7 +171,10 @@ def _routed(
     is_tls = port.protocol in (Protocol.TLS, Protocol.HTTPS)
     item = virtual_service_for(db, scope, service.host, Part.TLS if is_tls else Part.TCP)
     if item is None:
-        return None, NO_CONNECTIONS
+        tcp = proxy_to(db, scope, service.host, port.number)
+        if tcp.lookup is None:
+            return None, NO_CONNECTIONS
+        return None, Connections(chains=(TcpChain(server_name=service.host, tcp=tcp),))
     place = Place(scope=scope, port=port.number, labels=scope.labels)
     if not is_tls:
         return item, tcp_connections(db, place, item)
@@ -237,7 +246,9 @@ def socket_listeners(
     for entry in sockets_for(db, scope, service):
         if any(is_shared(service, port) for port in service.ports):
             table = replace(shared_table(db, 0, scope.unknown), name=entry.bind, by_port=True)
-            listener = replace(shared_listener(db, 0), routes=entry.bind)
+            listener = replace(
+                shared_listener(db, 0), routes=entry.bind, by_request=looked_up(scope, service)
+            )
             yield placed(scope, listener, entry), table
         elif port := next((p for p in service.ports if p.protocol is not Protocol.UDP), None):
             routed = Connections(rest=proxy_to(db, scope, host, port.number))

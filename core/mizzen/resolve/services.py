@@ -101,7 +101,6 @@ def _from_entry(item: ServiceEntry, host: str) -> MeshService:
         headless=False,
         external=item.external,
         resolution=item.resolution,
-        resolved=item.resolution is not Resolution.DYNAMIC_DNS,
         export_to=item.export_to,
         subject_alt_names=item.subject_alt_names,
     )

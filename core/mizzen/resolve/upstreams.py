@@ -138,7 +138,8 @@ def _tls(
     sni = subset_sni(port.number, subset, service.host)
     if policy.tls is not None:
         return _written_tls(db, seen, policy.tls, sni)
-    if service.external or namespace_mode(db, service.namespace) is MtlsMode.DISABLE:
+    nobodys = service.external or discovery is Discovery.BY_REQUEST
+    if nobodys or namespace_mode(db, service.namespace) is MtlsMode.DISABLE:
         return Plaintext()
     ids = identities(db, (service.key, service.host))
     if discovery is Discovery.ORIGINAL_DESTINATION:

@@ -23,7 +23,7 @@ from mizzen.model.security import (
     RequestAuthentication,
 )
 from mizzen.model.sidecar import Sidecar
-from mizzen.model.traffic import DestinationRule, ServiceEntry, WorkloadEntry
+from mizzen.model.traffic import DestinationRule, Resolution, ServiceEntry, WorkloadEntry
 from mizzen.model.world import Batch, Object
 from mizzen.names import (
     DEFAULT_REGISTRY,
@@ -69,6 +69,10 @@ def _alias_target(item: Service, _mesh: MeshSettings) -> tuple[str, ...]:
 
 def _addresses(item: Service | ServiceEntry, _mesh: MeshSettings) -> tuple[str, ...]:
     return item.cluster_ips if isinstance(item, Service) else item.addresses
+
+
+def _by_request(item: ServiceEntry, _mesh: MeshSettings) -> tuple[str, ...]:
+    return item.hosts if item.resolution is Resolution.DYNAMIC_DNS else ()
 
 
 def _wanted_slots(item: ServiceEntry, _mesh: MeshSettings) -> tuple[int, ...]:
@@ -200,6 +204,8 @@ SERVICES_AT_ADDRESS: Final[Index[str]] = Index(
 )
 WANTING_ADDRESS: Final[Index[int]] = Index("wanting address", (ServiceEntry,), _wanted_slots)
 """By place of the ranges of given addresses, the entries with a host that would like to have it."""
+BY_REQUEST: Final[Index[str]] = Index("by request", (ServiceEntry,), _by_request)
+"""ServiceEntries whose servers are what requests ask for, by host."""
 BYTES_AT: Final[Index[tuple[str, int]]] = Index("bytes at", (Service, ServiceEntry), _byte_ports)
 SERVICES_SELECTING: Final[Index[tuple[str, tuple[str, str]]]] = Index(
     "services selecting", (Service, ServiceEntry), _selecting
@@ -270,6 +276,7 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     ALIASES_OF,
     SERVICES_AT_ADDRESS,
     WANTING_ADDRESS,
+    BY_REQUEST,
     BYTES_AT,
     SERVICES_SELECTING,
     SLICES_OF,

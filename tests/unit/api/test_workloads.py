@@ -79,6 +79,15 @@ def test_a_workload_entry_is_one_endpoint() -> None:
     assert told(parsed) == [("MZ0201", "spec.network", 9)]
 
 
+def test_a_request_says_which_port_is_called() -> None:
+    """With DYNAMIC_DNS a target port is of no use to HTTP; where a server name tells the host it is."""
+    ports = "{number: 80, name: a, protocol: HTTP, targetPort: 81}, {number: 443, name: b, protocol: TLS, targetPort: 444}"
+    parsed = read_spec(
+        "ServiceEntry", f"{{hosts: ['*.a.com'], ports: [{ports}], resolution: DYNAMIC_DNS}}"
+    )
+    assert [found[:2] for found in told(parsed)] == [("MZ0203", "spec.ports[0].targetPort")]
+
+
 _PORTS = "ports: [{number: 80, name: http, protocol: HTTP}]"
 _STATIC = f"hosts: [a.com], {_PORTS}, resolution: STATIC"
 
@@ -166,6 +175,11 @@ _STATIC = f"hosts: [a.com], {_PORTS}, resolution: STATIC"
             " resolution: STATIC, endpoints: [{address: 'unix:///a'}]}",
             "MZ0202",
             "endpoints",
+        ),
+        (
+            "{hosts: ['*.a.com'], ports: [{number: 80, name: a, protocol: TCP}], resolution: DYNAMIC_DNS}",
+            "MZ0202",
+            "ports[0].protocol",
         ),
         (f"{{hosts: [a.com], {_PORTS}, resolution: MAGIC}}", "MZ0103", "resolution"),
         (f"{{hosts: [a.com], {_PORTS}, location: MOON}}", "MZ0103", "location"),

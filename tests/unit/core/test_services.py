@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from mizzen.ir import Discovery
+from mizzen.ir import Discovery, NameLookup, Plaintext
+from mizzen.model.families import Families
 from mizzen.model.proxy import Scope
 from mizzen.resolve.domains import hosts_at
+from mizzen.resolve.gateway_listeners import gateway_listeners
+from mizzen.resolve.listeners import own_listeners
 from mizzen.resolve.routes import route_viewer, viewer
 from mizzen.resolve.services import MeshService, candidates, service_at
 from mizzen.resolve.upstreams import eds_clusters, upstreams
-from mizzen.tables import host_resources
-from tests.support.small_mesh import BANK, GATEWAY, SHOP, SmallMesh, host, istio, key, service
+from mizzen.tables import host_claims, host_resources, winner
+from tests.support.small_mesh import (
+    BANK,
+    GATEWAY,
+    SHOP,
+    SmallMesh,
+    host,
+    istio,
+    key,
+    service,
+    workload,
+)
 
 CART = host("cart")
 
@@ -126,6 +141,58 @@ def test_a_range_has_servers_of_another_port() -> None:
     assert [u.own_port for u in upstreams(mesh.db, (SHOP, "api.example.com"))] == [81, None]
     mesh.apply(service("peers", "http:80:8080", ip="None"))
     assert [u.own_port for u in upstreams(mesh.db, (SHOP, host("peers")))] == [None]
+
+
+_WILD = "*.wild.test"
+
+
+def wild(port: str) -> str:
+    spec = f"""
+        hosts: ['{_WILD}']
+        resolution: DYNAMIC_DNS
+        ports: [{port}]
+    """
+    return istio("ServiceEntry", "w", spec)
+
+
+def test_servers_may_be_what_requests_ask_for() -> None:
+    """The listener that requests come to looks their hosts up; nothing else changes for its other services."""
+    mesh = SmallMesh(service("cart", "http:80"), wild("{number: 80, name: a, protocol: HTTP}"))
+    (found,) = upstreams(mesh.db, (SHOP, _WILD))
+    assert (found.discovery, found.tls) == (Discovery.BY_REQUEST, Plaintext())
+    claims = {of: claim for of in (CART, _WILD) for claim in host_claims(mesh.db, (SHOP, of))}
+    assert claims[CART].listener.by_request is None
+    assert claims[_WILD].listener.by_request is Families.V4
+    for order in (claims, dict(reversed(claims.items()))):
+        assert winner(order).by_request is Families.V4
+    assert [one.by_request for one in gateway_listeners(mesh.db, workload("gate"))] == []
+
+
+def test_a_server_name_may_be_looked_up() -> None:
+    """On the target port; who asks for another name goes elsewhere, also where the host has an address."""
+    mesh = SmallMesh(wild("{number: 443, name: a, protocol: TLS, targetPort: 444}"))
+    for scope, bind in ((SHOP, "0.0.0.0"), (replace(SHOP, dns=True), "240.240")):
+        (listener,) = own_listeners(mesh.db, (scope, _WILD))
+        (chain,) = listener.chains
+        assert listener.bind.startswith(bind)
+        assert (chain.server_name, chain.tcp.lookup) == (
+            _WILD,
+            NameLookup(port=444, families=Families.V4),
+        )
+        assert listener.tcp.lookup is None
+
+
+def test_a_gateway_looks_up_hosts_where_anybody_asks_for_it() -> None:
+    """All of its listeners of HTTP: which routes lead there is for routes to say."""
+    door = """
+        selector: {app: gate}
+        servers: [{port: {number: 80, name: h, protocol: HTTP}, hosts: ['*']}]
+    """
+    mesh = SmallMesh(istio("Gateway", "door", door))
+    (plain,) = gateway_listeners(mesh.db, workload("gate"))
+    mesh.apply(wild("{number: 80, name: a, protocol: HTTP}"))
+    (asking,) = gateway_listeners(mesh.db, workload("gate"))
+    assert (plain.by_request, asking.by_request) == (None, Families.V4)
 
 
 def test_the_own_namespace_goes_first() -> None:

@@ -17,6 +17,7 @@ from mizzen.render.filters import (
     http_rbac,
     jwt_authn,
     network_rbac,
+    requested_names,
     router,
 )
 
@@ -37,6 +38,7 @@ HTTP_FILTERS: Final[tuple[Callable[[Chain], tuple[hcm.HttpFilter, ...]], ...]] =
     application_protocols.offer,  # after the last filter that could choose another cluster
     fault.inject,  # before CORS, as in Istio: preflights meet faults like all requests
     cors.answer,  # answers preflights itself, so after what refuses them
+    requested_names.look_up,  # when everything that could answer for itself has not
     router.forward,  # ends the chain; nothing after it would ever run
 )
 
