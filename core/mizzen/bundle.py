@@ -35,7 +35,8 @@ class Entry:
         resource: The encoded resource.
         origins: The objects that shaped it, for blame and for status.
         requires: Names of the clusters that a virtual host or listener routes to; a proxy is sent the
-            entry only once it has acknowledged these (make before break).
+            entry only once it has acknowledged these (make before break). What is not there is waited for
+            a while where it is new in the entry: so a listener also names secrets that it lacks.
     """
 
     resource: Resource

@@ -150,7 +150,10 @@ def gateway_listener_tables(db: Database, workload: Workload) -> tuple[Table, Ta
                 *listener.authorization.origins,
                 *listener.tokens.origins,
             ),
-            requires=listener.clusters | listener.authorization.clusters | listener.tokens.clusters,
+            requires=listener.awaits
+            | listener.clusters
+            | listener.authorization.clusters
+            | listener.tokens.clusters,
         )
         for listener in gateway_listeners(db, workload)
     }

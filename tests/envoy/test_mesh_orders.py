@@ -3,9 +3,6 @@
 A canary set of three objects comes and goes, a service's subsets get other names, a host moves from one
 VirtualService to another, and a gateway gets another certificate: in one Secret whose content changes, and by
 another Secret with another name. Each is several files, and at any moment only some of them are saved.
-
-Only of a Secret with another name the order is given: it is there before the Gateway names it, and the one before
-it goes after that. A Gateway's server does not listen while there is no Secret for it.
 """
 
 from __future__ import annotations
@@ -35,7 +32,6 @@ _OTHER: Final = "other.example.org"
 _HOSTS: Final = (_HOST, _OTHER)
 _AUTHORITY: Final = TestAuthority()
 _CERTIFICATES: Final = (_AUTHORITY.issue(*_HOSTS), _AUTHORITY.issue(*_HOSTS))
-_DOOR: Final = "door.yaml"
 # Between the gateway's visitors, each of whom shakes hands.
 _VISIT_S: Final = 0.02
 
@@ -135,7 +131,7 @@ def _door(turn: int) -> dict[str, str]:
     return {
         "certificate.yaml": tls_secret("certificate", "test", _certificate(turn)),
         f"{name}.yaml": tls_secret(name, "test", _certificate(turn)),
-        _DOOR: istio(
+        "door.yaml": istio(
             "Gateway", "gate", f"selector: {{istio: gate}}\nservers: [{servers}]", namespace="test"
         ),
         "behind.yaml": istio("VirtualService", "door", route, namespace="test"),
@@ -185,7 +181,6 @@ def _save(mesh: LiveMesh, before: Mapping[str, str], after: Mapping[str, str]) -
         name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
     )
     random.shuffle(edits)
-    edits = _as_the_door_needs(edits, after)
     order = []
     for name in edits:
         if name in after:
@@ -198,14 +193,6 @@ def _save(mesh: LiveMesh, before: Mapping[str, str], after: Mapping[str, str]) -
             order[-1] += ", noticed"
     mesh.settle()
     return order
-
-
-def _as_the_door_needs(edits: list[str], after: Mapping[str, str]) -> list[str]:
-    """Have the Secret with a new name, the Gateway and the removal change places among themselves."""
-    ours = [name for name in edits if name.startswith("certificate-") or name == _DOOR]
-    ours.sort(key=lambda name: 1 if name == _DOOR else 0 if name in after else 2)
-    sorted_ones = iter(ours)
-    return [next(sorted_ones) if name in ours else name for name in edits]
 
 
 def _is_in_force(mesh: LiveMesh, visitor: Visitor, turn: int) -> bool:

@@ -48,7 +48,8 @@ class GatewayChain:
         server_names: Empty for all connections that no other chain takes.
         tls: Whether these have to be TLS, which then goes on as it is.
         end: How TLS ends here; None where it does not.
-        routes: Name of the route configuration of its requests; empty where bytes go on to ``tcp``.
+        routes: Name of the route configuration of its requests; empty where bytes go on to ``tcp``, and
+            where nobody serves them: without either, a connection is closed.
     """
 
     server_names: tuple[str, ...] = ()
@@ -60,7 +61,11 @@ class GatewayChain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayListener:
-    """A port on which a gateway takes connections; ``bind`` may be ``unix:///path``, with port 0."""
+    """A port on which a gateway takes connections; ``bind`` may be ``unix:///path``, with port 0.
+
+    Attributes:
+        awaits: Names of the secrets without which a server of it does not serve.
+    """
 
     bind: str
     also: tuple[str, ...] = ()
@@ -69,6 +74,7 @@ class GatewayListener:
     authorization: Authorization
     tokens: TokenIssuers = field(default_factory=TokenIssuers)
     edge: Edge = ANY_EDGE
+    awaits: frozenset[str] = frozenset()
     by_request: Families | None = None
     origins: Origins = ()
 

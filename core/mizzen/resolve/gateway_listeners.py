@@ -1,8 +1,11 @@
 """A router's listeners: HTTP by route configurations, TLS by its server names, TCP to one destination.
 
 What VirtualServices ask for of addresses and sources is not asked on a gateway (Istio: ``l4SingleMatch``).
-A server of TCP that no VirtualService routes does not listen, nor does one of TLS whose certificate is
-not there; the other servers of its port do.
+A server of TCP that no VirtualService routes does not listen; the other servers of its port do.
+
+A server of TLS whose certificate is not there does not serve, and its listener says what it awaits: what served
+before goes on until a Secret with another name has come, in whichever order it and the Gateway are saved. So that
+there is something to wait with, a port of which nobody serves is listened on, and its connections are closed.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from mizzen.resolve.authentication import tokens_for
 from mizzen.resolve.authorization import authorization_for
 from mizzen.resolve.binding import facing
 from mizzen.resolve.connections import applies_at_gateway, proxy_of
-from mizzen.resolve.gateway_tls import tls_end
+from mizzen.resolve.gateway_tls import awaited, tls_end
 from mizzen.resolve.gateways import (
     Servers,
     bound_to,
@@ -69,18 +72,26 @@ def _listener(
             taken.update(left)
             chains.append(_named(chain, left))
             origins += theirs
-    if not chains:
+    awaits = _awaited(db, workload, servers)
+    if not chains and not awaits:
         return None
     services = dict(attached_services(db, workload)).get(place[1], NO_SERVICES)
     return GatewayListener(
         bind=place[0],
         port=place[1],
-        chains=tuple(chains),
+        chains=tuple(chains) or (GatewayChain(),),
         authorization=authorization_for(db, workload, services, gateway=True),
         tokens=tokens_for(db, workload, services, gateway=True),
         edge=workload.edge,
+        awaits=awaits,
         origins=tuple(dict.fromkeys(origins)),
     )
+
+
+def _awaited(db: Database, workload: Workload, servers: Servers) -> frozenset[str]:
+    """Return the names of the secrets for which servers wait."""
+    ends = (server for _gateway, server in servers if server.kind is ServerKind.TLS)
+    return frozenset[str]().union(*(awaited(db, workload, server) for server in ends))
 
 
 def _named(chain: GatewayChain, names: tuple[str, ...]) -> GatewayChain:

@@ -1,7 +1,7 @@
 """How a gateway's server ends TLS: with which certificates, and what it asks of clients.
 
 A server whose certificate is not there, or that has nothing to verify clients with though it has to,
-does not listen: it would only refuse every handshake.
+does not serve: it would only refuse every handshake.
 """
 
 from __future__ import annotations
@@ -74,6 +74,16 @@ def lacking(db: Database, workload: Workload, tls: ServerTls) -> Iterator[tuple[
             yield field, f"Secret {namespace}/{name} has no tls.crt with tls.key, in PEM"
     if tls.mode in _ASKING and not tls.insecure_skip_verify:
         yield from _lacking_roots(db, namespace, tls)
+
+
+def awaited(db: Database, workload: Workload, server: Server) -> frozenset[str]:
+    """Return the names of the secrets of a server that cannot serve; empty where it can, or never will."""
+    tls = server.tls
+    if tls is None or not workload.is_known or not any(lacking(db, workload, tls)):
+        return frozenset()
+    roots = _roots_credential(tls)
+    names = [credential_certificate(name) for name in tls.credentials]
+    return frozenset((*names, credential_roots(roots)) if roots else names)
 
 
 def _lacking_roots(db: Database, namespace: str, tls: ServerTls) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""How a router's servers end TLS: what they show, what they ask of clients, and which do not listen."""
+"""How a router's servers end TLS: what they show, what they ask of clients, and which do not serve."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from mizzen.compile import gateway_listener_tables
 from mizzen.ir import (
     CertificateOnDisk,
     GatewayChain,
@@ -224,7 +225,7 @@ def test_plain_text_and_tls_do_not_share_a_port() -> None:
         ),
     ],
 )
-def test_a_server_without_its_credential_does_not_listen(
+def test_a_server_without_its_credential_does_not_serve(
     tls: str, objects: tuple[str, ...], path: str, message: str
 ) -> None:
     """The others of its port do; what is missing is told of."""
@@ -234,8 +235,30 @@ def test_a_server_without_its_credential_does_not_listen(
     mesh = SmallMesh(*objects, router, other, gateway(server(tls), beside))
     (listener,) = gateway_listeners(mesh.db, GATE)
     assert [chain.server_names for chain in listener.chains] == [("b.example.com",)]
+    assert listener.awaits
     assert mesh.findings() == [("MZ0320", "Gateway ingress/door", f"spec.servers[0].tls.{path}")]
     assert mesh.messages() == [message]
+
+
+def test_a_port_waits_for_its_secrets() -> None:
+    """It is there though nobody serves it yet, so that who serves it already goes on until they come."""
+    asking = "mode: MUTUAL, credentialName: web"
+    mesh = SmallMesh(gateway(server(asking)))
+    (listener,) = gateway_listeners(mesh.db, GATE)
+    assert listener.chains == (GatewayChain(),)
+    assert listener.awaits == {"kubernetes://web", "kubernetes://web-cacert"}
+    listeners, _routes = gateway_listener_tables(mesh.db, GATE)
+    assert listeners["0.0.0.0_443"].requires == listener.awaits
+    mesh.apply(WITH_ROOTS)
+    (listener,) = gateway_listeners(mesh.db, GATE)
+    assert [chain.routes for chain in listener.chains] == [ROUTES]
+    assert not listener.awaits
+
+
+def test_nothing_is_awaited_for_a_router_that_is_not_known() -> None:
+    """It will never get what it lacks, so it does not listen."""
+    mesh = SmallMesh(gateway(server(SIMPLE)))
+    assert gateway_listeners(mesh.db, replace(GATE, is_known=False)) == ()
 
 
 def test_secrets_are_for_routers_that_are_known() -> None:
