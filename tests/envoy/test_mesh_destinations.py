@@ -94,6 +94,26 @@ def test_a_port_has_a_policy_of_its_own(mesh: LiveMesh) -> None:
         assert set(_pods(mesh, "ann", 30).values()) == {10}
 
 
+def test_the_mesh_says_what_no_rule_says(mesh: LiveMesh) -> None:
+    """In its ConfigMap: limits and detection by whole blocks, which a rule's own replace."""
+    config = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    h2UpgradePolicy: UPGRADE
+    defaultTrafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 1}}}
+"""
+    one = "{connectionPool: {http: {idleTimeout: 60s}}}"
+    for texts, connections in (((config,), 10), ((config, _rule(one)), 0)):
+        with mesh.having(*texts):
+            mesh.calls("ann", _WEB, 10)
+            before = _count(mesh, "upstream_cx_http2_total")
+            mesh.calls("ann", _WEB, 10)
+            assert _count(mesh, "upstream_cx_http2_total") - before == connections
+
+
 # --- Who is chosen, and who is left out --------------------------------------------------------------
 
 

@@ -448,6 +448,12 @@ _config_maps = st.builds(
         (
             None,
             MeshConfig(registry_only=True),
+            MeshConfig(
+                connection_pool=ConnectionPool(max_connections=3),
+                outlier_detection=OutlierDetection(consecutive_5xx_errors=2),
+                upgrades=True,
+            ),
+            MeshConfig(locality=LocalityLb(enabled=False)),
             MeshConfig(authorizers=_AUTHORIZERS),
             MeshConfig(authorizers=_AUTHORIZERS[:1]),
             MeshConfig(connect_timeout=timedelta(seconds=3), trust_domain_aliases=("old",)),

@@ -107,7 +107,7 @@ def _blocks(blocks: PolicyBlocks, *, ejects: bool = False) -> Iterator[Finding]:
     if blocks.connection_pool is not None:
         yield from at(("connectionPool",), check_connection_pool(blocks.connection_pool))
     if blocks.outlier_detection is not None:
-        yield from at(("outlierDetection",), _outliers(blocks.outlier_detection))
+        yield from at(("outlierDetection",), check_outliers(blocks.outlier_detection))
     if blocks.tls is not None:
         yield from at(("tls",), _tls(blocks.tls))
 
@@ -170,7 +170,8 @@ def check_connection_pool(pool: ConnectionPoolSettings) -> Iterator[Finding]:
         yield conflict(("http", "useClientProtocol"), message)
 
 
-def _outliers(outliers: OutlierDetection) -> Iterator[Finding]:
+def check_outliers(outliers: OutlierDetection) -> Iterator[Finding]:
+    """Check when endpoints are taken out; a MeshConfig has it too."""
     split = outliers.split_external_local_origin_errors
     if outliers.consecutive_local_origin_failures and not split:
         message = "consecutiveLocalOriginFailures counts nothing without the split of errors"

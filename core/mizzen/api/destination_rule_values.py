@@ -112,7 +112,7 @@ def _blocks(blocks: traffic_policy.PolicyBlocks) -> PortPolicy:
     return PortPolicy(
         load_balancer=_load_balancer(blocks.load_balancer),
         connection_pool=connection_pool(blocks.connection_pool),
-        outlier_detection=_outliers(blocks.outlier_detection),
+        outlier_detection=outlier_detection(blocks.outlier_detection),
         tls=_tls(blocks.tls),
     )
 
@@ -184,7 +184,7 @@ def connection_pool(pool: traffic_policy.ConnectionPoolSettings | None) -> Conne
     return ConnectionPool(
         max_connections=tcp.max_connections or None,
         connect_timeout=tcp.connect_timeout,
-        tcp_keepalive=_keepalive(tcp.tcp_keepalive),
+        tcp_keepalive=tcp_keepalive(tcp.tcp_keepalive),
         max_connection_duration=tcp.max_connection_duration,
         tcp_idle_timeout=tcp.idle_timeout,
         http1_max_pending_requests=http.http1_max_pending_requests or None,
@@ -206,13 +206,17 @@ def _pings(written: traffic_policy.Http2KeepAlive | None) -> Pings | None:
     return Pings(interval=written.interval, timeout=written.timeout or _PING_TIMEOUT)
 
 
-def _keepalive(keepalive: traffic_policy.TcpKeepalive | None) -> TcpKeepalive | None:
+def tcp_keepalive(keepalive: traffic_policy.TcpKeepalive | None) -> TcpKeepalive | None:
+    """Return how connections are kept alive; a MeshConfig may say it too."""
     if keepalive is None:
         return None
     return TcpKeepalive(probes=keepalive.probes, time=keepalive.time, interval=keepalive.interval)
 
 
-def _outliers(outliers: traffic_policy.OutlierDetection | None) -> OutlierDetection | None:
+def outlier_detection(
+    outliers: traffic_policy.OutlierDetection | None,
+) -> OutlierDetection | None:
+    """Return when failing endpoints are taken out; a MeshConfig may say it too."""
     if outliers is None:
         return None
     return OutlierDetection(

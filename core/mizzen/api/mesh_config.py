@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import Field
 
 from mizzen.api.base import ApiModel, NotTranslated, Port
+from mizzen.api.destination_rule_checks import check_connection_pool, check_outliers
+from mizzen.api.destination_rule_values import (
+    connection_pool,
+    locality_lb,
+    outlier_detection,
+    tcp_keepalive,
+)
 from mizzen.api.durations import Duration, PositiveDuration
 from mizzen.api.extension_providers import ExtensionProvider, authorizers, check_providers
 from mizzen.api.findings import Finding, at, fatal, invalid
 from mizzen.api.hosts import is_name
+from mizzen.api.load_balancing import LocalityLbSetting
 from mizzen.api.reading import validated
+from mizzen.api.traffic_policy import ConnectionPoolSettings, OutlierDetection, TcpKeepalive
 from mizzen.api.yaml_tree import TreeError, read_tree
 from mizzen.model.mesh import MeshConfig
 
@@ -49,6 +58,13 @@ class MeshInboundPolicy(ApiModel):
         Literal["PASSTHROUGH", "LOCALHOST"],
         NotTranslated("connections go to the workload's own address", only=("LOCALHOST",)),
     ] = Field(default="PASSTHROUGH", description="The workload's own address, or loopback.")
+
+
+class DefaultTrafficPolicy(ApiModel):
+    """What holds where a DestinationRule has no such block (Istio: MeshConfig.DefaultTrafficPolicy)."""
+
+    connection_pool: ConnectionPoolSettings | None = Field(default=None, description="Limits.")
+    outlier_detection: OutlierDetection | None = Field(default=None, description="Ejection.")
 
 
 class MeshConfigSpec(ApiModel):
@@ -88,8 +104,8 @@ class MeshConfigSpec(ApiModel):
     hbone_idle_timeout: Annotated[Duration | None, _LATER] = Field(
         default=None, description="Of tunnels."
     )
-    tcp_keepalive: Annotated[_Anything | None, _DEFAULTS] = Field(
-        default=None, description="SO_KEEPALIVE."
+    tcp_keepalive: TcpKeepalive | None = Field(
+        default=None, description="SO_KEEPALIVE of connections to upstreams."
     )
     default_service_export_to: Annotated[
         list[str], NotTranslated("write exportTo on the objects", unless=(["*"],))
@@ -116,7 +132,7 @@ class MeshConfigSpec(ApiModel):
     ca_certificates: Annotated[list[Any], _LATER] = Field(
         default_factory=list, description="Further roots."
     )
-    default_traffic_policy: Annotated[_Anything | None, _DEFAULTS] = Field(
+    default_traffic_policy: DefaultTrafficPolicy | None = Field(
         default=None, description="Below every DestinationRule."
     )
     default_http_retry_policy: Annotated[_Anything | None, _DEFAULTS] = Field(
@@ -125,13 +141,13 @@ class MeshConfigSpec(ApiModel):
     default_inbound_http_retry_policy: Annotated[_Anything | None, _DEFAULTS] = Field(
         default=None, description="Retries towards the application."
     )
-    locality_lb_setting: Annotated[_Anything | None, _DEFAULTS] = Field(
-        default=None, description="Localities."
+    locality_lb_setting: LocalityLbSetting | None = Field(
+        default=None, description="Localities, where no DestinationRule speaks of them."
     )
     zone_aware_lb_setting: Annotated[_Anything | None, _DEFAULTS] = Field(
         default=None, description="Zones."
     )
-    h2_upgrade_policy: Annotated[str | None, _DEFAULTS] = Field(
+    h2_upgrade_policy: Literal["DO_NOT_UPGRADE", "UPGRADE"] | None = Field(
         default=None, description="Whether HTTP/1.1 becomes HTTP/2."
     )
     verify_certificate_at_client: Annotated[bool | None, _DEFAULTS] = Field(
@@ -198,11 +214,17 @@ def mesh_config(text: str) -> MeshConfig | None:
     if spec is None or fatal(findings):
         return None
     policy, aliases = spec.outbound_traffic_policy, spec.trust_domain_aliases
+    upstreams = spec.default_traffic_policy or DefaultTrafficPolicy()
     return MeshConfig(
         connect_timeout=spec.connect_timeout,
         registry_only=policy.mode == "REGISTRY_ONLY" if policy is not None else None,
         trust_domain_aliases=tuple(aliases) if aliases is not None else None,
         authorizers=authorizers(spec.extension_providers),
+        locality=locality_lb(spec.locality_lb_setting),
+        connection_pool=connection_pool(upstreams.connection_pool),
+        outlier_detection=outlier_detection(upstreams.outlier_detection),
+        keepalive=tcp_keepalive(spec.tcp_keepalive),
+        upgrades=spec.h2_upgrade_policy == "UPGRADE" if spec.h2_upgrade_policy else None,
     )
 
 
@@ -226,3 +248,10 @@ def _check(spec: MeshConfigSpec) -> Iterator[Finding]:
         if not is_name(alias):
             yield invalid(("trustDomainAliases", index), f"{alias!r} is not a trust domain")
     yield from at(("extensionProviders",), check_providers(spec.extension_providers))
+    policy = spec.default_traffic_policy
+    if policy is not None and policy.connection_pool is not None:
+        path = ("defaultTrafficPolicy", "connectionPool")
+        yield from at(path, check_connection_pool(policy.connection_pool))
+    if policy is not None and policy.outlier_detection is not None:
+        path = ("defaultTrafficPolicy", "outlierDetection")
+        yield from at(path, check_outliers(policy.outlier_detection))

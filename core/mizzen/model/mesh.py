@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from mizzen.identity import DEFAULT_TRUST_DOMAIN, TrustDomain
-from mizzen.model.destination import LocalityLb
+from mizzen.model.destination import ConnectionPool, LocalityLb, OutlierDetection, TcpKeepalive
 from mizzen.model.providers import Authorizer
 from mizzen.names import DEFAULT_DOMAIN, DEFAULT_ROOT_NAMESPACE
 
@@ -26,6 +26,10 @@ class MeshSettings:
         registry_only: True refuses traffic to unknown hosts (outboundTrafficPolicy REGISTRY_ONLY).
         authorizers: Who may be asked by CUSTOM policies, sorted by name.
         locality: How places count where no DestinationRule says so; near ones first.
+        connection_pool: The limits of upstreams that no DestinationRule writes any for.
+        outlier_detection: When their failing endpoints are taken out, likewise.
+        keepalive: Of upstream connections, as far as a DestinationRule does not say it.
+        upgrades: True speaks HTTP/2 to HTTP ports where no DestinationRule says otherwise.
     """
 
     trust_domain: TrustDomain = DEFAULT_TRUST_DOMAIN
@@ -37,6 +41,10 @@ class MeshSettings:
     registry_only: bool = False
     authorizers: tuple[Authorizer, ...] = ()
     locality: LocalityLb = field(default_factory=LocalityLb)
+    connection_pool: ConnectionPool | None = None
+    outlier_detection: OutlierDetection | None = None
+    keepalive: TcpKeepalive | None = None
+    upgrades: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +55,11 @@ class MeshConfig:
     registry_only: bool | None = None
     trust_domain_aliases: tuple[str, ...] | None = None
     authorizers: tuple[Authorizer, ...] = ()
+    locality: LocalityLb | None = None
+    connection_pool: ConnectionPool | None = None
+    outlier_detection: OutlierDetection | None = None
+    keepalive: TcpKeepalive | None = None
+    upgrades: bool | None = None
 
     def over(self, settings: MeshSettings) -> MeshSettings:
         """Return the settings that hold: what is written here, and the others as they were."""
@@ -59,6 +72,11 @@ class MeshConfig:
             else self.registry_only,
             trust_domain_aliases=settings.trust_domain_aliases if aliases is None else aliases,
             authorizers=self.authorizers or settings.authorizers,
+            locality=self.locality or settings.locality,
+            connection_pool=self.connection_pool or settings.connection_pool,
+            outlier_detection=self.outlier_detection or settings.outlier_detection,
+            keepalive=self.keepalive or settings.keepalive,
+            upgrades=settings.upgrades if self.upgrades is None else self.upgrades,
         )
 
 

@@ -24,7 +24,7 @@ from mizzen.model.traffic import Resolution
 from mizzen.names import MESH_GATEWAY, outbound_cluster
 from mizzen.resolve.aliases import destination_host
 from mizzen.resolve.matching import Place, destination_port, weighted_only
-from mizzen.resolve.rules import policy_for, rule_for, tunnel_for
+from mizzen.resolve.rules import policy_at, rule_for, tunnel_for
 from mizzen.resolve.services import MeshService, service_at
 from mizzen.resolve.world import gateway_name
 
@@ -135,7 +135,7 @@ def proxy_to(db: Database, scope: Scope, host: str, port: int, subset: str = "")
     service = service_at(db, scope, host)
     rule = rule_for(db, (scope, host))
     part = rule.subset(subset)
-    policy = policy_for(rule, port, part)
+    policy = policy_at(db, rule, port, part)
     pool, balancer = policy.connection_pool, policy.load_balancer
     hashed = balancer.consistent_hash if balancer else None
     return TcpProxy(

@@ -9,7 +9,7 @@ is for a client stands alone, before those for everyone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from mizzen.engine import query
@@ -188,6 +188,18 @@ def policy_for(rule: EffectiveRule, port: int, subset: Subset | None = None) -> 
     if port in dict(subset.policy.ports):
         return _for_port(subset.policy, port)
     return _over(subset.policy.base, policy)
+
+
+def policy_at(
+    db: Database, rule: EffectiveRule, port: int, subset: Subset | None = None
+) -> PortPolicy:
+    """Return the policy of one port, with the mesh's limits and detection where nobody has written any."""
+    policy, mesh = policy_for(rule, port, subset), settings(db)
+    return replace(
+        policy,
+        connection_pool=policy.connection_pool or mesh.connection_pool,
+        outlier_detection=policy.outlier_detection or mesh.outlier_detection,
+    )
 
 
 def retry_budget_for(rule: EffectiveRule, subset: Subset | None = None) -> RetryBudget | None:

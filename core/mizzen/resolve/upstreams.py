@@ -21,6 +21,7 @@ from mizzen.model.destination import (
     OutlierDetection,
     PortPolicy,
     Subset,
+    TcpKeepalive,
     TlsMode,
 )
 from mizzen.model.kube import Protocol, ServicePort
@@ -36,7 +37,7 @@ from mizzen.resolve.localities import is_weighted, locality_setting
 from mizzen.resolve.peers import namespace_mode
 from mizzen.resolve.rules import (
     EffectiveRule,
-    policy_for,
+    policy_at,
     proxy_protocol_for,
     retry_budget_for,
     rule_for,
@@ -46,6 +47,7 @@ from mizzen.resolve.world import settings
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
+    from mizzen.model.mesh import MeshSettings
 
 
 @query
@@ -75,8 +77,8 @@ class _Seen:
 
 def _upstream(db: Database, seen: _Seen, port: ServicePort, subset: Subset | None) -> Upstream:
     service, rule = seen.service, seen.rule
-    policy = policy_for(rule, port.number, subset)
-    pool = policy.connection_pool or ConnectionPool()
+    policy = policy_at(db, rule, port.number, subset)
+    pool = _pool(policy, settings(db))
     balancer = policy.load_balancer or LoadBalancer()
     discovery = discovery_of(seen.scope, service, balancer)
     name = subset.name if subset else ""
@@ -94,7 +96,7 @@ def _upstream(db: Database, seen: _Seen, port: ServicePort, subset: Subset | Non
         subset=name,
         discovery=discovery if tls else Discovery.NOWHERE,
         protocol=port.protocol,
-        http=_http(port.protocol, pool),
+        http=_http(port.protocol, pool, upgrades=settings(db).upgrades),
         tls=tls or Plaintext(),
         endpoints=endpoints,
         own_port=own_port(service, port, discovery),
@@ -116,11 +118,26 @@ def _upstream(db: Database, seen: _Seen, port: ServicePort, subset: Subset | Non
     )
 
 
-def _http(protocol: Protocol, pool: ConnectionPool) -> UpstreamHttp:
+def _pool(policy: PortPolicy, mesh: MeshSettings) -> ConnectionPool:
+    """Return the limits of a cluster, with what the mesh says of keeping connections alive (Istio)."""
+    pool = policy.connection_pool or ConnectionPool()
+    if mesh.keepalive is None:
+        return pool
+    own, general = pool.tcp_keepalive or TcpKeepalive(), mesh.keepalive
+    merged = TcpKeepalive(
+        probes=general.probes if own.probes is None else own.probes,
+        time=own.time or general.time,
+        interval=own.interval or general.interval,
+    )
+    return replace(pool, tcp_keepalive=merged)
+
+
+def _http(protocol: Protocol, pool: ConnectionPool, *, upgrades: bool) -> UpstreamHttp:
     """Return which HTTP is spoken; who writes UPGRADE is believed, whatever the port declares (Istio)."""
     if pool.use_client_protocol:
         return UpstreamHttp.CLIENT
-    if protocol.is_http2 or pool.h2_upgrade_policy == "UPGRADE":
+    by_mesh = upgrades and protocol.is_http and pool.h2_upgrade_policy == "DEFAULT"
+    if protocol.is_http2 or pool.h2_upgrade_policy == "UPGRADE" or by_mesh:
         return UpstreamHttp.HTTP2
     return UpstreamHttp.CLIENT if protocol is Protocol.UNSET else UpstreamHttp.HTTP1
 
@@ -182,7 +199,7 @@ def _eds_cluster(
     db: Database, service: MeshService, upstream: Upstream, rule: EffectiveRule
 ) -> EdsCluster:
     subset = rule.subset(upstream.subset)
-    locality = locality_setting(db, policy_for(rule, upstream.port, subset))
+    locality = locality_setting(db, policy_at(db, rule, upstream.port, subset))
     return replace(
         _assigned(service, upstream.port, subset, upstream),
         families=upstream.families,

@@ -9,6 +9,12 @@ import pytest
 
 from mizzen.api.base import NotTranslated
 from mizzen.api.mesh_config import MeshConfigSpec
+from mizzen.model.destination import (
+    ConnectionPool,
+    LocalityLb,
+    OutlierDetection,
+    TcpKeepalive,
+)
 from mizzen.model.kube import ConfigMap
 from mizzen.model.mesh import MeshConfig, MeshSettings
 from mizzen.model.world import Parsed
@@ -49,6 +55,28 @@ def test_the_settings_of_a_mesh_stand_in_a_config_map() -> None:
     assert empty.mesh == MeshConfig()
 
 
+def test_what_holds_of_upstreams_is_read_as_in_a_destination_rule() -> None:
+    """Limits, detection, places, keepalive and the upgrade of HTTP."""
+    found = value(
+        _read(
+            "defaultTrafficPolicy:\n"
+            "  connectionPool: {tcp: {maxConnections: 5}}\n"
+            "  outlierDetection: {consecutive5xxErrors: 2}\n"
+            "localityLbSetting: {enabled: false}\n"
+            "tcpKeepalive: {time: 60s}\n"
+            "h2UpgradePolicy: UPGRADE"
+        )
+    )
+    assert isinstance(found, ConfigMap)
+    assert found.mesh == MeshConfig(
+        connection_pool=ConnectionPool(max_connections=5),
+        outlier_detection=OutlierDetection(consecutive_5xx_errors=2),
+        locality=LocalityLb(enabled=False),
+        keepalive=TcpKeepalive(time=timedelta(seconds=60)),
+        upgrades=True,
+    )
+
+
 def test_other_config_maps_have_no_settings() -> None:
     """Whatever stands in them."""
     found = value(_read("connectTimeout: never", name="mine"))
@@ -66,6 +94,17 @@ def test_other_config_maps_have_no_settings() -> None:
         ("trustDomainAliases: a", "MZ0103", ".trustDomainAliases"),
         ("proxyListenPort: 70000", "MZ0103", ".proxyListenPort"),
         ("inboundTrafficPolicy: {mode: X}", "MZ0103", ".inboundTrafficPolicy.mode"),
+        ("h2UpgradePolicy: DEFAULT", "MZ0103", ".h2UpgradePolicy"),
+        (
+            "defaultTrafficPolicy: {connectionPool: {}}",
+            "MZ0104",
+            ".defaultTrafficPolicy.connectionPool",
+        ),
+        (
+            "defaultTrafficPolicy: {outlierDetection: {consecutiveLocalOriginFailures: 1}}",
+            "MZ0202",
+            ".defaultTrafficPolicy.outlierDetection.consecutiveLocalOriginFailures",
+        ),
         ("a: [", "MZ0103", ""),
         ("- a", "MZ0103", ""),
     ],

@@ -7,7 +7,16 @@ from datetime import timedelta
 import pytest
 
 from mizzen.ir import Discovery, MeshTls, Plaintext, SimpleTls, UpstreamHttp, UpstreamTls
-from mizzen.model.destination import PortPolicy, ProxyProtocol, RetryBudget, SimpleLb, Subset
+from mizzen.model.destination import (
+    ConnectionPool,
+    OutlierDetection,
+    PortPolicy,
+    ProxyProtocol,
+    RetryBudget,
+    SimpleLb,
+    Subset,
+    TcpKeepalive,
+)
 from mizzen.model.mesh import MeshSettings
 from mizzen.model.proxy import Scope
 from mizzen.resolve.rules import NO_RULE, policy_for, rule_for
@@ -354,6 +363,43 @@ def test_an_entry_outside_is_plain_and_lends_its_names() -> None:
     found = upstreams(mesh.db, (SHOP, "api.example.com"))[0]
     assert found.tls == SimpleTls(subject_alt_names=("api.test",))
     assert found.external
+
+
+def test_what_no_rule_says_the_mesh_says() -> None:
+    """A block that is written replaces the mesh's as a whole; keepalive is completed."""
+    mesh = SmallMesh(
+        service("cart", "http:80", "tcp:81"),
+        settings=MeshSettings(
+            connection_pool=ConnectionPool(max_connections=5, max_retries=1),
+            outlier_detection=OutlierDetection(consecutive_5xx_errors=2),
+            keepalive=TcpKeepalive(probes=3, time=timedelta(seconds=60)),
+            upgrades=True,
+        ),
+    )
+    http, tcp = upstreams(mesh.db, (SHOP, CART))
+    assert (http.http, tcp.http) == (UpstreamHttp.HTTP2, UpstreamHttp.HTTP1)
+    assert http.outlier_detection == OutlierDetection(consecutive_5xx_errors=2)
+    general = TcpKeepalive(probes=3, time=timedelta(seconds=60))
+    assert http.connection_pool == ConnectionPool(
+        max_connections=5, max_retries=1, tcp_keepalive=general
+    )
+    written = """
+    trafficPolicy:
+      outlierDetection: {consecutiveGatewayErrors: 1}
+      connectionPool:
+        http: {h2UpgradePolicy: DO_NOT_UPGRADE}
+        tcp: {tcpKeepalive: {probes: 9, interval: 5s}}
+    """
+    mesh.apply(rule("r", written))
+    http, _ = upstreams(mesh.db, (SHOP, CART))
+    assert http.http is UpstreamHttp.HTTP1
+    assert http.outlier_detection == OutlierDetection(consecutive_gateway_errors=1)
+    assert http.connection_pool == ConnectionPool(
+        h2_upgrade_policy="DO_NOT_UPGRADE",
+        tcp_keepalive=TcpKeepalive(
+            probes=9, time=timedelta(seconds=60), interval=timedelta(seconds=5)
+        ),
+    )
 
 
 def test_clients_are_announced_as_the_subset_or_the_rule_says() -> None:
