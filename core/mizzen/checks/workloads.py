@@ -37,18 +37,26 @@ def selected(db: Database, namespace: str, selector: Labels) -> list[Labels]:
     return [one for one in workloads_in(db, namespace) if selects(selector, one)]
 
 
-def check_gateway(db: Database, item: Gateway) -> Found:
-    """Yield what a Gateway gets wrong: it may select routers of every namespace."""
-    routers = [
+@query
+def routers_of(db: Database, selector: Labels) -> tuple[tuple[str, Labels], ...]:
+    """Return what a Gateway's selector selects, in all namespaces: most Gateways have the same."""
+    return tuple(
         (namespace, labels)
         for namespace in namespaces(db, "")
-        for labels in selected(db, namespace, item.selector)
-    ]
+        for labels in selected(db, namespace, selector)
+    )
+
+
+def check_gateway(db: Database, item: Gateway) -> Found:
+    """Yield what a Gateway gets wrong: it may select routers of every namespace."""
+    routers = routers_of(db, item.selector)
     if not routers:
         message = f"no workload has {pairs(item.selector)}"
         yield finding(codes.SELECTS_NOTHING, item.meta, "spec.selector", message)
     yield from gateway_ports.check(db, item, routers)
-    yield from gateway_tls.check(db, item, routers)
+    # Without a selector it would be every namespace, of which hardly any has a gateway.
+    where = [ns for ns, _ in routers if item.selector or ns == item.meta.namespace]
+    yield from gateway_tls.check(db, item, dict.fromkeys(where))
 
 
 def check_peer_authentication(db: Database, item: PeerAuthentication) -> Found:

@@ -261,6 +261,16 @@ def test_nothing_is_awaited_for_a_router_that_is_not_known() -> None:
     assert gateway_listeners(mesh.db, replace(GATE, is_known=False)) == ()
 
 
+def test_without_a_selector_a_gateways_own_namespace_counts() -> None:
+    """Every workload is selected, and nearly all of them are no gateways."""
+    everyone = gateway(server(SIMPLE)).replace("selector: {app: gate}", "selector: {}")
+    mesh = SmallMesh(pod("10.0.9.2", "web", namespace="shop"), everyone)
+    assert mesh.findings() == []
+    mesh.apply(pod("10.0.9.1", "gate", namespace="ingress", mtls=False))
+    path = "spec.servers[0].tls.credentialName"
+    assert mesh.findings() == [("MZ0320", "Gateway ingress/door", path)]
+
+
 def test_secrets_are_for_routers_that_are_known() -> None:
     """What a proxy says of itself anybody could say."""
     stranger = replace(GATE, is_known=False)
