@@ -16,12 +16,14 @@ from mizzen.names import MESH_GATEWAY, ObjectKey, is_wildcard, resolve_host
 from mizzen.resolve.aliases import destination_host
 from mizzen.resolve.domains import BARE_PORT, hosts_under
 from mizzen.resolve.gateways import shared_hosts
+from mizzen.resolve.listeners import is_shared
 from mizzen.resolve.rules import is_subset_of_some, rule_for
 from mizzen.resolve.services import service_at
 from mizzen.resolve.world import OBJECT, gateway_name, settings
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
+    from mizzen.model.kube import ServicePort
     from mizzen.resolve.services import MeshService
 
 
@@ -105,12 +107,22 @@ def ports_of_mesh(db: Database, scope: Scope, host: str, part: Part) -> set[int]
         port.number
         for service in services
         for port in service.ports
-        if _is_for(part, port.protocol)
+        if _is_for(part, service, port)
     }
 
 
-def _is_for(part: Part, protocol: Protocol) -> bool:
-    """Tell whether a port of a protocol has what a part of the rules is for."""
+def for_http_alone(db: Database, scope: Scope, host: str) -> set[int]:
+    """Return the undeclared ports of a service without an address: only HTTP can be told apart there."""
+    service = service_at(db, scope, host)
+    if service is None:
+        return set()
+    undeclared = (port for port in service.ports if port.protocol is Protocol.UNSET)
+    return {port.number for port in undeclared if is_shared(service, port)}
+
+
+def _is_for(part: Part, service: MeshService, port: ServicePort) -> bool:
+    """Tell whether a port has what a part of the rules is for."""
+    protocol = port.protocol
     is_tls = protocol in (Protocol.TLS, Protocol.HTTPS)
     match part:
         case Part.HTTP:
@@ -118,7 +130,8 @@ def _is_for(part: Part, protocol: Protocol) -> bool:
         case Part.TLS:
             return is_tls
         case Part.TCP:
-            return protocol is Protocol.UNSET or (protocol.is_tcp and not is_tls)
+            sniffed = protocol is Protocol.UNSET and not is_shared(service, port)
+            return sniffed or (protocol.is_tcp and not is_tls)
 
 
 def _may_match(

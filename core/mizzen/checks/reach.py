@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen import diagnostics as codes
 from mizzen.checks.cover import covers, covers_connections, takes_all
-from mizzen.checks.destinations import hosts_of, ports_of_mesh
+from mizzen.checks.destinations import for_http_alone, hosts_of, ports_of_mesh
 from mizzen.checks.findings import Found, finding, listed
 from mizzen.model.proxy import Scope
 from mizzen.model.routing import ConnectionMatch, HttpMatch, Part, VirtualService
@@ -90,6 +90,27 @@ def _without_port(db: Database, item: VirtualService) -> Found:
     scope = Scope(namespace=item.meta.namespace)
     hosts = hosts_of(db, item)
     for part in Part:
+        if part is Part.TCP and _undeclared(db, item):
+            continue
         if item.has(part) and not any(ports_of_mesh(db, scope, host, part) for host in hosts):
             message = f"no service of {listed(hosts)} has a port of {_SPOKEN[part]}"
             yield finding(codes.RULES_WITHOUT_PORT, item.meta, f"spec.{part}", message)
+    for number, lost in _undeclared(db, item):
+        message = (
+            f"port {listed(lost)} is undeclared and its service has no address:"
+            " only requests are told apart there"
+        )
+        remedy = "Declare the port's protocol, TCP, or give the ServiceEntry addresses."
+        path = f"spec.tcp[{number}]"
+        yield finding(codes.RULES_WITHOUT_PORT, item.meta, path, message, remedy)
+
+
+def _undeclared(db: Database, item: VirtualService) -> list[tuple[int, list[int]]]:
+    """Return rules of TCP that name ports on which there is but HTTP to be told apart, with these ports."""
+    scope = Scope(namespace=item.meta.namespace)
+    ports = {port for host in hosts_of(db, item) for port in for_http_alone(db, scope, host)}
+    named = [
+        (number, sorted(ports & {match.port for match in rule.match}))
+        for number, rule in enumerate(item.tcp)
+    ]
+    return [(number, lost) for number, lost in named if lost]

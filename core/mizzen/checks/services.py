@@ -1,14 +1,17 @@
-"""Services and ServiceEntries: hosts that several give."""
+"""Services and ServiceEntries: hosts that several give, and who is selected."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mizzen import diagnostics as codes
 from mizzen.checks import addresses
-from mizzen.checks.findings import Found, finding, listed
+from mizzen.checks.findings import Found, finding, listed, pairs
+from mizzen.model.meta import NO_LABELS
 from mizzen.model.proxy import Scope
-from mizzen.model.traffic import ServiceEntry
+from mizzen.model.traffic import Resolution, ServiceEntry
+from mizzen.resolve.endpoints import is_of_use
+from mizzen.resolve.instances import instances
 from mizzen.resolve.services import candidates, seen_from, service_at
 from mizzen.resolve.world import hosts_of, settings
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from mizzen.model.kube import Service
     from mizzen.resolve.services import MeshService
 
+_CALLED: Final = (Resolution.STATIC, Resolution.DNS, Resolution.DNS_ROUND_ROBIN)
 _EVERYONE = Scope(namespace="")
 
 
@@ -24,6 +28,24 @@ def check(db: Database, item: Service | ServiceEntry) -> Found:
     """Yield the hosts and addresses of an object that others have as well, with who is meant by them."""
     yield from _hosts(db, item)
     yield from addresses.check(db, item)
+    if isinstance(item, ServiceEntry) and item.selector is not None and item.resolution in _CALLED:
+        yield from _selected(db, item)
+
+
+def _selected(db: Database, item: ServiceEntry) -> Found:
+    """Yield what a ServiceEntry selects and cannot call; and that it selects nobody."""
+    names = item.resolution.is_dns
+    found = [one for host in item.hosts[:1] for one in instances(db, (item.meta.key, host))]
+    if not found:
+        wanted = pairs(item.selector or NO_LABELS)
+        message = f"no pod or WorkloadEntry of {item.meta.namespace} has {wanted}"
+        yield finding(codes.SELECTS_NOTHING, item.meta, "spec.workloadSelector", message)
+    unusable = {one.address for one in found if not is_of_use(one.address, names=names)}
+    lost = sorted(address or "workload without address" for address in unusable)
+    if lost:
+        message = f"resolution {item.resolution} takes no {listed(lost)}, which is left out"
+        remedy = "Use resolution DNS for names, and STATIC for sockets (unix://)."
+        yield finding(codes.NO_EFFECT, item.meta, "spec.workloadSelector", message, remedy)
 
 
 def _hosts(db: Database, item: Service | ServiceEntry) -> Found:

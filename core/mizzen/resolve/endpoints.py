@@ -85,12 +85,12 @@ def belonging(db: Database, cluster: EdsCluster) -> Iterator[tuple[Instance, End
 def _belongs(cluster: EdsCluster, instance: Instance) -> bool:
     if cluster.ready_only and instance.health is not Health.HEALTHY:
         return False
-    if not instance.address or not _is_of_use(instance.address, names=cluster.names):
+    if not instance.address or not is_of_use(instance.address, names=cluster.names):
         return False
     return selects(cluster.labels, instance.labels)
 
 
-def _is_of_use(address: str, *, names: bool) -> bool:
+def is_of_use(address: str, *, names: bool) -> bool:
     """Tell whether a cluster takes an address: DNS takes no sockets, and only DNS takes names."""
     if address.startswith(UNIX):
         return not names

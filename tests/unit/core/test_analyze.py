@@ -675,3 +675,59 @@ def test_rules_need_a_port_that_speaks_it(part: str, port: str, in_force: bool) 
     mesh = SmallMesh(service("cart", port), istio("VirtualService", "v", spec))
     told = [("MZ0312", "VirtualService shop/v", f"spec.{part}")]
     assert mesh.findings() == ([] if in_force else told)
+
+
+@pytest.mark.parametrize(
+    ("rules", "ports", "path"),
+    [
+        ("tcp: [{match: [{port: 7000}], route: R}]", "UNSET", "spec.tcp[0]"),
+        ("tcp: [{route: R}]", "UNSET", "spec.tcp"),
+        ("tcp: [{match: [{port: 7000}], route: R}]", "TCP", ""),
+        ("http: [{route: R}]", "UNSET", ""),
+    ],
+)
+def test_bytes_of_an_undeclared_port_without_address_are_nobodys(
+    rules: str, ports: str, path: str
+) -> None:
+    """Only HTTP is told apart there, by its host."""
+    protocol = "" if ports == "UNSET" else ", protocol: TCP"
+    spec = f"""
+        hosts: [a.test]
+        resolution: STATIC
+        ports: [{{number: 7000, name: any{protocol}}}]
+        endpoints: [{{address: 10.1.0.1}}]
+    """
+    route = rules.replace("R", "[{destination: {host: a.test, port: {number: 7000}}}]")
+    mesh = SmallMesh(
+        istio("ServiceEntry", "e", spec), istio("VirtualService", "v", f"hosts: [a.test]\n{route}")
+    )
+    assert mesh.findings() == ([("MZ0312", "VirtualService shop/v", path)] if path else [])
+
+
+@pytest.mark.parametrize(
+    ("resolution", "address", "told"),
+    [
+        ("STATIC", "10.1.0.1", []),
+        ("STATIC", "vm.lan", ["resolution STATIC takes no vm.lan, which is left out"]),
+        ("STATIC", "", ["resolution STATIC takes no workload without address, which is left out"]),
+        ("DNS", "vm.lan", []),
+        ("DNS", "unix:///s", ["resolution DNS takes no unix:///s, which is left out"]),
+        ("NONE", "vm.lan", []),
+        ("DNS", None, ["no pod or WorkloadEntry of shop has app=vm"]),
+    ],
+)
+def test_who_is_selected_and_cannot_be_called(
+    resolution: str, address: str | None, told: list[str]
+) -> None:
+    """By a ServiceEntry's workloadSelector; that it selects nobody is told too."""
+    spec = f"""
+        hosts: [a.test]
+        resolution: {resolution}
+        ports: [{{number: 80, name: a, protocol: HTTP}}]
+        workloadSelector: {{labels: {{app: vm}}}}
+    """
+    machine = istio(
+        "WorkloadEntry", "vm", f"address: '{address}'\nnetwork: far\nlabels: {{app: vm}}"
+    )
+    mesh = SmallMesh(istio("ServiceEntry", "e", spec), *((machine,) if address is not None else ()))
+    assert mesh.messages() == told
