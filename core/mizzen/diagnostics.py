@@ -209,6 +209,11 @@ UNKNOWN_CREDENTIAL: Final = _error(
     "credential is not there",
     "Create the Secret, with tls.crt and tls.key, in the namespace of the proxy that uses it.",
 )
+SILENT_ISSUER: Final = _error(
+    "MZ0342",
+    "issuer does not say where its keys are",
+    "Write jwksUri or jwks, or let the control plane reach the issuer's discovery document.",
+)
 UNKNOWN_TARGET: Final = _error(
     "MZ0341",
     "policy is attached to what nobody enforces it for",
@@ -344,6 +349,7 @@ CATALOGUE: Final = (
     UNKNOWN_TARGET,
     NEVER_HOLDS,
     NOBODY_PROVES,
+    SILENT_ISSUER,
     HOST_CONFLICT,
     UNREACHABLE_RULE,
     DUPLICATE_SUBSET,

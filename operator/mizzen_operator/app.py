@@ -96,6 +96,7 @@ class ControlPlane:
             intake=self._take,
             located=source.located,
             status_file=state.status,
+            calls_itself=True,
         )
         addresses = Addresses(
             http=settings.http, xds=settings.xds, insecure_xds=settings.insecure_xds

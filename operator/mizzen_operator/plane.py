@@ -17,12 +17,15 @@ import gc
 import signal
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mizzen.compile import Compiler
 from mizzen.diagnostics import Severity
 from mizzen_operator.compiler import CompilerThread
+from mizzen_operator.discovery import keys_of
 from mizzen_operator.http import HttpServer, Pages
+from mizzen_operator.issuers import Issuers
 from mizzen_operator.metrics import OperatorMetrics, exposition
 from mizzen_operator.proxy_dump import proxy_dump
 from mizzen_operator.report import Reporter
@@ -107,6 +110,7 @@ class Home:
         status_file: Where the status is written to.
         samples: What this home counts.
         may_see: Whether the bearer of a token may see from elsewhere what proxies have.
+        calls_itself: Whether issuers of tokens on this very machine may be asked for their keys.
     """
 
     what: str
@@ -123,6 +127,7 @@ class Home:
     status_file: Path | None = None
     samples: Callable[[], Iterable[Sample]] = tuple
     may_see: Callable[[str], Awaitable[bool]] = _nobody
+    calls_itself: bool = False
 
 
 def run_until_told(
@@ -175,6 +180,9 @@ class Plane:
         self.metrics = OperatorMetrics()
         self._compiler = CompilerThread(
             Compiler(home.mesh), on_round=self._take_round, on_findings=self._take_findings
+        )
+        self._issuers = Issuers(
+            self._compiler.submit, log, partial(keys_of, loopback=home.calls_itself)
         )
         self.publisher = Publisher(
             secrets=home.trust.secrets,
@@ -232,6 +240,7 @@ class Plane:
         mine = (
             self._compiler.run(),
             self._home.source.run(self._submit),
+            self._issuers.run(),
             self.renewal.run(),
             self.reporter.run(),
         )
@@ -252,7 +261,7 @@ class Plane:
 
     def _submit(self, batch: Batch) -> None:
         """Hand changes to the compiler; called in the source's thread."""
-        self._compiler.submit(self._home.intake(batch))
+        self._issuers.take(self._home.intake(batch))
 
     def _take_round(self, made: Round) -> None:
         """Hand bundles to the proxies, the bundle of a class before the proxies that move to it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 _URL: Final = "http://web.test/"
 _OTHER: Final = "https://other.example"
+_TALKATIVE: Final = f"http://{pod_ip(5)}:{HTTP_PORT}"
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +28,16 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
         "web.yaml": pod("web", 11) + service("web", 11, ("web", 11)),
         "ann.yaml": pod("ann", 2) + service("ann", 2, ("ann", 2)),
         "outside.yaml": pod("outside", 4, sidecar=False),
+        "issuer.yaml": _issuer(),
     }
     with LiveMesh(tmp_path_factory.mktemp("mesh"), files) as made:
         yield made
+
+
+def _issuer() -> str:
+    words = [f"--port={HTTP_PORT}", f"--me={_TALKATIVE}", f"--keys={key_set()}"]
+    made = pod("issuer", 5, sidecar=False).replace("live_app.py", "live_issuer.py")
+    return re.sub(r"args: .*", lambda _: f"args: {json.dumps(words)}", made, count=1)
 
 
 def _tokens(*more: str, issuer: str = ISSUER, name: str = "tokens") -> str:
@@ -166,6 +176,19 @@ def test_keys_are_fetched_from_outside_of_the_mesh(mesh: LiveMesh) -> None:
         eventually(lambda: _get(mesh, "rubbish").status == 401, "tokens are looked at")
         eventually(lambda: _get(mesh, token()).status == 200, "the keys are there")
         assert _get(mesh, token(secret=b"somebody else's secret")).status == 401
+
+
+def test_an_issuer_says_itself_where_its_keys_are(mesh: LiveMesh) -> None:
+    """The control plane asks it; one that does not answer is told of, and its tokens refused."""
+    for issuer, status in ((_TALKATIVE, 200), (f"{_TALKATIVE}/nobody", 401)):
+        spec = f"jwtRules: [{{issuer: '{issuer}'}}]"
+        with mesh.having(istio("RequestAuthentication", "asked", spec, namespace="test")):
+            eventually(lambda: _get(mesh, "rubbish").status == 401, "tokens are looked at")
+            bearer = token(issuer=issuer)
+            eventually(lambda: _get(mesh, bearer).status == status, "the issuer was asked")  # noqa: B023 - at once
+            told = mesh.object("RequestAuthentication", "test/asked")["diagnostics"]
+            codes = [one["code"] for one in told]
+            assert codes == ([] if status == 200 else ["MZ0342"])
 
 
 def test_without_keys_no_token_is_valid(mesh: LiveMesh) -> None:

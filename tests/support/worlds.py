@@ -43,6 +43,7 @@ from mizzen.model.proxy import NodeInfo, ProxyKind
 from mizzen.model.security import (
     AuthorizationPolicy,
     Condition,
+    IssuerKeys,
     JwtRule,
     MtlsMode,
     Operation,
@@ -52,6 +53,7 @@ from mizzen.model.security import (
     Rule,
     Source,
     Target,
+    issuer_meta,
 )
 from mizzen.model.sidecar import (
     Egress,
@@ -388,6 +390,14 @@ _request_authentications = st.builds(
         max_size=2,
     ).map(tuple),
 )
+_issuer_keys = st.builds(
+    IssuerKeys,
+    meta=st.sampled_from(("a.example", "b.example")).map(issuer_meta),
+    jwks_uri=st.sampled_from(
+        ("", "https://issuer.example/keys", "http://web.shop.svc.cluster.local/")
+    ),
+    failure=st.sampled_from(("", "nobody there")),
+)
 _imports = st.builds(
     Import,
     namespace=st.sampled_from(("*", *NAMESPACES)),
@@ -475,6 +485,7 @@ objects: Final[st.SearchStrategy[Object]] = st.one_of(
     _peer_authentications,
     _authorization_policies,
     _request_authentications,
+    _issuer_keys,
     _sidecars,
     _config_maps,
 )

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from mizzen.api.base import ApiModel, WorkloadSelector
 from mizzen.api.durations import PositiveDuration
-from mizzen.api.findings import Finding, Path, at, invalid, missing, untranslated
+from mizzen.api.findings import Finding, Path, at, invalid, missing, without_effect
 from mizzen.api.hosts import is_address, is_name
 from mizzen.api.jwks import key_set_error
 from mizzen.api.meta import Manifest
@@ -138,19 +138,19 @@ def _check_name(path: Path, name: str) -> Iterator[Finding]:
 
 
 def _check_keys(rule: JwtRuleSpec) -> Iterator[Finding]:
-    if rule.jwks_uri and not _is_uri(rule.jwks_uri):
+    if rule.jwks_uri and not is_uri(rule.jwks_uri):
         yield invalid(("jwksUri",), f"{rule.jwks_uri!r} is not an http or https URL")
     if rule.jwks:
         if error := key_set_error(rule.jwks):
             yield invalid(("jwks",), error)
-    elif not rule.jwks_uri:
-        message = "keys are not found by the issuer yet; the issuer's tokens are refused"
-        yield untranslated(
-            ("issuer",), message, "Write the keys in jwks, or their place in jwksUri."
-        )
+    elif not rule.jwks_uri and not is_uri(rule.issuer):
+        message = "cannot be asked for its keys, not being a URL; its tokens are refused"
+        remedy = "Write the keys in jwks, or their place in jwksUri."
+        yield without_effect(("issuer",), message, remedy)
 
 
-def _is_uri(text: str) -> bool:
+def is_uri(text: str) -> bool:
+    """Tell whether a text is an http or https URL with a sound host and port."""
     try:
         found = urlsplit(text)
         port = found.port

@@ -11,8 +11,9 @@ from mizzen.checks.workloads import namespaces, selected, workloads_in
 from mizzen.model.kube import Service
 from mizzen.model.meta import Labels
 from mizzen.model.proxy import Scope, Workload
+from mizzen.model.security import IssuerKeys, issuer_meta
 from mizzen.model.traffic import ServiceEntry
-from mizzen.resolve import authorization
+from mizzen.resolve import authentication, authorization
 from mizzen.resolve.inbound import served_ports
 from mizzen.resolve.key_servers import host_and_port, key_server
 from mizzen.resolve.targets import SERVICES, is_of_gateway, key_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mizzen.engine import Database
     from mizzen.model.security import (
         AuthorizationPolicy,
+        JwtRule,
         RequestAuthentication,
         Rule,
         Target,
@@ -37,7 +39,9 @@ def check_request_authentication(db: Database, item: RequestAuthentication) -> F
     """Yield what a RequestAuthentication gets wrong."""
     yield from _check_reach(db, item)
     scope = Scope(namespace=item.meta.namespace)
-    for number, rule in enumerate(item.rules):
+    for number, written in enumerate(item.rules):
+        yield from _untold(db, item, written, f"spec.jwtRules[{number}].issuer")
+        rule = authentication.told(db, written)
         place = "" if rule.jwks else rule.jwks_uri
         if place and not key_server(db, scope, place)[0]:
             host, port = host_and_port(place)
@@ -47,6 +51,14 @@ def check_request_authentication(db: Database, item: RequestAuthentication) -> F
             remedy = "Correct the host and port, or write the keys in jwks."
             path = f"spec.jwtRules[{number}].jwksUri"
             yield finding(codes.UNKNOWN_HOST, item.meta, path, message, remedy)
+
+
+def _untold(db: Database, item: RequestAuthentication, rule: JwtRule, path: str) -> Found:
+    """Yield why it is not known where an issuer's keys are, once it has been asked."""
+    found = OBJECT(db, issuer_meta(rule.issuer).key) if rule.is_to_be_asked else None
+    if isinstance(found, IssuerKeys) and found.failure:
+        message = f"{found.failure}: the issuer's tokens are refused"
+        yield finding(codes.SILENT_ISSUER, item.meta, path, message)
 
 
 def check_authorization_policy(db: Database, item: AuthorizationPolicy) -> Found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Final
 
 from mizzen.model.meta import NO_LABELS, Labels, Meta
 
@@ -123,8 +124,8 @@ class JwtRule:
     """``jwtRules[]``: tokens of one issuer, and where requests carry them.
 
     Attributes:
-        jwks: The key set as JSON; empty where it has to be fetched, from ``jwks_uri``, or of the issuer
-            itself, which is not done.
+        jwks: The key set as JSON; empty where it has to be fetched, from ``jwks_uri``, or where the issuer
+            itself says (:class:`IssuerKeys`).
         timeout: For fetching; None is Istio's 5 s.
         from_headers: (name, prefix before the token).
         output_claim_to_headers: (header, claim).
@@ -142,6 +143,32 @@ class JwtRule:
     output_claim_to_headers: tuple[tuple[str, str], ...] = ()
     forward_original_token: bool = False
     space_delimited_claims: tuple[str, ...] = ()
+
+    @property
+    def is_to_be_asked(self) -> bool:
+        """Tell whether only the issuer knows where its keys are."""
+        return not self.jwks and not self.jwks_uri
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerKeys:
+    """Where an issuer itself says that its keys are (OpenID Connect Discovery).
+
+    Nobody writes it: the control plane asks issuers of which neither ``jwks`` nor ``jwksUri`` is written. An empty
+    ``jwks_uri`` has a ``failure``.
+    """
+
+    meta: Meta
+    jwks_uri: str = ""
+    failure: str = ""
+
+
+ISSUER_KEYS: Final = "IssuerKeys"
+
+
+def issuer_meta(issuer: str) -> Meta:
+    """Return what an issuer's own word is called."""
+    return Meta(kind=ISSUER_KEYS, namespace="", name=issuer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from mizzen.model.noted import Noted
 from mizzen.model.routing import VirtualService
 from mizzen.model.security import (
     AuthorizationPolicy,
+    IssuerKeys,
     PeerAuthentication,
     RequestAuthentication,
 )
@@ -45,6 +46,7 @@ Object = (
     | PeerAuthentication
     | AuthorizationPolicy
     | RequestAuthentication
+    | IssuerKeys
     | Sidecar
     | Noted
 )

@@ -6,11 +6,12 @@ has to be of one of the issuers; a request without one passes (Istio, RequestAut
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mizzen.engine import query
 from mizzen.ir import TokenIssuers
-from mizzen.model.security import RequestAuthentication
+from mizzen.model.security import IssuerKeys, RequestAuthentication, issuer_meta
 from mizzen.resolve.asked import scope_of_workload
 from mizzen.resolve.key_servers import key_server
 from mizzen.resolve.targets import NO_SERVICES, holds
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mizzen.engine import Database
     from mizzen.ir import Upstream
     from mizzen.model.proxy import Workload
+    from mizzen.model.security import JwtRule
     from mizzen.resolve.targets import Services
 
 
@@ -46,7 +48,7 @@ def tokens_for(
         for policy in policies_in(db, namespace)
         if holds(policy, workload, services)
     ]
-    rules = [rule for policy in policies for rule in policy.rules]
+    rules = [told(db, rule) for policy in policies for rule in policy.rules]
     places = dict.fromkeys(rule.jwks_uri for rule in rules if rule.jwks_uri and not rule.jwks)
     servers = _servers(db, places, workload, gateway=gateway) if places else {}
     own = {one.name: one for _, one in servers.values() if one is not None}
@@ -56,6 +58,14 @@ def tokens_for(
         servers=tuple(own[name] for name in sorted(own)),
         origins=tuple(policy.meta.key for policy in policies if policy.rules),
     )
+
+
+def told(db: Database, rule: JwtRule) -> JwtRule:
+    """Return a rule with the place of the keys that its issuer tells, where nothing else is written."""
+    if not rule.is_to_be_asked:
+        return rule
+    found = OBJECT(db, issuer_meta(rule.issuer).key)
+    return replace(rule, jwks_uri=found.jwks_uri) if isinstance(found, IssuerKeys) else rule
 
 
 def _servers(

@@ -38,12 +38,15 @@ def test_a_rule_has_an_issuer_keys_and_places() -> None:
     )
 
 
-def test_keys_that_only_the_issuer_knows_are_told_of() -> None:
-    """Those whose place is written are fetched."""
+def test_keys_are_where_their_place_is_written_or_the_issuer_says() -> None:
+    """Of the others the issuer is asked, which has to be a URL."""
     parsed = read_manifest("request_authentication_later.yaml")
     fetched = parsed["RequestAuthentication fetched"]
     assert isinstance(fetched.object, RequestAuthentication)
-    assert [path for _, path, _ in told(fetched)] == ["spec.jwtRules[1].issuer"]
+    assert told(fetched) == []
+    assert [rule.is_to_be_asked for rule in fetched.object.rules] == [False, True]
+    nobody = read_spec("RequestAuthentication", "jwtRules: [{issuer: me@example.com}]")
+    assert [each[:2] for each in told(nobody)] == [("MZ0203", "spec.jwtRules[0].issuer")]
     assert fetched.object.rules[0].timeout == timedelta(seconds=3)
     for name in ("attached", "attached-once"):
         attached = value(parsed[f"RequestAuthentication {name}"])

@@ -6,6 +6,8 @@ import pytest
 
 from mizzen.ir import Discovery, Plaintext, SimpleTls, TokenIssuers, UpstreamTls
 from mizzen.model.proxy import Workload
+from mizzen.model.security import IssuerKeys, issuer_meta
+from mizzen.model.world import Batch
 from mizzen.resolve.authentication import tokens_for
 from mizzen.resolve.gateway_listeners import gateway_listeners
 from mizzen.resolve.inbound import inbound_policy
@@ -155,6 +157,30 @@ def test_keys_are_fetched_from_outside(place: str, cluster: str, tls: UpstreamTl
     assert mesh.findings() == []
     policy = inbound_policy(mesh.db, WEB)
     assert policy.key_servers == (server,)
+
+
+def _says(place: str = "", failure: str = "") -> Batch:
+    said = IssuerKeys(meta=issuer_meta("https://a.example"), jwks_uri=place, failure=failure)
+    return Batch(changes={said.meta.key: said})
+
+
+def test_an_issuer_may_say_where_its_keys_are() -> None:
+    """Where nothing is written; as long as it has not, its keys are nobody's, and why is told."""
+    written = "https://a.example/written"
+    spec = f"""
+        jwtRules: [{{issuer: 'https://a.example'}}, {{issuer: 'https://b.example', jwksUri: '{written}'}}]
+        """
+    mesh = SmallMesh(istio("RequestAuthentication", "asked", spec))
+    assert [place for place, _ in tokens_for(mesh.db, WEB).sources] == [written]
+    mesh.world.commit(_says(failure="nobody there"))
+    assert [place for place, _ in tokens_for(mesh.db, WEB).sources] == [written]
+    told = ("MZ0342", "RequestAuthentication shop/asked", "spec.jwtRules[0].issuer")
+    assert mesh.findings() == [told]
+    mesh.world.commit(_says("https://a.example/keys"))
+    found = tokens_for(mesh.db, WEB)
+    assert [place for place, _ in found.sources] == ["https://a.example/keys", written]
+    assert [rule.jwks_uri for rule in found.rules] == ["https://a.example/keys", written]
+    assert mesh.findings() == []
 
 
 def test_keys_come_by_the_way_that_speaks_tls() -> None:
