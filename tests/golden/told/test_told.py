@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shutil import copytree
@@ -10,10 +11,15 @@ from typing import TYPE_CHECKING, Final
 import pytest
 import yaml
 
+from mizzen.compile import Compiler
+from mizzen.diagnostics import Location
+from mizzen.model.security import IssuerKeys, issuer_meta
+from mizzen.model.world import Batch
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen_cli.offline import load
 from mizzen_operator.kube_status.mesh import Certificates, Mesh, document
 from mizzen_operator.kube_status.words import Report
+from tests.support.small_mesh import istio, read
 
 if TYPE_CHECKING:
     from mizzen.diagnostics import Diagnostic
@@ -46,6 +52,20 @@ def test_what_is_told_of_a_folder_is_the_kept_one(
         file.write_text(file.read_text().replace(*_LARGE))
     told = "".join(_line(found, folder) for found in load(folder).findings)
     assert told == _kept(f"{name}.out.txt", told, update=update_golden)
+
+
+def test_what_is_told_of_an_issuer_is_the_kept_one(update_golden: bool) -> None:
+    """Which only a control plane asks; what it said stands in the World."""
+    silent = issuer_meta("https://login.example")
+    why = "https://login.example/.well-known/openid-configuration answers 404"
+    spec = "jwtRules: [{issuer: 'https://login.example'}]"
+    compiler = Compiler()
+    compiler.commit(Batch(changes=dict(read(istio("RequestAuthentication", "tokens", spec)))))
+    compiler.commit(Batch(changes={silent.key: IssuerKeys(meta=silent, failure=why)}))
+    place = Location(file="tokens.yaml", line=8)
+    found = (replace(one, location=place) for each in compiler.analyze().values() for one in each)
+    told = "".join(_line(one, Path()) for one in found)
+    assert told == _kept("issuers.out.txt", told, update=update_golden)
 
 
 def _line(found: Diagnostic, folder: Path) -> str:
