@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from mizzen import diagnostics as codes
 from mizzen.checks.findings import Found, finding, pairs, why_unknown
-from mizzen.checks.workloads import selected
+from mizzen.checks.workloads import routers_of, selected
+from mizzen.engine import query
 from mizzen.model.destination import ClientTls, DestinationRule, Subset
+from mizzen.model.gateway import Gateway
 from mizzen.model.meta import selects
 from mizzen.model.proxy import Scope
 from mizzen.names import is_wildcard, resolve_host
@@ -16,7 +18,7 @@ from mizzen.resolve.client_tls import lacking
 from mizzen.resolve.domains import hosts_under
 from mizzen.resolve.instances import instances
 from mizzen.resolve.services import service_at
-from mizzen.resolve.world import OBJECT, RULES_AT_HOST, settings
+from mizzen.resolve.world import GATEWAYS, OBJECT, RULES_AT_HOST, settings
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -44,15 +46,35 @@ def check(db: Database, item: DestinationRule) -> Found:
 
 
 def _without_credential(db: Database, item: DestinationRule) -> Found:
-    """Yield where clients that the rule selects lack what their TLS takes; gateways may be anywhere."""
-    if item.selector is None:
-        return
-    scope = Scope(namespace=item.meta.namespace, credentials=True)
-    remedy = "Create the Secret in the rule's namespace, with tls.crt, tls.key and ca.crt."
+    """Yield where clients lack what their TLS takes: those that are selected, or else all gateways."""
+    own = item.meta.namespace
+    namespaces = (own,) if item.selector is not None else gateway_namespaces(db, own)
+    remedy = f"Create the Secret in {' or '.join(namespaces)}, with tls.crt, tls.key and ca.crt."
     for path, tls in _written_tls(item):
-        for message in lacking(db, scope, tls):
-            where = f"{path}.credentialName"
-            yield finding(codes.UNKNOWN_CREDENTIAL, item.meta, where, message, remedy)
+        where = f"{path}.credentialName"
+        if tls.credential_name and not namespaces:
+            message = "no sidecar has a Secret by it, and there is no gateway: TLS is not begun"
+            more = "Select the clients by workloadSelector, or write files of theirs."
+            yield finding(codes.NO_EFFECT, item.meta, where, message, more)
+            continue
+        scopes = (Scope(namespace=one, credentials=True) for one in namespaces)
+        lost = [next(lacking(db, scope, tls), "") for scope in scopes]
+        if lost and all(lost):
+            yield finding(codes.UNKNOWN_CREDENTIAL, item.meta, where, lost[0], remedy)
+
+
+@query
+def gateways_anywhere(db: Database, _key: str) -> tuple[str, ...]:
+    """Return the namespaces in which some Gateway selects pods, sorted."""
+    found = (OBJECT(db, key) for key in GATEWAYS(db, ""))
+    selectors = {item.selector for item in found if isinstance(item, Gateway) and item.selector}
+    return tuple(sorted({ns for one in selectors for ns, _ in routers_of(db, one)}))
+
+
+def gateway_namespaces(db: Database, first: str) -> tuple[str, ...]:
+    """Return the namespaces of gateways, one before all others if it has any."""
+    found = gateways_anywhere(db, "")
+    return tuple(sorted(found, key=lambda namespace: (namespace != first, namespace)))
 
 
 def _written_tls(item: DestinationRule) -> Iterator[tuple[str, ClientTls]]:

@@ -110,12 +110,6 @@ def _roots(host: str, tls: ClientTls) -> RootsOnDisk:
 
 
 @query
-def uses_credentials(db: Database, key: tuple[Scope, str]) -> bool:
-    """Tell whether the rule for a host names Secrets."""
-    return any(tls.credential_name for _, tls in _written(db, key))
-
-
-@query
 def client_secrets(db: Database, key: tuple[Scope, str]) -> tuple[Named, ...]:
     """Return what a host's clusters take, each once, with the rules that ask for it."""
     scope, host = key

@@ -18,16 +18,10 @@ from mizzen.model.place import Whereabouts
 from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Workload
 from mizzen.model.traffic import WorkloadEntry
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
-from mizzen.resolve.rules import gateway_scope
+from mizzen.resolve.rules import gateway_scope, is_given_secrets
 from mizzen.resolve.sidecars import scope_of
 from mizzen.resolve.whereabouts import parse_locality, pod_locality, with_place
-from mizzen.resolve.world import (
-    CLIENT_LABELS,
-    CREDENTIAL_RULES_IN,
-    OBJECT,
-    PODS_AT,
-    SOURCE_LABELS,
-)
+from mizzen.resolve.world import CLIENT_LABELS, OBJECT, PODS_AT, SOURCE_LABELS
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -53,7 +47,7 @@ def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
             labels=told_apart,
             dns=workload.dns,
             families=workload.families,
-            credentials=node.namespace in CREDENTIAL_RULES_IN.all_keys(db) and _is_known(db, node),
+            credentials=is_given_secrets(db, workload) and _is_known(db, node),
         )
     return ProxyClass(kind=node.kind, scope=scope, workload=workload)
 

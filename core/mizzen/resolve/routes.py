@@ -22,13 +22,12 @@ from mizzen.resolve.choice import (
     tells_apart,
     virtual_service_for,
 )
-from mizzen.resolve.client_tls import uses_credentials
 from mizzen.resolve.delegates import keys_of
 from mizzen.resolve.domains import BARE_PORT, bare_routes, domains, neighbours
 from mizzen.resolve.listeners import is_seen, is_shared, own_table
 from mizzen.resolve.matching import Place, default_route, routes_of
 from mizzen.resolve.places import is_elsewhere, sockets_for
-from mizzen.resolve.rules import client_labels, has_own_rules, rule_for
+from mizzen.resolve.rules import client_labels, has_own_rules, rule_for, uses_credentials
 from mizzen.resolve.services import (
     MeshService,
     candidates,

@@ -169,6 +169,25 @@ def gateway_scope(db: Database, workload: Workload) -> Scope:
     )
 
 
+def is_given_secrets(db: Database, workload: Workload) -> bool:
+    """Tell whether a rule for some clients of a namespace names Secrets, and selects a workload."""
+    found = (OBJECT(db, key) for key in CREDENTIAL_RULES_IN(db, workload.namespace))
+    rules = (rule for rule in found if isinstance(rule, DestinationRule))
+    return any(r.selector is not None and selects(r.selector, workload.labels) for r in rules)
+
+
+@query
+def uses_credentials(db: Database, key: tuple[Scope, str]) -> bool:
+    """Tell whether some rule that may hold for a host, as seen from a scope, names Secrets."""
+    scope, host = key
+    levels: tuple[str, ...] = (scope.namespace,)
+    if scope.gateway:
+        owners = sorted({service.namespace for service in candidates(db, host)})
+        levels = (*levels, *owners, settings(db).root_namespace)
+    named = {key for level in dict.fromkeys(levels) for key in CREDENTIAL_RULES_IN(db, level)}
+    return any(key in named for level in levels for key in _rule_keys(db, level, host))
+
+
 def _rule_keys(db: Database, namespace: str, host: str) -> list[ObjectKey]:
     return [
         key for pattern in covering_hosts(host) for key in RULES_AT_HOST(db, (namespace, pattern))

@@ -139,6 +139,27 @@ def test_without_what_is_needed_a_cluster_leads_nowhere(
     assert mesh.findings() == []
 
 
+def test_gateways_need_the_secret_too() -> None:
+    """In the namespace of one of them; where there is none, the rule begins no TLS at all."""
+    mesh = SmallMesh(OUTSIDE, rule("mode: SIMPLE, credentialName: own"))
+
+    def told() -> list[str]:
+        return [code for code, _, path in mesh.findings() if path.endswith("tls.credentialName")]
+
+    assert told() == ["MZ0203"]
+    server = "{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}"
+    mesh.apply(
+        istio("Gateway", "g", f"selector: {{app: gate}}\nservers: [{server}]", namespace="edge"),
+        pod("10.0.0.9", "gate", namespace="ingress"),
+        pod("10.0.0.8", "gate", namespace="egress"),
+    )
+    assert told() == ["MZ0320"]
+    mesh.apply(secret(namespace="shop"))
+    assert told() == ["MZ0320"]
+    mesh.apply(secret(namespace="egress"))
+    assert told() == []
+
+
 def test_who_verifies_nobody_needs_no_roots() -> None:
     """But shows its certificate all the same."""
     text = "mode: MUTUAL, credentialName: own, insecureSkipVerify: true"
