@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import click
@@ -17,23 +17,15 @@ from mizzen_cli.cluster import (
     control_planes,
     run,
 )
+from mizzen_cli.resource_types import TYPES
 
 if TYPE_CHECKING:
     from mizzen_cli.cluster import Json
 
-# What people call a type, and the types of resource that it is made of.
-_TYPES: Final = {
-    "listeners": ("LISTENER",),
-    "clusters": ("CLUSTER",),
-    "routes": ("ROUTE", "VIRTUAL_HOST"),
-    "endpoints": ("ENDPOINT",),
-    "secrets": ("SECRET",),
-}
-
 
 @click.command()
 @click.argument("pod", metavar="NAME[.NAMESPACE]")
-@click.argument("kind", type=click.Choice(list(_TYPES)), required=False, metavar="[TYPE]")
+@click.argument("kind", type=click.Choice(list(TYPES)), required=False, metavar="[TYPE]")
 @click.option("-n", "--namespace", default="default", show_default=True, help="The pod's.")
 @click.option("-o", "output", type=click.Choice(["yaml", "json"]), default="yaml", help="Format.")
 @address_option
@@ -57,7 +49,7 @@ def config(
     """
     name = pod if "." in pod else f"{pod}.{namespace}"
     found = run(_ask(name, options, addresses))
-    wanted = (kind,) if kind else tuple(_TYPES)
+    wanted = (kind,) if kind else tuple(TYPES)
     document = {
         "proxy": found["proxy"],
         "replica": found["replica"],
@@ -77,7 +69,7 @@ async def _ask(name: str, options: Options, addresses: tuple[str, ...]) -> Json:
 
 
 def _resources(encoded: dict[str, list[Json]], kind: str) -> list[Json]:
-    return [_resource(name, item) for name in _TYPES[kind] for item in encoded.get(name, ())]
+    return [_resource(name, item) for name in TYPES[kind] for item in encoded.get(name, ())]
 
 
 def _resource(type_name: str, item: Json) -> Json:

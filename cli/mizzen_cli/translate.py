@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
+
+from mizzen_cli.resource_types import TYPES
 
 if TYPE_CHECKING:
     from mizzen.bundle import Bundle
@@ -16,20 +18,11 @@ if TYPE_CHECKING:
     from mizzen_cli.dump import Plain
     from mizzen_cli.offline import OfflineMesh
 
-# What people call a type, and the types of resource that it is made of.
-_TYPES: Final = {
-    "listeners": ("LISTENER",),
-    "clusters": ("CLUSTER",),
-    "routes": ("ROUTE", "VIRTUAL_HOST"),
-    "endpoints": ("ENDPOINT",),
-    "secrets": ("SECRET",),
-}
-
 
 @click.command()
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--proxy", "name", required=True, metavar="NAME.NAMESPACE", help="Its pod.")
-@click.option("--type", "kind", type=click.Choice(list(_TYPES)), help="Only this type.")
+@click.option("--type", "kind", type=click.Choice(list(TYPES)), help="Only this type.")
 @click.option("-o", "output", type=click.Choice(["yaml", "json"]), default="yaml", help="Format.")
 @click.option(
     "--as",
@@ -54,7 +47,7 @@ def translate(directory: Path, name: str, kind: str | None, output: str, role: s
         sys.exit(1)
     if mesh.findings:
         click.echo(f"{len(mesh.findings)} findings: mizzen analyze {directory}", err=True)
-    wanted = (kind,) if kind else tuple(_TYPES)
+    wanted = (kind,) if kind else tuple(TYPES)
     bundle = mesh.compiler.bundle(mesh.compiler.classify(node))
     _print({each: _resources(bundle, each) for each in wanted}, output)
 
@@ -104,7 +97,7 @@ def _resources(bundle: Bundle, kind: str) -> list[Plain]:
         *(stand_ins() if kind == "secrets" else ()),
         *(
             plain(entry.resource)
-            for type_name in _TYPES[kind]
+            for type_name in TYPES[kind]
             for table in bundle.layers(TypeUrl[type_name])
             for entry in table.values()
         ),

@@ -12,20 +12,7 @@ from typing import TYPE_CHECKING, Final, get_args, get_origin
 
 import yaml
 
-from mizzen.api.authorization_policy import AuthorizationPolicyManifest
-from mizzen.api.destination_rule import DestinationRuleManifest
-from mizzen.api.envoy_filter import EnvoyFilterManifest
-from mizzen.api.gateway import GatewayManifest
-from mizzen.api.ingress import IngressManifest
-from mizzen.api.peer_authentication import PeerAuthenticationManifest
-from mizzen.api.proxy_config import ProxyConfigManifest
-from mizzen.api.request_authentication import RequestAuthenticationManifest
-from mizzen.api.sidecar import SidecarManifest
-from mizzen.api.telemetry import TelemetryManifest
-from mizzen.api.virtual_service import VirtualServiceManifest
-from mizzen.api.wasm_plugin import WasmPluginManifest
-from mizzen.api.workload_group import WorkloadGroupManifest
-from mizzen.api.workloads import ServiceEntryManifest, WorkloadEntryManifest
+from tests.support.models import MODELS
 from tests.support.repository import ROOT
 from tests.unit.api.fields import child, mark
 
@@ -39,21 +26,24 @@ PAGE: Final = ROOT / "docs" / "api-support.md"
 _WORDS: Final = ROOT / "tests" / "support" / "api_fields"
 # A kind comes here with its file of words; then none of its fields goes without.
 KINDS: Final[dict[str, type[Manifest]]] = {
-    "VirtualService": VirtualServiceManifest,
-    "DestinationRule": DestinationRuleManifest,
-    "Gateway": GatewayManifest,
-    "AuthorizationPolicy": AuthorizationPolicyManifest,
-    "RequestAuthentication": RequestAuthenticationManifest,
-    "PeerAuthentication": PeerAuthenticationManifest,
-    "Sidecar": SidecarManifest,
-    "ServiceEntry": ServiceEntryManifest,
-    "WorkloadEntry": WorkloadEntryManifest,
-    "WorkloadGroup": WorkloadGroupManifest,
-    "ProxyConfig": ProxyConfigManifest,
-    "EnvoyFilter": EnvoyFilterManifest,
-    "Telemetry": TelemetryManifest,
-    "WasmPlugin": WasmPluginManifest,
-    "Ingress": IngressManifest,
+    name: MODELS[name]
+    for name in (
+        "VirtualService",
+        "DestinationRule",
+        "Gateway",
+        "AuthorizationPolicy",
+        "RequestAuthentication",
+        "PeerAuthentication",
+        "Sidecar",
+        "ServiceEntry",
+        "WorkloadEntry",
+        "WorkloadGroup",
+        "ProxyConfig",
+        "EnvoyFilter",
+        "Telemetry",
+        "WasmPlugin",
+        "Ingress",
+    )
 }
 _HEAD: Final = """# What of Istio's API is in force
 

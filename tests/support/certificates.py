@@ -57,19 +57,9 @@ class TestAuthority:
         self._name = _name(name)
         builder = _builder(self._name, self._name, self._key, life)
         constraints = x509.BasicConstraints(ca=True, path_length=None)
-        usage = x509.KeyUsage(
-            digital_signature=True,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            key_cert_sign=True,
-            crl_sign=True,
-            encipher_only=False,
-            decipher_only=False,
-        )
-        made = builder.add_extension(constraints, critical=True).add_extension(usage, critical=True)
-        self.root = made.sign(self._key, hashes.SHA256())
+        made = builder.add_extension(constraints, critical=True)
+        usage = made.add_extension(signing_usage(), critical=True)
+        self.root = usage.sign(self._key, hashes.SHA256())
 
     @property
     def pem(self) -> str:
@@ -133,6 +123,21 @@ stringData:
 def tls_secret(name: str, namespace: str, pair: Issued, **more: str) -> str:
     """Return the manifest of a Secret as ``kubectl create secret tls`` makes it, with more in it."""
     return secret(name, namespace, tls__crt=pair.chain, tls__key=pair.key, **more)
+
+
+def signing_usage() -> x509.KeyUsage:
+    """Return what the key of an authority is for: to sign certificates, lists and what else there is."""
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _name(text: str) -> x509.Name:

@@ -19,13 +19,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
+from mizzen_cli.demo.closing import Closing
 from tests.support.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
 _MIZZEN: Final = "from mizzen_cli.main import main; main()"
 # No one's on an ordinary system.
@@ -74,7 +74,7 @@ def users_without_map() -> tuple[User, ...]:
     return (User("ordinary_user", uid=_UID, spare_uids=True, broken_map=True),)
 
 
-class DemoRun:
+class DemoRun(Closing):
     """A running demo, in a session of its own; a context manager that asserts that nothing is left."""
 
     def __init__(self, *arguments: str, user: User = OURSELVES) -> None:
@@ -120,15 +120,8 @@ class DemoRun:
         self.text += self._process.stdout.read()
         return self._process.wait()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End everything."""
         self._watchdog.cancel()
         self._process.kill()
         with self._process:

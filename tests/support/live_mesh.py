@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from mizzen_cli.demo.closing import Closing
 from mizzen_cli.demo.mesh import Mesh, Sources
 from mizzen_cli.demo.proxies import AskError, admin, is_ready, stats
 from tests.support.live_client import SOCKET_S, Client, Document, Load, Reply
@@ -38,7 +39,6 @@ from tests.support.live_manifests import (
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Mapping
-    from types import TracebackType
 
     from mizzen.render.control_plane import ControlPlane
     from mizzen_cli.demo.manifests import PodSpec
@@ -83,7 +83,7 @@ spec: {{mtls: {{mode: STRICT}}}}
 """
 
 
-class LiveMesh:
+class LiveMesh(Closing):
     """A running mesh; use as a context manager.
 
     ``files`` are manifests by file name. Pods are those that they name at the start. ``apps`` is what their
@@ -112,12 +112,8 @@ class LiveMesh:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End everything."""
         self.mesh.close()
 
     def start(self) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from mizzen.identity import DEFAULT_TRUST_DOMAIN, SpiffeId
 from mizzen.model.meta import NO_LABELS
@@ -22,6 +22,7 @@ from mizzen.render.secrets import tls_certificate, validation_context
 from mizzen_certs.authority import Authority
 from mizzen_certs.clock import SystemClock
 from mizzen_certs.store import MemoryStore
+from mizzen_cli.demo.closing import Closing
 from mizzen_cli.demo.manifests import PodSpec
 from mizzen_cli.demo.proxies import (
     capture_config,
@@ -38,7 +39,6 @@ from tests.support import static_ads
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Mapping
-    from types import TracebackType
 
     from mizzen.wire import Resource
 
@@ -111,7 +111,7 @@ def _answer_to(data: bytes) -> bytes:
     return b"echo:" + data
 
 
-class RenderedWorld:
+class RenderedWorld(Closing):
     """A realm, an ADS server with fixed answers in its hub, and pods."""
 
     def __init__(self) -> None:
@@ -120,15 +120,8 @@ class RenderedWorld:
         self._authority = Authority.open(MemoryStore(), DEFAULT_TRUST_DOMAIN, SystemClock())
         self._applications: dict[tuple[str, int], Application] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End everything."""
         for application in self._applications.values():
             application.close()
         self.realm.close()

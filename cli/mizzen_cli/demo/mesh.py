@@ -13,9 +13,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from mizzen.render.control_plane import ControlPlane, Endpoint, TokenOverTls
+from mizzen_cli.demo.closing import Closing
 from mizzen_cli.demo.inside import HUB
 from mizzen_cli.demo.manifests import Cast, PodSpec, hosts_text, read_cast
 from mizzen_cli.demo.proxies import (
@@ -34,7 +35,6 @@ from mizzen_cli.demo.wire import InsideError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
 HUB_IP: Final = "10.44.0.1"
 _HUB_CIDR: Final = f"{HUB_IP}/16"
@@ -72,7 +72,7 @@ class Sources:
     more: tuple[Path, ...] = ()
 
 
-class Mesh:
+class Mesh(Closing):
     """Pods, Envoys and a control plane, started step by step; close it to end them all."""
 
     def __init__(self, sources: Sources, *, keep: bool = False) -> None:
@@ -207,17 +207,6 @@ class Mesh:
             if self.serve_pid:
                 self.realm.send_signal(self.serve_pid)
         self.realm.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _name_services(self) -> None:
         """Give all processes the names of services, and no resolver that they could wait for."""

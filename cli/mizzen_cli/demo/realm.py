@@ -22,9 +22,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from mizzen_cli.demo import wire
+from mizzen_cli.demo.closing import Closing
 from mizzen_cli.demo.host import (
     ForbiddenError,
     Host,
@@ -39,7 +40,6 @@ from mizzen_cli.demo.inside import HUB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
 # How long the inner half may take to make its namespaces, on a machine that is busy.
 _START_TIMEOUT_SECONDS: Final = 20
@@ -82,7 +82,7 @@ class Exit:
     code: int
 
 
-class Realm:
+class Realm(Closing):
     """The private world; use as a context manager, or call :meth:`close`."""
 
     def __init__(self, *, keep: bool = False, host: Host | None = None) -> None:
@@ -214,17 +214,6 @@ class Realm:
             self._process.wait()
         if not self._keep:  # the janitor has done it, unless someone killed it
             shutil.rmtree(self.workdir, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _ask(self, question: wire.Message) -> wire.Message:
         with self._lock:

@@ -7,32 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from mizzen.api.authorization_policy import AuthorizationPolicyManifest
-from mizzen.api.cluster import NamedManifest
-from mizzen.api.config import ConfigMapManifest, SecretManifest
-from mizzen.api.destination_rule import DestinationRuleManifest
 from mizzen.api.documents import split_documents
-from mizzen.api.endpoint_slice import EndpointSliceManifest
-from mizzen.api.envoy_filter import EnvoyFilterManifest
 from mizzen.api.findings import render_path
-from mizzen.api.gateway import GatewayManifest
-from mizzen.api.ingress import IngressManifest
 from mizzen.api.kinds import KINDS
 from mizzen.api.parse import parse_object
-from mizzen.api.peer_authentication import PeerAuthenticationManifest
-from mizzen.api.pod import PodManifest
-from mizzen.api.proxy_config import ProxyConfigManifest
-from mizzen.api.request_authentication import RequestAuthenticationManifest
-from mizzen.api.service import ServiceManifest
-from mizzen.api.sidecar import SidecarManifest
-from mizzen.api.telemetry import TelemetryManifest
-from mizzen.api.virtual_service import VirtualServiceManifest
-from mizzen.api.wasm_plugin import WasmPluginManifest
-from mizzen.api.workload_group import WorkloadGroupManifest
-from mizzen.api.workloads import ServiceEntryManifest, WorkloadEntryManifest
 from mizzen.api.yaml_tree import read_tree
 from mizzen.diagnostics import NOT_TRANSLATED
 from mizzen.model.world import Parsed
+from tests.support.models import MODELS
 from tests.unit.api.fields import Place, all_fields, places, translated_fields
 from tests.unit.api.reading import MANIFESTS
 
@@ -43,32 +25,6 @@ if TYPE_CHECKING:
     from mizzen.api.meta import Manifest
 
 pytestmark = pytest.mark.unit
-
-_MODELS: Final[dict[str, type[Manifest]]] = {
-    "Service": ServiceManifest,
-    "EndpointSlice": EndpointSliceManifest,
-    "Pod": PodManifest,
-    "Namespace": NamedManifest,
-    "Node": NamedManifest,
-    "ServiceAccount": NamedManifest,
-    "Secret": SecretManifest,
-    "ConfigMap": ConfigMapManifest,
-    "VirtualService": VirtualServiceManifest,
-    "DestinationRule": DestinationRuleManifest,
-    "Gateway": GatewayManifest,
-    "ServiceEntry": ServiceEntryManifest,
-    "WorkloadEntry": WorkloadEntryManifest,
-    "PeerAuthentication": PeerAuthenticationManifest,
-    "AuthorizationPolicy": AuthorizationPolicyManifest,
-    "RequestAuthentication": RequestAuthenticationManifest,
-    "Sidecar": SidecarManifest,
-    "WorkloadGroup": WorkloadGroupManifest,
-    "ProxyConfig": ProxyConfigManifest,
-    "EnvoyFilter": EnvoyFilterManifest,
-    "Telemetry": TelemetryManifest,
-    "WasmPlugin": WasmPluginManifest,
-    "Ingress": IngressManifest,
-}
 
 # Known by name so that they are not called unknown; the API server's, without meaning for a mesh.
 _WITHOUT_MEANING: Final = (
@@ -88,7 +44,7 @@ _WITHOUT_MEANING: Final = (
         )
     }
     | {("SidecarPort", "name")}
-    | {(model.__name__, "status") for model in _MODELS.values() if model is not PodManifest}
+    | {(model.__name__, "status") for model in MODELS.values() if model is not MODELS["Pod"]}
 )
 
 
@@ -106,7 +62,7 @@ def _manifests() -> Iterator[dict[str, object]]:
 
 
 def _places(raw: dict[str, object]) -> list[Place]:
-    return list(places(raw, _MODELS[str(raw["kind"])]))
+    return list(places(raw, MODELS[str(raw["kind"])]))
 
 
 def _without(raw: dict[str, object], path: Path) -> dict[str, object]:
@@ -128,13 +84,13 @@ def _parsed(raw: dict[str, object]) -> Parsed:
 
 def test_every_kind_is_looked_at() -> None:
     """The table of models has all kinds that are read."""
-    assert set(_MODELS) == {kind.name for kind in KINDS}
-    assert {str(raw["kind"]) for raw in _manifests()} == set(_MODELS)
+    assert set(MODELS) == {kind.name for kind in KINDS}
+    assert {str(raw["kind"]) for raw in _manifests()} == set(MODELS)
 
 
 def test_the_manifests_set_every_field() -> None:
     """So that the tests below speak of all of them."""
-    known = {field for model in _MODELS.values() for field in all_fields(model)}
+    known = {field for model in MODELS.values() for field in all_fields(model)}
     written = {place.field for raw in _manifests() for place in _places(raw)}
     assert known - written - _WITHOUT_MEANING - _NEVER_ALLOWED == set()
 
@@ -147,7 +103,7 @@ def test_every_field_is_consumed_or_marked() -> None:
         for place in _places(raw)
         if not place.below_a_mark and _counts(raw, place)
     }
-    translated = {field for model in _MODELS.values() for field in translated_fields(model)}
+    translated = {field for model in MODELS.values() for field in translated_fields(model)}
     assert translated - consumed - _WITHOUT_MEANING - _NEVER_ALLOWED == set()
 
 
@@ -177,7 +133,7 @@ def test_a_marked_field_has_no_effect_but_safety() -> None:
             assert changed.object in (None, _parsed(raw).object), place.path
 
 
-@pytest.mark.parametrize("model", set(_MODELS.values()), ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", set(MODELS.values()), ids=lambda model: model.__name__)
 def test_a_model_describes_itself(model: type[Manifest]) -> None:
     """The CRDs are made from it: every field has a description, and names are those of manifests."""
     schema = model.model_json_schema(by_alias=True)

@@ -114,53 +114,7 @@ _PLAIN = "port: {number: 80, name: p, protocol: HTTP}"
     ("servers", "code", "path"),
     [
         ("[]", "MZ0104", ""),
-        ("[{hosts: [a.com]}]", "MZ0104", "[0].port"),
         ("[{port: {number: 80, name: p, protocol: HTTP}}]", "MZ0104", "[0].hosts"),
-        (f"[{{{_PLAIN}, hosts: []}}]", "MZ0103", "[0].hosts"),
-        (f"[{{{_PLAIN}, hosts: [a b]}}]", "MZ0103", "[0].hosts[0]"),
-        (f"[{{{_PLAIN}, hosts: ['a_b/x.com']}}]", "MZ0103", "[0].hosts[0]"),
-        (f"[{{{_PLAIN}, hosts: [a.com], bind: here}}]", "MZ0103", "[0].bind"),
-        (
-            f"[{{{_PLAIN}, hosts: [a.com]}}, {{{_PLAIN}, hosts: [b.com]}}]",
-            "MZ0103",
-            "[1].port.name",
-        ),
-        ("[{port: {number: 80, name: p}, hosts: [a.com]}]", "MZ0104", "[0].port.protocol"),
-        (
-            "[{port: {number: 80, name: p, protocol: GOPHER}, hosts: [a.com]}]",
-            "MZ0103",
-            "[0].port.protocol",
-        ),
-        (
-            "[{port: {number: 0, name: p, protocol: HTTP}, hosts: [a.com]}]",
-            "MZ0103",
-            "[0].port.number",
-        ),
-        ("[{port: {number: 80, protocol: HTTP}, hosts: [a.com]}]", "MZ0104", "[0].port.name"),
-        (f"[{{{_PLAIN}, hosts: [a.com], tls: {{mode: SIMPLE}}}}]", "MZ0202", "[0].tls.mode"),
-        (f"[{{{_PORT}}}]", "MZ0104", "[0].tls"),
-        (f"[{{{_PORT}, tls: {{mode: SIMPLE}}}}]", "MZ0104", "[0].tls.credentialName"),
-        (f"[{{{_PORT}, tls: {{mode: HARD, credentialName: a}}}}]", "MZ0103", "[0].tls.mode"),
-        (
-            f"[{{{_PORT}, tls: {{mode: SIMPLE, credentialName: a, privateKey: b}}}}]",
-            "MZ0202",
-            "[0].tls.credentialName",
-        ),
-        (
-            f"[{{{_PORT}, tls: {{mode: ISTIO_MUTUAL, credentialName: a}}}}]",
-            "MZ0202",
-            "[0].tls.mode",
-        ),
-        (
-            f"[{{{_PORT}, tls: {{mode: MUTUAL, serverCertificate: a, privateKey: b}}}}]",
-            "MZ0104",
-            "[0].tls.caCertificates",
-        ),
-        (
-            f"[{{{_PORT}, tls: {{mode: SIMPLE, serverCertificate: a}}}}]",
-            "MZ0104",
-            "[0].tls.privateKey",
-        ),
         (
             f"[{{{_PORT}, tls: {{mode: SIMPLE, tlsCertificates: [{{privateKey: a}}]}}}}]",
             "MZ0104",
@@ -173,33 +127,11 @@ _PLAIN = "port: {number: 80, name: p, protocol: HTTP}"
             "[0].tls.tlsCertificates",
         ),
         (
-            f"[{{{_PORT}, tls: {{mode: SIMPLE, credentialName: a, credentialNames: [b]}}}}]",
-            "MZ0202",
-            "[0].tls.credentialNames",
-        ),
-        (
             f"[{{{_PORT}, tls: {{mode: MUTUAL, credentialName: a, caCertificates: b,"
             " caCertCredentialName: c}}]",
             "MZ0202",
             "[0].tls.caCertCredentialName",
         ),
-        (
-            f"[{{{_PORT}, tls: {{mode: SIMPLE, credentialName: a, minProtocolVersion: TLSV1_3,"
-            " maxProtocolVersion: TLSV1_2}}]",
-            "MZ0202",
-            "[0].tls.minProtocolVersion",
-        ),
-        (
-            f"[{{{_PORT}, tls: {{mode: MUTUAL, credentialName: a, verifyCertificateSpki: [b]}}}}]",
-            "MZ0103",
-            "[0].tls.verifyCertificateSpki[0]",
-        ),
-        (
-            f"[{{{_PORT}, tls: {{mode: MUTUAL, credentialName: a, verifyCertificateHash: [b]}}}}]",
-            "MZ0103",
-            "[0].tls.verifyCertificateHash[0]",
-        ),
-        (f"[{{{_PLAIN}, hosts: [a.com], bind: 'unix:///x'}}]", "MZ0103", "[0].port.number"),
     ],
 )
 def test_mistakes_are_errors_at_their_field(servers: str, code: str, path: str) -> None:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from mizzen_certs import CaPolicy, PluggedAuthority, PluggedKeys, PrivateKeyPem, StoreCorrupt
+from tests.support.certificates import signing_usage
 from tests.unit.certs.forge import CART, TRUST_DOMAIN, is_trusted
 
 if TYPE_CHECKING:
@@ -56,25 +57,11 @@ def _make(
         .not_valid_before(clock.now() - timedelta(hours=1))
         .not_valid_after(clock.now() + timedelta(days=365))
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(_usage(), critical=True)
+        .add_extension(signing_usage(), critical=True)
         # Not the method by which we would make it: newer tools shorten SHA-256.
         .add_extension(x509.SubjectKeyIdentifier(name.encode().ljust(20, b".")), critical=False)
     )
     return Maker(builder.sign(signer, hashes.SHA256()), key)
-
-
-def _usage() -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
 
 
 def _rsa() -> rsa.RSAPrivateKey:
