@@ -216,6 +216,19 @@ def test_what_is_wrong_is_told_of_and_left_aside(mesh: LiveMesh) -> None:
     assert _visit(mesh).status == 200
 
 
+def test_a_gateway_that_ends_sends_its_clients_away(mesh: LiveMesh) -> None:
+    """Each is answered once more and told to connect anew; nothing is cut off."""
+    leaving = _gate().replace("  labels:", "  deletionTimestamp: '2026-01-01T00:00:00Z'\n  labels:")
+    with mesh.connect(HUB, (_GATE, 8080)) as made:
+        before = request(made, _HOST)
+        mesh.apply("gate.yaml", leaving)
+        last = request(made, _HOST)
+    again = _visit(mesh)
+    assert [reply.status for reply in (before, last, again)] == [200, 200, 200]
+    said = [reply.headers.get("connection", "") for reply in (before, last, again)]
+    assert said == ["", "close", "close"]
+
+
 def test_a_new_server_cuts_no_connection(mesh: LiveMesh) -> None:
     """Connections of the other servers of its port go on, while it comes and after it has gone."""
     server = """

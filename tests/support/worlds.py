@@ -233,6 +233,7 @@ _pods = st.builds(
     service_account=st.sampled_from(("default", "robot")),
     ports=st.just((ContainerPort(name="main", number=8080),)),
     edge=st.sampled_from((None, None, Edge(max_streams=5, trusted_hops=1))),
+    is_ending=st.sampled_from((False, False, True)),
 )
 _nodes = st.builds(
     Node,

@@ -107,6 +107,7 @@ def _convert(manifest: PodManifest, meta: Meta) -> Pod:
         ),
         host_network=spec.host_network,
         edge=edge_of(config) if config else None,
+        is_ending=manifest.metadata.deletion_timestamp is not None,
     )
 
 

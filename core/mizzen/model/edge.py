@@ -46,6 +46,7 @@ class Edge:
         buffer_bytes: How much of a connection is held back for a slow side.
         idle_timeout: Of a connection without requests; ``stream_idle_timeout`` of a request without bytes.
         request_timeout: Until all of a request is there, ``headers_timeout`` until its headers are.
+        connection_requests: After how many requests a connection is closed.
         max_streams: Requests of one HTTP/2 connection at a time; the windows are its flow control, in bytes.
         trusted_hops: Proxies before the gateway whose X-Forwarded-For is believed.
         proxy_protocol: Whether each connection says first who it is of (PROXY protocol).
@@ -56,6 +57,7 @@ class Edge:
     request_timeout: timedelta | None = None
     headers_timeout: timedelta | None = None
     stream_idle_timeout: timedelta | None = None
+    connection_requests: int | None = None
     max_streams: int | None = None
     stream_window_bytes: int | None = None
     connection_window_bytes: int | None = None

@@ -102,7 +102,8 @@ class ContainerPort:
 class Pod:
     """A Pod: who runs at an address, with which labels and identity.
 
-    ``edge`` is what it bears with of its clients, where it is a gateway that says so.
+    ``edge`` is what it bears with of its clients, where it is a gateway that says so. One that ``is_ending``
+    has been told to, and serves for a few seconds more.
     """
 
     meta: Meta
@@ -112,6 +113,7 @@ class Pod:
     ports: tuple[ContainerPort, ...] = ()
     host_network: bool = False
     edge: Edge | None = None
+    is_ending: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,7 @@ def apply_to_listener(message: Listener, edge: Edge) -> None:
 
 def apply_to_http(manager: HttpConnectionManager, edge: Edge) -> None:
     """Write what is of requests, over what any gateway has."""
-    _apply_times(manager, edge)
+    _apply_lifetimes(manager, edge)
     _apply_http2(manager, edge)
     if edge.underscores is not None:
         options = manager.common_http_protocol_options
@@ -65,7 +65,7 @@ def apply_to_http(manager: HttpConnectionManager, edge: Edge) -> None:
         manager.forward_client_cert_details = _CERTIFICATES[edge.client_certificates]
 
 
-def _apply_times(manager: HttpConnectionManager, edge: Edge) -> None:
+def _apply_lifetimes(manager: HttpConnectionManager, edge: Edge) -> None:
     if edge.idle_timeout is not None:
         manager.common_http_protocol_options.idle_timeout.CopyFrom(duration(edge.idle_timeout))
     if edge.request_timeout is not None:
@@ -74,6 +74,9 @@ def _apply_times(manager: HttpConnectionManager, edge: Edge) -> None:
         manager.request_headers_timeout.CopyFrom(duration(edge.headers_timeout))
     if edge.stream_idle_timeout is not None:
         manager.stream_idle_timeout.CopyFrom(duration(edge.stream_idle_timeout))
+    if edge.connection_requests is not None:
+        options = manager.common_http_protocol_options
+        options.max_requests_per_connection.value = edge.connection_requests
 
 
 def _apply_http2(manager: HttpConnectionManager, edge: Edge) -> None:

@@ -53,8 +53,16 @@ def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
 
 
 def _edge(db: Database, node: NodeInfo) -> Edge:
+    """Return what a router bears with of its clients.
+
+    One that ends serves each connection once more: listeners that change are drained, so that those who
+    are connected are told to come again as well, and then come to another one.
+    """
     known = _known(db, node)
-    return (known.edge if isinstance(known, Pod) else None) or ANY_EDGE
+    if not isinstance(known, Pod):
+        return ANY_EDGE
+    edge = known.edge or ANY_EDGE
+    return replace(edge, connection_requests=1) if known.is_ending else edge
 
 
 def _is_known(db: Database, node: NodeInfo) -> bool:

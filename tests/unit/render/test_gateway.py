@@ -135,6 +135,11 @@ def test_what_a_gateway_bears_with_is_in_its_listener() -> None:
         (Edge(request_timeout=_SECOND), "request_timeout", "1s"),
         (Edge(headers_timeout=_SECOND), "request_headers_timeout", "1s"),
         (Edge(stream_idle_timeout=_SECOND), "stream_idle_timeout", "1s"),
+        (
+            Edge(connection_requests=1),
+            "common_http_protocol_options",
+            {"max_requests_per_connection": 1},
+        ),
         (Edge(max_streams=7), "http2_protocol_options", {"max_concurrent_streams": 7}),
         (
             Edge(stream_window_bytes=8, connection_window_bytes=9),
