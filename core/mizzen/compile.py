@@ -32,6 +32,7 @@ from mizzen.render.inbound import render_bound, render_inbound
 from mizzen.render.listener import render_virtual_outbound
 from mizzen.render.route import render_route_table, render_virtual_host
 from mizzen.render.secrets import render_secret
+from mizzen.resolve.allocation import Given, given_addresses
 from mizzen.resolve.credentials import Wish, granted
 from mizzen.resolve.dns import NAMES
 from mizzen.resolve.gateway_listeners import gateway_listeners
@@ -301,6 +302,10 @@ class Compiler:
     def analyze(self) -> Mapping[ObjectKey, tuple[Diagnostic, ...]]:
         """Return what objects get wrong about one another, sorted by object."""
         return analysis(self._db)
+
+    def given_addresses(self) -> Mapping[ObjectKey, Given]:
+        """Return the addresses that hosts of ServiceEntries were given; the same object where none changed."""
+        return given_addresses(self._db, "")
 
     def consider(self, key: ObjectKey, item: Object) -> tuple[Diagnostic, ...]:
         """Return what would be wrong between an object and the others, were it in force.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mizzen.model.proxy import NodeInfo, ProxyClass
     from mizzen.model.world import Object
     from mizzen.names import ObjectKey
+    from mizzen.resolve.allocation import Given
 
     Findings = tuple[Diagnostic, ...]
 
@@ -60,6 +61,10 @@ class MeshCompiler(Protocol):
 
     def analyze(self) -> Mapping[ObjectKey, tuple[Diagnostic, ...]]:
         """Return the findings on all objects."""
+        ...
+
+    def given_addresses(self) -> Mapping[ObjectKey, Given]:
+        """Return the addresses that hosts without any were given."""
         ...
 
     def consider(self, key: ObjectKey, item: Object) -> tuple[Diagnostic, ...]:
@@ -132,7 +137,7 @@ class _Live:
 class CompilerThread:
     """Runs a compiler. ``submit`` and ``set_proxies`` may be called from any thread.
 
-    ``on_round`` and ``on_findings`` are called in the event loop that :meth:`run` runs in.
+    ``on_round``, ``on_findings`` and ``on_given`` are called in the event loop that :meth:`run` runs in.
     """
 
     def __init__(
@@ -141,10 +146,12 @@ class CompilerThread:
         *,
         on_round: Callable[[Round], None],
         on_findings: Callable[[Mapping[ObjectKey, tuple[Diagnostic, ...]]], None],
+        on_given: Callable[[Mapping[ObjectKey, Given]], None] = lambda _: None,
     ) -> None:
         self._compiler = compiler
         self._on_round = on_round
         self._on_findings = on_findings
+        self._on_given = on_given
         self._wake = threading.Condition()
         self._waiting = _Waiting()
         self._live = _Live()
@@ -198,6 +205,7 @@ class CompilerThread:
             for question in waiting.questions:
                 loop.call_soon_threadsafe(question.settle, self._consider(question))
             if not waiting and not is_analysed:
+                loop.call_soon_threadsafe(self._on_given, self._compiler.given_addresses())
                 loop.call_soon_threadsafe(self._on_findings, self._compiler.analyze())
                 is_analysed = True
 

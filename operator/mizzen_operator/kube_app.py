@@ -248,6 +248,7 @@ class _Replica:
             intake=self._take,
             on_round=lambda made: self._status.take_round(made),  # noqa: PLW0108  it is made later
             on_findings=lambda findings: self._status.take_findings(findings),  # noqa: PLW0108  as above
+            on_given=lambda given: self._status.take_given(given),  # noqa: PLW0108  as above
             tick=self._tick,
             samples=self._samples,
             may_see=self._may_see,

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from mizzen.model.mesh import MeshSettings
     from mizzen.model.world import Batch, Object
     from mizzen.names import ObjectKey
+    from mizzen.resolve.allocation import Given
     from mizzen_certs import RotationEvents
     from mizzen_operator.address import Address
     from mizzen_operator.compiler import Round
@@ -106,6 +107,7 @@ class Home:
         intake: Sees each batch, in the source's thread, and returns what of it the compiler gets.
         on_round: Is told of each round, before the proxies are.
         on_findings: Is told what is to be said of the whole mesh.
+        on_given: Is told the addresses that hosts without any were given.
         tick: Does what the authority has due, where that takes I/O; ``None`` where it takes none.
         status_file: Where the status is written to.
         samples: What this home counts.
@@ -123,6 +125,7 @@ class Home:
     located: Callable[[Diagnostic], Diagnostic] = lambda found: found
     on_round: Callable[[Round], None] = lambda _: None
     on_findings: Callable[[Mapping[ObjectKey, tuple[Diagnostic, ...]]], None] = lambda _: None
+    on_given: Callable[[Mapping[ObjectKey, Given]], None] = lambda _: None
     tick: Callable[[], Awaitable[RotationEvents]] | None = None
     status_file: Path | None = None
     samples: Callable[[], Iterable[Sample]] = tuple
@@ -179,7 +182,10 @@ class Plane:
         self.unready = ""
         self.metrics = OperatorMetrics()
         self._compiler = CompilerThread(
-            Compiler(home.mesh), on_round=self._take_round, on_findings=self._take_findings
+            Compiler(home.mesh),
+            on_round=self._take_round,
+            on_findings=self._take_findings,
+            on_given=home.on_given,
         )
         self._issuers = Issuers(
             self._compiler.submit, log, partial(keys_of, loopback=home.calls_itself)

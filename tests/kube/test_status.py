@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from mizzen.identity import DEFAULT_TRUST_DOMAIN
+from mizzen.model.allocation import addresses_at, choices
 from mizzen.wire import TypeUrl
 from mizzen_certs import Authority, MemoryStore, SystemClock
 from mizzen_operator.kube.client import ApiClient, ApiError
@@ -222,6 +223,48 @@ async def test_what_others_say_of_an_object_stays(
     assert found["Reconciled"] == theirs
     assert set(found) == {"Reconciled", "Accepted", "Programmed", "Live"}
     assert made["metadata"]["generation"] == 1
+
+
+async def test_addresses_that_hosts_were_given_stand_on_their_entry(
+    shop: Shop, authority: Authority, clock: ManualClock
+) -> None:
+    """As Istio writes them, and gone when the host has its own; what somebody else gave stays."""
+    theirs = [{"value": "240.240.0.1", "host": "b.test"}]
+    for name in ("a", "b"):
+        await apply(shop.api, _entry(shop.name, name))
+    await shop.api.patch(_status_of(shop.name, "b"), {"status": {"addresses": theirs}})
+    replica = StatusReplica(shop.api, authority, clock, namespaces=[shop.name])
+    replica.is_leader = True
+    await replica.read()
+    await replica.look()
+    four, six = addresses_at(choices("a.test")[0])
+    ours = [{"value": four, "host": "a.test"}, {"value": six, "host": "a.test"}]
+    assert (await shop.api.get(_status_of(shop.name, "a")))["status"]["addresses"] == ours
+    assert (await shop.api.get(_status_of(shop.name, "b")))["status"]["addresses"] == theirs
+    await apply(shop.api, _entry(shop.name, "a", "10.1.1.1"))
+    await replica.read()
+    clock.advance(timedelta(seconds=20))
+    await replica.look()
+    assert "addresses" not in (await shop.api.get(_status_of(shop.name, "a")))["status"]
+
+
+def _entry(namespace: str, name: str, *addresses: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "ServiceEntry",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "hosts": [f"{name}.test"],
+            "addresses": list(addresses),
+            "resolution": "STATIC",
+            "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
+            "endpoints": [{"address": "10.2.0.1"}],
+        },
+    }
+
+
+def _status_of(namespace: str, name: str) -> str:
+    return path("networking.istio.io/v1", "serviceentries", namespace, name, "status")
 
 
 async def test_what_was_written_enters_nothing_and_is_not_written_again(

@@ -126,6 +126,7 @@ class StatusReplica:
         revision = self._compiler.commit(batch)
         self.status.take_round(_round(revision, batch))
         self._offer()
+        self.status.take_given(self._compiler.given_addresses())
         self.status.take_findings(self._compiler.analyze())
 
     def connect(self, pod: str, namespace: str, *, fault: Fault = no_fault) -> ProxyModel:

@@ -18,7 +18,7 @@ from mizzen.api.telemetry import TelemetryManifest
 from mizzen.api.virtual_service import VirtualServiceManifest
 from mizzen.api.wasm_plugin import WasmPluginManifest
 from mizzen.api.workload_group import WorkloadGroupManifest
-from mizzen.api.workloads import ServiceEntryManifest, WorkloadEntryManifest
+from mizzen.api.workloads import ServiceEntryManifest, ServiceEntryStatus, WorkloadEntryManifest
 
 if TYPE_CHECKING:
     from mizzen.api.base import ApiModel
@@ -127,6 +127,7 @@ CUSTOM_KINDS: Final = (
         versions=_TRAFFIC_VERSIONS,
         description="A service that is not one of Kubernetes' own.",
         spec=ServiceEntryManifest,
+        status=ServiceEntryStatus,
         columns=(
             Column(name="Hosts", path=".spec.hosts", description="Its DNS names."),
             Column(

@@ -120,6 +120,21 @@ class ServiceEntrySpec(ApiModel):
     )
 
 
+class GivenAddress(ApiModel):
+    """An address of a host that has none of its own (Istio: ServiceEntryAddress)."""
+
+    value: str = Field(default="", description="The address.")
+    host: str = Field(default="", description="Whose it is.")
+
+
+class ServiceEntryStatus(ApiModel):
+    """What the control plane says of a ServiceEntry beside conditions."""
+
+    addresses: list[GivenAddress] = Field(
+        default_factory=list, description="Addresses that hosts without any were given."
+    )
+
+
 class ServiceEntryManifest(Manifest):
     """A ServiceEntry."""
 

@@ -42,3 +42,8 @@ def choices(host: str) -> tuple[int, ...]:
 def addresses_at(slot: int) -> tuple[str, str]:
     """Return the addresses of a place, IPv4 first (Istio: 240.240.0.0/16 and 2001:2::/48)."""
     return f"240.240.{slot >> 8}.{slot & 255}", f"2001:2::{slot:x}"
+
+
+def is_given(host: str, address: str) -> bool:
+    """Tell whether an address is one of those that a host may have been given."""
+    return any(address in addresses_at(slot) for slot in choices(host))

@@ -9,17 +9,26 @@ for as long as nobody older comes, which happens to one in thousands. They are I
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mizzen.engine import query
 from mizzen.model.allocation import addresses_at, choices, hosts_without_address
 from mizzen.model.traffic import ServiceEntry
-from mizzen.resolve.world import OBJECT, SERVICES_AT_ADDRESS, SERVICES_AT_HOST, WANTING_ADDRESS
+from mizzen.names import ObjectKey
+from mizzen.resolve.world import (
+    OBJECT,
+    SERVICES_AT_ADDRESS,
+    SERVICES_AT_HOST,
+    WANTING_ADDRESS,
+    WITHOUT_ADDRESS,
+)
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
 
 _Rank = tuple[float, str]
+Given = tuple[tuple[str, str], ...]
 
 
 @query
@@ -27,6 +36,17 @@ def allocated(db: Database, host: str) -> tuple[str, ...]:
     """Return the addresses that a host was given, IPv4 first; empty where it has its own, or wants none."""
     slot = _slot(db, host)
     return () if slot is None else addresses_at(slot)
+
+
+@query
+def given_addresses(db: Database, _key: str) -> Mapping[ObjectKey, Given]:
+    """Return what each entry's hosts were given, as pairs of host and address; only entries with any."""
+    found: dict[ObjectKey, list[tuple[str, str]]] = {}
+    for host in sorted(WITHOUT_ADDRESS.all_keys(db)):
+        pairs = [(host, address) for address in allocated(db, host)]
+        for key in WITHOUT_ADDRESS(db, host):
+            found.setdefault(key, []).extend(pairs)
+    return {key: tuple(pairs) for key, pairs in found.items() if pairs}
 
 
 @query

@@ -75,6 +75,10 @@ def _by_request(item: ServiceEntry, _mesh: MeshSettings) -> tuple[str, ...]:
     return item.hosts if item.resolution is Resolution.DYNAMIC_DNS else ()
 
 
+def _without_address(item: ServiceEntry, _mesh: MeshSettings) -> tuple[str, ...]:
+    return hosts_without_address(item)
+
+
 def _wanted_slots(item: ServiceEntry, _mesh: MeshSettings) -> tuple[int, ...]:
     return tuple(slot for host in hosts_without_address(item) for slot in choices(host))
 
@@ -202,6 +206,8 @@ ALIASES_OF: Final[Index[str]] = Index("aliases of", (Service,), _alias_target)
 SERVICES_AT_ADDRESS: Final[Index[str]] = Index(
     "services at address", (Service, ServiceEntry), _addresses
 )
+WITHOUT_ADDRESS: Final[Index[str]] = Index("without address", (ServiceEntry,), _without_address)
+"""By host, the entries whose host gets an address of its own."""
 WANTING_ADDRESS: Final[Index[int]] = Index("wanting address", (ServiceEntry,), _wanted_slots)
 """By place of the ranges of given addresses, the entries with a host that would like to have it."""
 BY_REQUEST: Final[Index[str]] = Index("by request", (ServiceEntry,), _by_request)
@@ -275,6 +281,7 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     SERVICES_AT_HOST,
     ALIASES_OF,
     SERVICES_AT_ADDRESS,
+    WITHOUT_ADDRESS,
     WANTING_ADDRESS,
     BY_REQUEST,
     BYTES_AT,

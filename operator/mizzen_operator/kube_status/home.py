@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mizzen.diagnostics import Diagnostic
     from mizzen.identity import TrustDomain
     from mizzen.names import ObjectKey
+    from mizzen.resolve.allocation import Given
     from mizzen_certs import Issuing
     from mizzen_operator.address import Address
     from mizzen_operator.compiler import Round
@@ -95,6 +96,10 @@ class KubeStatus:
     def take_findings(self, findings: Mapping[ObjectKey, tuple[Diagnostic, ...]]) -> None:
         """Take in the findings of the whole mesh."""
         self._sink.take_findings(findings)
+
+    def take_given(self, given: Mapping[ObjectKey, Given]) -> None:
+        """Take in the addresses that hosts without any were given."""
+        self._sink.take_given(given)
 
     def samples(self) -> Iterator[Sample]:
         """Yield what is counted."""

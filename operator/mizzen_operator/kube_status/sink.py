@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mizzen.clock import Clock
     from mizzen.diagnostics import Diagnostic
     from mizzen.names import ObjectKey
+    from mizzen.resolve.allocation import Given
     from mizzen_operator.compiler import Round
     from mizzen_operator.kube.client import ApiClient
     from mizzen_operator.kube_status.words import Report
@@ -124,6 +125,7 @@ class StatusSink:
         self._herald = Herald(parts.api, replica=parts.replica)
         self._counts: Counter[str] = Counter()
         self._rejected: Mapping[ObjectKey, tuple[str, ...]] = {}
+        self._given: Mapping[ObjectKey, Given] = {}
         self._failing: frozenset[str] = frozenset()
         self._told_s = float("-inf")
         self._is_leading = False
@@ -154,6 +156,15 @@ class StatusSink:
             self._agenda.changed(linted.errors, self._now_s())
             self._agenda.doubted(linted.others, self._now_s())
             self._wake.set()
+
+    def take_given(self, given: Mapping[ObjectKey, Given]) -> None:
+        """Take in the addresses that hosts without any were given."""
+        before, self._given = self._given, given
+        if before is given or not self._is_leading:
+            return
+        keys = {key for key in {*before, *given} if before.get(key) != given.get(key)}
+        self._agenda.changed(filter(self._records.get, keys), self._now_s())
+        self._wake.set()
 
     def report(self, keys: tuple[ObjectKey, ...]) -> Report:
         """Return how it stands at this replica, for the others."""
@@ -254,7 +265,7 @@ class StatusSink:
                 continue  # what stands there was true, and will be again in a moment
             liveness = tally.liveness(record, answers, silent=silent, awaited=awaited)
             stand = conditions(self._records.findings(key), liveness)
-            wanted = State.of(record.version, stand)
+            wanted = State.of(record.version, stand, self._given.get(key, ()))
             if not self._agenda.wants(key, wanted, stand, now_s):
                 continue
             if not self._budget.take(now_s, urgent=self._agenda.is_urgent(key)):

@@ -1,6 +1,7 @@
 """Writes conditions to objects' status subresource, and nothing that stands there already.
 
-Only our own conditions are touched: others' stay, so that two meshes may share a cluster for a while. A
+Only our own conditions are touched: others' stay, so that two meshes may share a cluster for a while. So do
+addresses that others gave to hosts; ours are told by the hosts that they belong to. A
 write carries the resourceVersion that was read, so it never lands on an object that has changed since.
 """
 
@@ -10,6 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.conditions import ACCEPTED, LIVE, PROGRAMMED
+from mizzen.model.allocation import is_given
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen_operator.kube.client import ApiError, ConflictError, NotFoundError
 from mizzen_operator.kube.paths import RESOURCE_OF, is_steering
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
 
+    from mizzen.resolve.allocation import Given
     from mizzen_operator.kube.client import ApiClient
     from mizzen_operator.kube_status.records import Record
     from mizzen_operator.kube_status.said import Told
@@ -101,7 +104,14 @@ def _standing(raw: Mapping[str, Any]) -> State | None:
     if len(observed) != 1:
         return None
     told = tuple(_told(by_type[of]) for of in _OURS)
-    return State(f"{metadata['uid']}/{observed.pop()}", told)
+    return State(f"{metadata['uid']}/{observed.pop()}", told, _given(raw.get("status")))
+
+
+def _given(status: Mapping[str, Any] | None) -> Given:
+    """Return those addresses on an object that are ours to give."""
+    found = (status or {}).get("addresses") or []
+    pairs = [(str(one.get("host")), str(one.get("value"))) for one in found]
+    return tuple(pair for pair in pairs if is_given(*pair))
 
 
 def _told(condition: Mapping[str, Any]) -> Told:
@@ -116,7 +126,14 @@ def _status(before: Mapping[str, Any], wanted: State, generation: int, at: datet
     known = {one.get("type"): one for one in _conditions(before)}
     others = [one for of, one in known.items() if of not in _OURS]
     ours = [_condition(told, known.get(told[0]), generation, at) for told in wanted.told]
-    return {"conditions": [*others, *ours], "observedGeneration": generation}
+    status: Json = {"conditions": [*others, *ours], "observedGeneration": generation}
+    standing = _given(before)
+    if before.get("addresses") and not standing:
+        return status  # somebody else's
+    if standing != wanted.addresses:
+        given = [{"value": address, "host": host} for host, address in wanted.addresses]
+        status["addresses"] = given or None
+    return status
 
 
 def _condition(told: Told, before: Mapping[str, Any] | None, generation: int, at: datetime) -> Json:

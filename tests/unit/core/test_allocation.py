@@ -8,9 +8,9 @@ from itertools import combinations
 
 import pytest
 
-from mizzen.model.allocation import addresses_at, choices
+from mizzen.model.allocation import addresses_at, choices, is_given
 from mizzen.model.families import Families
-from mizzen.resolve.allocation import allocated
+from mizzen.resolve.allocation import allocated, given_addresses
 from mizzen.resolve.dns import own_addresses
 from mizzen.resolve.listeners import own_listeners
 from mizzen.resolve.routes import listener_viewer, route_viewer, viewer, virtual_hosts
@@ -134,3 +134,22 @@ def test_whose_dns_is_captured_shares_what_is_the_same() -> None:
     assert route_viewer(mesh.db, (bank, host("cart"))).namespace == ""
     mesh.apply(istio("DestinationRule", "r", "host: a.test", namespace="bank"))
     assert route_viewer(mesh.db, (bank, host("cart"))) == bank
+
+
+def test_what_entries_were_given_is_told_by_entry() -> None:
+    """Two entries of one host have the same; who has addresses, or wants none, is not among them."""
+    mesh = SmallMesh(
+        entry("a", "a.test"),
+        entry("b", "a.test", namespace="bank"),
+        entry("c", "c.test", "addresses: [10.1.1.1]"),
+    )
+    pairs = tuple(("a.test", address) for address in allocated(mesh.db, "a.test"))
+    found = given_addresses(mesh.db, "")
+    assert {str(key): value for key, value in found.items()} == {
+        "ServiceEntry shop/a": pairs,
+        "ServiceEntry bank/b": pairs,
+    }
+    mesh.apply(service("cart"))
+    assert given_addresses(mesh.db, "") is found
+    assert all(is_given(*pair) for pair in pairs)
+    assert not is_given("b.test", pairs[0][1])
