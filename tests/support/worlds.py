@@ -36,10 +36,11 @@ from mizzen.model.kube import (
     ServicePort,
     SliceEndpoint,
 )
-from mizzen.model.mesh import MeshConfig
+from mizzen.model.mesh import MeshConfig, Paths, TlsLimits
 from mizzen.model.meta import NO_LABELS, ExportTo, Labels, Meta, labels
 from mizzen.model.providers import Authorizer, HttpCheck
 from mizzen.model.proxy import NodeInfo, ProxyKind
+from mizzen.model.routing import Retries
 from mizzen.model.security import (
     AuthorizationPolicy,
     Condition,
@@ -459,6 +460,15 @@ _config_maps = st.builds(
         (
             None,
             MeshConfig(registry_only=True),
+            MeshConfig(automatic_mtls=False, loopback=True, paths=Paths.MERGE_SLASHES),
+            MeshConfig(
+                retries=Retries(attempts=0),
+                inbound_retries=Retries(attempts=1, retry_on="reset"),
+                dns_refresh=timedelta(seconds=5),
+                detection=timedelta(seconds=1),
+                server_tls=TlsLimits(version="TLSV1_3"),
+                gateway_tls=TlsLimits(version="TLSV1_3", curves=("X25519",)),
+            ),
             MeshConfig(
                 connection_pool=ConnectionPool(max_connections=3),
                 outlier_detection=OutlierDetection(consecutive_5xx_errors=2),

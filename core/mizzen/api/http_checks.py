@@ -78,7 +78,7 @@ def check_action(rule: HttpRule) -> Iterator[Finding]:
     if rule.rewrite is not None:
         yield from at(("rewrite",), _rewrite(rule.rewrite))
     if rule.retries is not None:
-        yield from at(("retries",), _retries(rule.retries))
+        yield from at(("retries",), check_retries(rule.retries))
     yield from _headers(rule.headers)
     yield from _authority_once(rule)
     if rule.delegate is not None:
@@ -176,7 +176,8 @@ def _rewrite(rewrite: HttpRewrite) -> Iterator[Finding]:
         yield missing(("uriRegexRewrite", "rewrite"), "rewrite is required")
 
 
-def _retries(retry: HttpRetry) -> Iterator[Finding]:
+def check_retries(retry: HttpRetry) -> Iterator[Finding]:
+    """Check when and how often a request is tried again."""
     if retry.attempts < 0:
         yield invalid(("attempts",), f"must be at least 0, not {retry.attempts}")
     set_up = (retry.per_try_timeout, retry.retry_on or None, retry.retry_remote_localities)

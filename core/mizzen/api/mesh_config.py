@@ -22,14 +22,21 @@ from mizzen.api.durations import Duration, PositiveDuration
 from mizzen.api.extension_providers import ExtensionProvider, authorizers, check_providers
 from mizzen.api.findings import Finding, at, fatal, invalid
 from mizzen.api.hosts import is_name
+from mizzen.api.http_action import HttpRetry
+from mizzen.api.http_checks import check_retries
 from mizzen.api.load_balancing import LocalityLbSetting
+from mizzen.api.locality_checks import check_locality
+from mizzen.api.mesh_defaults import MeshTls, PathNormalization, check_tls, paths, tls_limits
 from mizzen.api.reading import validated
 from mizzen.api.traffic_policy import ConnectionPoolSettings, OutlierDetection, TcpKeepalive
+from mizzen.api.virtual_service_values import retries
 from mizzen.api.yaml_tree import TreeError, read_tree
 from mizzen.model.mesh import MeshConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mizzen.model.routing import Retries
 
 KEY: Final = "mesh"
 
@@ -54,10 +61,9 @@ class MeshOutboundPolicy(ApiModel):
 class MeshInboundPolicy(ApiModel):
     """Where inbound connections go (Istio: MeshConfig.InboundTrafficPolicy)."""
 
-    mode: Annotated[
-        Literal["PASSTHROUGH", "LOCALHOST"],
-        NotTranslated("connections go to the workload's own address", only=("LOCALHOST",)),
-    ] = Field(default="PASSTHROUGH", description="The workload's own address, or loopback.")
+    mode: Literal["PASSTHROUGH", "LOCALHOST"] = Field(
+        default="PASSTHROUGH", description="The workload's own address, or loopback."
+    )
 
 
 class DefaultTrafficPolicy(ApiModel):
@@ -95,10 +101,10 @@ class MeshConfigSpec(ApiModel):
         Port | None, NotTranslated("it is 15006", unless=(15006,))
     ] = Field(default=None, description="Of captured inbound connections.")
     proxy_http_port: Annotated[int, _LATER] = Field(default=0, description="Of an HTTP proxy.")
-    protocol_detection_timeout: Annotated[
-        Duration | None, NotTranslated("bytes are waited for without limit", unless=("0s",))
-    ] = Field(default=None, description="How long bytes are waited for.")
-    dns_refresh_rate: Annotated[Duration | None, _DEFAULTS] = Field(
+    protocol_detection_timeout: Duration | None = Field(
+        default=None, description="How long bytes are waited for; 0s is for ever, and the default."
+    )
+    dns_refresh_rate: PositiveDuration | None = Field(
         default=None, description="How often names are resolved."
     )
     hbone_idle_timeout: Annotated[Duration | None, _LATER] = Field(
@@ -116,16 +122,14 @@ class MeshConfigSpec(ApiModel):
     default_destination_rule_export_to: Annotated[
         list[str], NotTranslated("write exportTo on the objects", unless=(["*"],))
     ] = Field(default_factory=list, description="exportTo of DestinationRules that have none.")
-    enable_auto_mtls: Annotated[
-        bool | None, NotTranslated("mutual TLS is automatic", only=(False,))
-    ] = Field(default=None, description="Automatic mutual TLS.")
-    path_normalization: Annotated[_Anything | None, _LATER] = Field(
+    enable_auto_mtls: bool | None = Field(default=None, description="Automatic mutual TLS.")
+    path_normalization: PathNormalization | None = Field(
         default=None, description="How paths are made alike."
     )
-    mesh_mtls: Annotated[_Anything | None, _LATER] = Field(
+    mesh_mtls: MeshTls | None = Field(
         default=None, alias="meshMTLS", description="Versions and ciphers in the mesh."
     )
-    tls_defaults: Annotated[_Anything | None, _LATER] = Field(
+    tls_defaults: MeshTls | None = Field(
         default=None, description="Versions and ciphers at gateways."
     )
     ca: Annotated[_Anything | None, _LATER] = Field(default=None, description="Another CA.")
@@ -135,10 +139,10 @@ class MeshConfigSpec(ApiModel):
     default_traffic_policy: DefaultTrafficPolicy | None = Field(
         default=None, description="Below every DestinationRule."
     )
-    default_http_retry_policy: Annotated[_Anything | None, _DEFAULTS] = Field(
+    default_http_retry_policy: HttpRetry | None = Field(
         default=None, description="Retries of routes that say nothing."
     )
-    default_inbound_http_retry_policy: Annotated[_Anything | None, _DEFAULTS] = Field(
+    default_inbound_http_retry_policy: HttpRetry | None = Field(
         default=None, description="Retries towards the application."
     )
     locality_lb_setting: LocalityLbSetting | None = Field(
@@ -214,6 +218,7 @@ def mesh_config(text: str) -> MeshConfig | None:
     if spec is None or fatal(findings):
         return None
     policy, aliases = spec.outbound_traffic_policy, spec.trust_domain_aliases
+    inbound = spec.inbound_traffic_policy
     upstreams = spec.default_traffic_policy or DefaultTrafficPolicy()
     return MeshConfig(
         connect_timeout=spec.connect_timeout,
@@ -225,7 +230,20 @@ def mesh_config(text: str) -> MeshConfig | None:
         outlier_detection=outlier_detection(upstreams.outlier_detection),
         keepalive=tcp_keepalive(spec.tcp_keepalive),
         upgrades=spec.h2_upgrade_policy == "UPGRADE" if spec.h2_upgrade_policy else None,
+        automatic_mtls=spec.enable_auto_mtls,
+        retries=_retries(spec.default_http_retry_policy),
+        inbound_retries=_retries(spec.default_inbound_http_retry_policy),
+        dns_refresh=spec.dns_refresh_rate,
+        loopback=inbound.mode == "LOCALHOST" if inbound is not None else None,
+        detection=spec.protocol_detection_timeout,
+        paths=paths(spec.path_normalization),
+        server_tls=tls_limits(spec.mesh_mtls),
+        gateway_tls=tls_limits(spec.tls_defaults),
     )
+
+
+def _retries(written: HttpRetry | None) -> Retries | None:
+    return None if written is None else retries(written)
 
 
 def _read(text: str) -> tuple[MeshConfigSpec | None, list[Finding]]:
@@ -247,6 +265,7 @@ def _check(spec: MeshConfigSpec) -> Iterator[Finding]:
     for index, alias in enumerate(spec.trust_domain_aliases or ()):
         if not is_name(alias):
             yield invalid(("trustDomainAliases", index), f"{alias!r} is not a trust domain")
+    yield from _check_defaults(spec)
     yield from at(("extensionProviders",), check_providers(spec.extension_providers))
     policy = spec.default_traffic_policy
     if policy is not None and policy.connection_pool is not None:
@@ -255,3 +274,19 @@ def _check(spec: MeshConfigSpec) -> Iterator[Finding]:
     if policy is not None and policy.outlier_detection is not None:
         path = ("defaultTrafficPolicy", "outlierDetection")
         yield from at(path, check_outliers(policy.outlier_detection))
+
+
+def _check_defaults(spec: MeshConfigSpec) -> Iterator[Finding]:
+    for name, limits in (("meshMTLS", spec.mesh_mtls), ("tlsDefaults", spec.tls_defaults)):
+        if limits is not None:
+            yield from at((name,), check_tls(limits))
+    if spec.locality_lb_setting is not None:
+        # Without outlier detection it waits for a rule that has some.
+        found = check_locality(spec.locality_lb_setting, ejects=True)
+        yield from at(("localityLbSetting",), found)
+    for name, written in (
+        ("defaultHttpRetryPolicy", spec.default_http_retry_policy),
+        ("defaultInboundHttpRetryPolicy", spec.default_inbound_http_retry_policy),
+    ):
+        if written is not None:
+            yield from at((name,), check_retries(written))

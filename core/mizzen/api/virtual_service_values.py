@@ -99,7 +99,7 @@ def _rule(rule: HttpRule) -> HttpRoute:
         direct_response=_direct_response(response) if response else None,
         rewrite=_rewrite(rule.rewrite) if rule.rewrite else None,
         timeout=rule.timeout,
-        retries=_retries(rule.retries) if rule.retries else None,
+        retries=retries(rule.retries) if rule.retries else None,
         headers=_headers(rule.headers),
         delegate=_delegate(rule.delegate) if rule.delegate else None,
         mirrors=tuple(mirror for mirror in _mirrors(rule) if mirror.percent),
@@ -210,7 +210,8 @@ def _rewrite(rewrite: http_action.HttpRewrite) -> Rewrite:
     )
 
 
-def _retries(retry: http_action.HttpRetry) -> Retries:
+def retries(retry: http_action.HttpRetry) -> Retries:
+    """Return when and how often a request is tried again."""
     return Retries(
         attempts=retry.attempts,
         per_try_timeout=retry.per_try_timeout,

@@ -42,6 +42,7 @@ from mizzen.ir.gateways import (
     TlsEnd,
 )
 from mizzen.ir.listeners import (
+    Habits,
     InboundPolicy,
     InboundPort,
     NameLookup,
@@ -97,6 +98,7 @@ __all__ = [
     "Forward",
     "GatewayChain",
     "GatewayListener",
+    "Habits",
     "Health",
     "HeldCertificate",
     "HeldRoots",

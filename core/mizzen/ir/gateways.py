@@ -11,6 +11,7 @@ from mizzen.model.edge import ANY_EDGE, Edge
 from mizzen.model.families import Families
 from mizzen.model.gateway import TlsVersion
 from mizzen.model.kube import PrivateBytes
+from mizzen.model.mesh import Paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class TlsEnd:
     min_version: TlsVersion = TlsVersion.V1_2
     max_version: TlsVersion = TlsVersion.V1_3
     ciphers: tuple[str, ...] = ()
+    curves: tuple[str, ...] = ()
     protocols: tuple[str, ...] = ()
 
 
@@ -73,6 +75,7 @@ class GatewayListener:
     chains: tuple[GatewayChain, ...]
     authorization: Authorization
     tokens: TokenIssuers = field(default_factory=TokenIssuers)
+    paths: Paths = Paths.BASE
     edge: Edge = ANY_EDGE
     awaits: frozenset[str] = frozenset()
     by_request: Families | None = None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Final
 
 from mizzen.ir.authorization import Authorization
 from mizzen.ir.origins import Origins
+from mizzen.ir.routes import RetryPolicy
 from mizzen.ir.upstreams import Upstream
 from mizzen.model.destination import ConnectionPool, Tunnel
 from mizzen.model.families import Families
 from mizzen.model.kube import Protocol
+from mizzen.model.mesh import Paths, TlsLimits
 from mizzen.model.security import JwtRule, MtlsMode
 
 
@@ -59,6 +62,25 @@ class TcpChain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """What holds for all listeners of a mesh.
+
+    Attributes:
+        detection: How long a connection's first bytes are waited for; zero is for ever.
+        paths: How paths of requests are made alike.
+    """
+
+    detection: timedelta = timedelta(0)
+    paths: Paths = Paths.BASE
+
+
+# Istio: a request that the application surely never saw (it had just closed the connection) goes again.
+_RETRY: Final = RetryPolicy(
+    attempts=2, retry_on=("reset-before-request",), avoid_previous_hosts=False
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutboundListener:
     """What a sidecar does with connections to one port (of one address, or of any).
 
@@ -86,6 +108,7 @@ class OutboundListener:
     takes_rest: bool = True
     sniff: bool = False
     by_request: Families | None = None
+    habits: Habits = field(default_factory=Habits)
     origins: Origins = ()
 
     @property
@@ -162,6 +185,8 @@ class InboundPolicy:
         authorization: What is checked on HTTP and on TCP.
         tokens: Whose tokens are valid.
         attached: The ports, sorted, where something else is asked.
+        retry: Of requests to the application.
+        server_tls: What of the mesh's TLS is taken.
     """
 
     ports: tuple[InboundPort, ...]
@@ -172,6 +197,9 @@ class InboundPolicy:
     authorization: Authorization
     tokens: TokenIssuers = field(default_factory=TokenIssuers)
     attached: tuple[PortChecks, ...] = ()
+    retry: RetryPolicy | None = _RETRY
+    habits: Habits = field(default_factory=Habits)
+    server_tls: TlsLimits = field(default_factory=TlsLimits)
     origins: Origins = ()
 
     @property

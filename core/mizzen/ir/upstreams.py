@@ -110,6 +110,7 @@ class Upstream:
     proxy_protocol: ProxyProtocol | None = None
     locality_weighted: bool = False
     connect_timeout: timedelta
+    dns_refresh: timedelta = timedelta(seconds=60)
     service_name: str
     service_namespace: str
     external: bool = False

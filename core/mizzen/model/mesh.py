@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
+from enum import StrEnum
 from typing import Final
 
 from mizzen.identity import DEFAULT_TRUST_DOMAIN, TrustDomain
 from mizzen.model.destination import ConnectionPool, LocalityLb, OutlierDetection, TcpKeepalive
 from mizzen.model.providers import Authorizer
+from mizzen.model.routing import Retries
 from mizzen.names import DEFAULT_DOMAIN, DEFAULT_ROOT_NAMESPACE
+
+
+class Paths(StrEnum):
+    """``pathNormalization``: each does what those before it do, and more."""
+
+    NONE = "NONE"
+    BASE = "BASE"  # dots are resolved, and backslashes are slashes
+    MERGE_SLASHES = "MERGE_SLASHES"
+    DECODE_AND_MERGE_SLASHES = "DECODE_AND_MERGE_SLASHES"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsLimits:
+    """The least version of TLS, and up to TLS 1.2 the ciphers and curves; empty is Istio's own."""
+
+    version: str = "TLSV1_2"
+    ciphers: tuple[str, ...] = ()
+    curves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +50,15 @@ class MeshSettings:
         outlier_detection: When their failing endpoints are taken out, likewise.
         keepalive: Of upstream connections, as far as a DestinationRule does not say it.
         upgrades: True speaks HTTP/2 to HTTP ports where no DestinationRule says otherwise.
+        automatic_mtls: Whether mutual TLS is spoken with all who take it.
+        retries: Of routes that say nothing of retries; None is Istio's default.
+        inbound_retries: Towards the application.
+        dns_refresh: How often names are looked up that say no time of their own.
+        loopback: Whether inbound connections go to 127.0.0.1 instead of the workload's own address.
+        detection: How long a connection's first bytes are waited for; zero is for ever.
+        paths: How paths of requests are made alike before anything looks at them.
+        server_tls: What of TLS the mesh's servers take among themselves.
+        gateway_tls: What gateways take where their servers say nothing.
     """
 
     trust_domain: TrustDomain = DEFAULT_TRUST_DOMAIN
@@ -45,6 +74,15 @@ class MeshSettings:
     outlier_detection: OutlierDetection | None = None
     keepalive: TcpKeepalive | None = None
     upgrades: bool = False
+    automatic_mtls: bool = True
+    retries: Retries | None = None
+    inbound_retries: Retries | None = None
+    dns_refresh: timedelta = timedelta(seconds=60)
+    loopback: bool = False
+    detection: timedelta = timedelta(0)
+    paths: Paths = Paths.BASE
+    server_tls: TlsLimits = field(default_factory=TlsLimits)
+    gateway_tls: TlsLimits = field(default_factory=TlsLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,24 +98,22 @@ class MeshConfig:
     outlier_detection: OutlierDetection | None = None
     keepalive: TcpKeepalive | None = None
     upgrades: bool | None = None
+    automatic_mtls: bool | None = None
+    retries: Retries | None = None
+    inbound_retries: Retries | None = None
+    dns_refresh: timedelta | None = None
+    loopback: bool | None = None
+    detection: timedelta | None = None
+    paths: Paths | None = None
+    server_tls: TlsLimits | None = None
+    gateway_tls: TlsLimits | None = None
 
     def over(self, settings: MeshSettings) -> MeshSettings:
         """Return the settings that hold: what is written here, and the others as they were."""
-        aliases = self.trust_domain_aliases
-        return replace(
-            settings,
-            connect_timeout=self.connect_timeout or settings.connect_timeout,
-            registry_only=settings.registry_only
-            if self.registry_only is None
-            else self.registry_only,
-            trust_domain_aliases=settings.trust_domain_aliases if aliases is None else aliases,
-            authorizers=self.authorizers or settings.authorizers,
-            locality=self.locality or settings.locality,
-            connection_pool=self.connection_pool or settings.connection_pool,
-            outlier_detection=self.outlier_detection or settings.outlier_detection,
-            keepalive=self.keepalive or settings.keepalive,
-            upgrades=settings.upgrades if self.upgrades is None else self.upgrades,
-        )
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values["authorizers"] = self.authorizers or None
+        written = {name: value for name, value in values.items() if value is not None}
+        return replace(settings, **written)
 
 
 MESH_CONFIG_MAPS: Final = ("mizzen", "istio")

@@ -63,6 +63,7 @@ def _fill_filters(message: Listener, listener: GatewayListener) -> None:
         authorization=listener.authorization,
         tokens=listener.tokens,
         by_request=listener.by_request,
+        paths=listener.paths,
     )
     http, guards = http_base(place), network_filters(place)
     apply_to_http(http, listener.edge)

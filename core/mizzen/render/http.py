@@ -9,6 +9,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     HttpConnectionManager,
 )
 
+from mizzen.model.mesh import Paths
 from mizzen.render.chain import Chain, Side
 from mizzen.render.filters.order import http_filters
 from mizzen.render.proto import ads, duration, pack, zero
@@ -26,7 +27,7 @@ def http_base(chain: Chain) -> HttpConnectionManager:
     """Return all of a chain's connection manager but its routes and the name of its statistics."""
     manager = HttpConnectionManager(http_filters=http_filters(chain))
     manager.stream_idle_timeout.CopyFrom(zero())
-    manager.normalize_path.value = True
+    _make_paths_alike(manager, chain.paths)
     manager.upgrade_configs.add(upgrade_type="websocket")
     manager.use_remote_address.value = chain.side is Side.GATEWAY
     match chain.side:
@@ -40,6 +41,16 @@ def http_base(chain: Chain) -> HttpConnectionManager:
             _forward_client_certificate(manager, HttpConnectionManager.SANITIZE_SET)
             manager.set_current_client_cert_details.cert = True
     return manager
+
+
+def _make_paths_alike(manager: HttpConnectionManager, how: Paths) -> None:
+    """Write what is done with paths before anything looks at them (Istio: ``pathNormalization``)."""
+    manager.normalize_path.value = how is not Paths.NONE
+    if how in (Paths.MERGE_SLASHES, Paths.DECODE_AND_MERGE_SLASHES):
+        manager.merge_slashes = True
+    if how is Paths.DECODE_AND_MERGE_SLASHES:
+        decode = HttpConnectionManager.UNESCAPE_AND_FORWARD
+        manager.path_with_escaped_slashes_action = decode
 
 
 def http_by_rds(base: HttpConnectionManager, stat_prefix: str, routes: str) -> Filter:

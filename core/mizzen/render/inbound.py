@@ -28,6 +28,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from mizzen import names
 from mizzen.ir import InboundPolicy, InboundPort, PortChecks, RetryPolicy, TcpProxy
 from mizzen.model.kube import Protocol
+from mizzen.model.mesh import Paths, TlsLimits
 from mizzen.model.security import MtlsMode
 from mizzen.render.alpn import MESH_ALL, MESH_HTTP, MESH_TCP, PLAIN_HTTP
 from mizzen.render.chain import Chain, Side
@@ -41,12 +42,13 @@ from mizzen.render.filters.order import network_filters
 from mizzen.render.filters.tcp_proxy import tcp_proxy
 from mizzen.render.forward import no_timeout, retry_policy
 from mizzen.render.http import http_base, http_inline
-from mizzen.render.proto import fill_address, fill_anywhere, zero
+from mizzen.render.proto import duration, fill_address, fill_anywhere
 from mizzen.render.tls import mesh_server
 from mizzen.wire import Resource, TypeUrl, encode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from envoy.config.listener.v3.listener_components_pb2 import Filter
     from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
@@ -59,10 +61,6 @@ INBOUND_PORT: Final = 15006
 _ANYWHERE: Final = "0.0.0.0"  # noqa: S104 - a sidecar listens on the whole pod, as its rules demand
 _TLS: Final = "tls"
 _RAW: Final = "raw_buffer"
-# Istio: a request that the application surely never saw (it had just closed the connection) goes again.
-_RETRY: Final = RetryPolicy(
-    attempts=2, retry_on=("reset-before-request",), avoid_previous_hosts=False
-)
 
 
 class _Kind(Enum):
@@ -157,7 +155,7 @@ def render_inbound(policy: InboundPolicy, *, transparent: bool = False) -> Resou
         message.listener_filters.append(original_src())
     message.listener_filters.extend(_inspectors(sets))
     # A client whose server speaks first may stay silent; there is no time after which that is wrong.
-    message.listener_filters_timeout.CopyFrom(zero())
+    message.listener_filters_timeout.CopyFrom(duration(policy.habits.detection))
     message.continue_on_listener_filters_timeout = True
     message.filter_chains.append(_loop_guard())
     builder = _Builder.of(policy)
@@ -182,7 +180,7 @@ def _bound(builder: _Builder, port: InboundPort) -> Resource:
     wanted = ((_Inspector.TLS, tls_inspector()), (_Inspector.HTTP, http_inspector()))
     message.listener_filters.extend(one for kind, one in wanted if port_set.needs(kind))
     if message.listener_filters:
-        message.listener_filters_timeout.CopyFrom(zero())
+        message.listener_filters_timeout.CopyFrom(duration(builder.detection))
         message.continue_on_listener_filters_timeout = True
     for variant in port_set.variants:
         chain = message.filter_chains.add()
@@ -236,8 +234,10 @@ class _Checks:
     guards: tuple[Filter, ...]
 
 
-def _checks(asked: InboundPolicy | PortChecks) -> _Checks:
-    chain = Chain(side=Side.INBOUND, authorization=asked.authorization, tokens=asked.tokens)
+def _checks(asked: InboundPolicy | PortChecks, paths: Paths) -> _Checks:
+    chain = Chain(
+        side=Side.INBOUND, authorization=asked.authorization, tokens=asked.tokens, paths=paths
+    )
     return _Checks(manager=http_base(chain), guards=network_filters(chain))
 
 
@@ -248,13 +248,19 @@ class _Builder:
     trust_domains: tuple[str, ...]
     checks: _Checks
     attached: Mapping[int, _Checks]
+    server_tls: TlsLimits
+    retry: RetryPolicy | None
+    detection: timedelta
 
     @classmethod
     def of(cls, policy: InboundPolicy) -> _Builder:
         return cls(
             trust_domains=policy.trust_domains,
-            checks=_checks(policy),
-            attached={one.port: _checks(one) for one in policy.attached},
+            checks=_checks(policy, policy.habits.paths),
+            attached={one.port: _checks(one, policy.habits.paths) for one in policy.attached},
+            server_tls=policy.server_tls,
+            retry=policy.retry,
+            detection=policy.habits.detection,
         )
 
     def checks_of(self, port_set: _PortSet) -> _Checks:
@@ -266,7 +272,8 @@ class _Builder:
         chain.name = _chain_name(port_set, variant)
         _fill_match(chain.filter_chain_match, port_set.number, variant)
         if variant.mtls:
-            chain.transport_socket.CopyFrom(mesh_server(self.trust_domains, http=variant.http))
+            socket = mesh_server(self.trust_domains, self.server_tls, http=variant.http)
+            chain.transport_socket.CopyFrom(socket)
         if variant.http:
             chain.filters.append(self._http(port_set))
         else:
@@ -284,7 +291,7 @@ class _Builder:
         return http_inline(
             self.checks_of(port_set).manager,
             stat_prefix,
-            _routes(port_set),
+            _routes(port_set, self.retry),
             idle_timeout=pool.http_idle_timeout if pool is not None else None,
         )
 
@@ -313,7 +320,7 @@ def _tcp(port_set: _PortSet) -> TcpProxy:
     )
 
 
-def _routes(port_set: _PortSet) -> RouteConfiguration:
+def _routes(port_set: _PortSet, retry: RetryPolicy | None) -> RouteConfiguration:
     """Return the only route there is: to the application."""
     declared = port_set.declared
     routes = RouteConfiguration(name=port_set.cluster)
@@ -324,8 +331,9 @@ def _routes(port_set: _PortSet) -> RouteConfiguration:
     route.match.prefix = "/"
     route.route.cluster = port_set.cluster
     route.route.MergeFrom(no_timeout())
-    if declared is None or declared.protocol not in (Protocol.GRPC, Protocol.GRPC_WEB):
-        route.route.retry_policy.CopyFrom(retry_policy(_RETRY))
+    is_grpc = declared is not None and declared.protocol in (Protocol.GRPC, Protocol.GRPC_WEB)
+    if retry is not None and not is_grpc:
+        route.route.retry_policy.CopyFrom(retry_policy(retry))
     return routes
 
 

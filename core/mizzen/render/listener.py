@@ -24,13 +24,15 @@ from mizzen.render.filters.inspectors import http_inspector, tls_inspector
 from mizzen.render.filters.requested_names import bytes_to
 from mizzen.render.filters.tcp_proxy import tcp_proxy
 from mizzen.render.http import http_base, http_by_rds
-from mizzen.render.proto import fill_address, fill_anywhere, zero
+from mizzen.render.proto import duration, fill_address, fill_anywhere
 from mizzen.wire import Resource, TypeUrl, encode
 
 if TYPE_CHECKING:
     from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
         HttpConnectionManager,
     )
+
+    from mizzen.model.mesh import Paths
 
 OUTBOUND_PORT: Final = 15001
 """Where a sidecar's outbound connections are redirected to."""
@@ -68,7 +70,7 @@ def _fill_inspectors(message: Listener, listener: OutboundListener) -> None:
     if listener.routes:
         message.listener_filters.append(http_inspector())
     if message.listener_filters:
-        message.listener_filters_timeout.CopyFrom(zero())
+        message.listener_filters_timeout.CopyFrom(duration(listener.habits.detection))
         message.continue_on_listener_filters_timeout = True
 
 
@@ -113,7 +115,11 @@ def _fill_http_chain(chain: FilterChain, listener: OutboundListener) -> None:
     chain.filter_chain_match.application_protocols.extend(PLAIN_HTTP)
     stat_prefix = f"outbound_{listener.name};"
     chain.filters.append(
-        http_by_rds(_outbound_base(listener.by_request), stat_prefix, listener.routes)
+        http_by_rds(
+            _outbound_base(listener.by_request, listener.habits.paths),
+            stat_prefix,
+            listener.routes,
+        )
     )
 
 
@@ -130,5 +136,5 @@ def _fill_tcp_chain(message: FilterChain, chain: TcpChain) -> None:
 
 
 @cache
-def _outbound_base(by_request: Families | None) -> HttpConnectionManager:
-    return http_base(Chain(side=Side.OUTBOUND, by_request=by_request))
+def _outbound_base(by_request: Families | None, paths: Paths) -> HttpConnectionManager:
+    return http_base(Chain(side=Side.OUTBOUND, by_request=by_request, paths=paths))

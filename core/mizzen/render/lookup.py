@@ -45,15 +45,15 @@ def apply_lookup(cluster: Cluster, endpoints: EndpointGroup, upstream: Upstream)
     """Write the names, and how they are looked up."""
     cluster.cluster_type.name = "envoy.clusters.dns"
     in_turn = upstream.discovery is Discovery.DNS_ROUND_ROBIN
-    config = _config(upstream.families, in_turn=in_turn)
+    config = _config(upstream.families, upstream.dns_refresh, in_turn=in_turn)
     cluster.cluster_type.typed_config.CopyFrom(config)
     cluster.load_assignment.CopyFrom(assignment(endpoints))
 
 
 @cache
-def _config(families: Families, *, in_turn: bool) -> Any:
+def _config(families: Families, refresh: timedelta, *, in_turn: bool) -> Any:
     config = DnsCluster(respect_dns_ttl=True, all_addresses_in_single_endpoint=in_turn)
-    config.dns_refresh_rate.CopyFrom(duration(_REFRESH))
+    config.dns_refresh_rate.CopyFrom(duration(refresh))
     config.dns_jitter.CopyFrom(duration(_JITTER))
     config.dns_lookup_family = _LOOKUP[families]
     config.typed_dns_resolver_config.CopyFrom(_resolver())

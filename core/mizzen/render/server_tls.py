@@ -46,6 +46,7 @@ def server_socket(end: TlsEnd) -> TransportSocket:
     common.tls_params.tls_minimum_protocol_version = _VERSIONS[end.min_version]
     common.tls_params.tls_maximum_protocol_version = _VERSIONS[end.max_version]
     common.tls_params.cipher_suites.extend(end.ciphers)
+    common.tls_params.ecdh_curves.extend(end.curves)
     common.alpn_protocols.extend(end.protocols)
     return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
 

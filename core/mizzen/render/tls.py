@@ -23,6 +23,7 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
 )
 
 from mizzen.ir import MeshTls, SimpleTls
+from mizzen.model.mesh import TlsLimits
 from mizzen.names import ROOTS_SECRET, WORKLOAD_SECRET
 from mizzen.render.alpn import SERVER
 from mizzen.render.proto import ads, pack
@@ -39,6 +40,9 @@ _CIPHERS: Final = (
     "AES256-GCM-SHA384",
     "AES128-GCM-SHA256",
 )
+
+
+_VERSIONS: Final = {"TLSV1_2": TlsParameters.TLSv1_2, "TLSV1_3": TlsParameters.TLSv1_3}
 
 
 def mesh_client(tls: MeshTls, protocols: tuple[str, ...]) -> TransportSocket:
@@ -81,15 +85,18 @@ def simple_client(tls: SimpleTls) -> TransportSocket:
 
 
 @lru_cache(maxsize=64)
-def mesh_server(trust_domains: tuple[str, ...], *, http: bool) -> TransportSocket:
+def mesh_server(
+    trust_domains: tuple[str, ...], limits: TlsLimits, *, http: bool
+) -> TransportSocket:
     """Return the server's side of mutual TLS: any workload of these trust domains may come."""
     context = DownstreamTlsContext()
     context.common_tls_context.CopyFrom(_mesh_base())
     context.common_tls_context.tls_params.CopyFrom(
         TlsParameters(
-            tls_minimum_protocol_version=TlsParameters.TLSv1_2,
+            tls_minimum_protocol_version=_VERSIONS[limits.version],
             tls_maximum_protocol_version=TlsParameters.TLSv1_3,
-            cipher_suites=_CIPHERS,
+            cipher_suites=limits.ciphers or _CIPHERS,
+            ecdh_curves=limits.curves,
         )
     )
     context.require_client_certificate.value = True

@@ -34,7 +34,7 @@ from mizzen.resolve.gateways import (
 )
 from mizzen.resolve.inbound import attached_services
 from mizzen.resolve.targets import NO_SERVICES
-from mizzen.resolve.world import BY_REQUEST
+from mizzen.resolve.world import BY_REQUEST, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +82,7 @@ def _listener(
         chains=tuple(chains) or (GatewayChain(),),
         authorization=authorization_for(db, workload, services, gateway=True),
         tokens=tokens_for(db, workload, services, gateway=True),
+        paths=settings(db).paths,
         edge=workload.edge,
         awaits=awaits,
         origins=tuple(dict.fromkeys(origins)),

@@ -23,6 +23,7 @@ from mizzen.names import (
 )
 from mizzen.resolve.credentials import CertificateIn, RootsIn, Wish, joined, parts_of
 from mizzen.resolve.gateways import gateway_keys, servers_of
+from mizzen.resolve.world import settings
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -42,6 +43,7 @@ def tls_end(db: Database, workload: Workload, server: Server) -> TlsEnd | None:
     tls = server.tls
     if tls is None or server.passes_through or any(lacking(db, workload, tls)):
         return None
+    mesh = settings(db).gateway_tls
     highest = TlsVersion.V1_3 if tls.max_version is TlsVersion.AUTO else tls.max_version
     return TlsEnd(
         certificates=_certificates(tls),
@@ -52,9 +54,10 @@ def tls_end(db: Database, workload: Workload, server: Server) -> TlsEnd | None:
         key_hashes=tls.key_hashes,
         certificate_hashes=tls.certificate_hashes,
         insecure_skip_verify=tls.insecure_skip_verify,
-        min_version=_lowest(tls, highest),
+        min_version=_lowest(tls, highest, TlsVersion(mesh.version)),
         max_version=highest,
-        ciphers=tls.ciphers,
+        ciphers=tls.ciphers or mesh.ciphers,
+        curves=mesh.curves,
         protocols=_HTTP if server.carries_http else (),
     )
 
@@ -121,10 +124,10 @@ def _roots(db: Database, workload: Workload, tls: ServerTls) -> str:
     return credential_roots(name) if has_roots else ""
 
 
-def _lowest(tls: ServerTls, highest: TlsVersion) -> TlsVersion:
+def _lowest(tls: ServerTls, highest: TlsVersion, of_mesh: TlsVersion) -> TlsVersion:
     if tls.min_version is not TlsVersion.AUTO:
         return tls.min_version
-    return min(TlsVersion.V1_2, highest, key=_VERSIONS.index)
+    return min(of_mesh, highest, key=_VERSIONS.index)
 
 
 @query

@@ -15,6 +15,8 @@ from mizzen.model.sidecar import Ingress, Sidecar
 from mizzen.model.traffic import ConnectionPool, ServiceEntry
 from mizzen.resolve.authentication import tokens_for
 from mizzen.resolve.authorization import authorization_for
+from mizzen.resolve.habits import habits
+from mizzen.resolve.matching import retry_policy
 from mizzen.resolve.peers import namespace_policy, workload_modes, workload_policy
 from mizzen.resolve.rules import policy_for, rule_for
 from mizzen.resolve.sidecars import sidecar_for
@@ -119,15 +121,19 @@ def inbound_ports(db: Database, workload: Workload) -> InboundPolicy:
         replace(port, mode=modes.get(port.port, base)) for port in _inbound_ports(db, workload)
     )
     declared = {port.port for port in ports}
-    return InboundPolicy(
+    policy = InboundPolicy(
         ports=ports,
         default_mode=base,
         port_modes=tuple((port, mode) for port, mode in port_modes if port not in declared),
         families=workload.families,
         trust_domains=(mesh.trust_domain, *mesh.trust_domain_aliases),
         authorization=OPEN,
+        habits=habits(db),
+        server_tls=mesh.server_tls,
         origins=_peer_origins(db, workload),
     )
+    written = mesh.inbound_retries
+    return policy if written is None else replace(policy, retry=retry_policy(written, hashed=True))
 
 
 def _inbound_ports(db: Database, workload: Workload) -> tuple[InboundPort, ...]:
@@ -158,6 +164,7 @@ def _inbound_port(db: Database, served: ServedPort) -> InboundPort:
         mode=MtlsMode.UNSET,
         host=served.host,
         connection_pool=_pool(db, served),
+        endpoint=f"127.0.0.1:{served.port}" if settings(db).loopback else "",
         origins=(served.service.meta.key,),
     )
 

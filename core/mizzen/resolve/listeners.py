@@ -31,6 +31,7 @@ from mizzen.resolve.connections import (
     tcp_connections,
     tls_connections,
 )
+from mizzen.resolve.habits import habits
 from mizzen.resolve.instances import instances
 from mizzen.resolve.matching import Place
 from mizzen.resolve.places import place_of, placed, sockets_for
@@ -85,6 +86,7 @@ def looked_up(scope: Scope, service: MeshService) -> Families | None:
 def shared_listener(db: Database, port: int, unknown: str = "") -> OutboundListener:
     """Return the listener of all HTTP services of a port."""
     return OutboundListener(
+        habits=habits(db),
         bind=ANY_ADDRESS,
         port=port,
         routes=str(port),
@@ -113,11 +115,13 @@ def own_listeners(db: Database, key: tuple[Scope, str]) -> tuple[OutboundListene
     service = service_at(db, scope, host)
     if service is None:
         return ()
-    return tuple(
-        listener if listener.binds else facing(listener, scope.families)
+    here = habits(db)
+    found = (
+        replace(listener, habits=here)
         for port in _own_ports(db, scope, service)
         for listener in _listeners(db, scope, service, port)
     )
+    return tuple(one if one.binds else facing(one, scope.families) for one in found)
 
 
 def _own_ports(db: Database, scope: Scope, service: MeshService) -> list[ServicePort]:

@@ -42,7 +42,7 @@ from mizzen.resolve.aliases import destination_host
 from mizzen.resolve.delegates import http_rules
 from mizzen.resolve.rules import policy_for, rule_for
 from mizzen.resolve.services import service_at
-from mizzen.resolve.world import gateway_name
+from mizzen.resolve.world import gateway_name, settings
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -184,7 +184,7 @@ def _forward(
     return Forward(
         targets=targets,
         timeout=rule.timeout or timedelta(0),
-        retry=_retry(rule.retries, hashed=bool(hash_on)),
+        retry=retry_policy(rule.retries or settings(db).retries, hashed=bool(hash_on)),
         prefix_rewrite=rewrite.uri if rewrite else "",
         regex_rewrite=(
             (rewrite.regex_match, rewrite.regex_rewrite)
@@ -262,7 +262,7 @@ def hash_of(
     return (balancer.consistent_hash,)
 
 
-def _retry(retries: Retries | None, *, hashed: bool) -> RetryPolicy | None:
+def retry_policy(retries: Retries | None, *, hashed: bool) -> RetryPolicy | None:
     """Return the retry policy: Istio's default where none is written, none where attempts ≤ 0."""
     if retries is None:
         return RetryPolicy(attempts=2, retry_on=_RETRY_ON, avoid_previous_hosts=not hashed)
@@ -295,7 +295,7 @@ def default_route(db: Database, key: tuple[Scope, str, int]) -> Route:
         match=_EVERYTHING,
         action=Forward(
             targets=(WeightedTarget(cluster=outbound_cluster(port, "", host), weight=100),),
-            retry=_retry(None, hashed=bool(hash_on)),
+            retry=retry_policy(settings(db).retries, hashed=bool(hash_on)),
             hash_on=hash_on,
         ),
     )

@@ -108,6 +108,7 @@ def _upstream(db: Database, seen: _Seen, port: ServicePort, subset: Subset | Non
         proxy_protocol=proxy_protocol_for(rule, port.number, subset),
         locality_weighted=is_weighted(locality_setting(db, policy)),
         connect_timeout=pool.connect_timeout or settings(db).connect_timeout,
+        dns_refresh=settings(db).dns_refresh,
         service_name=service.meta.name,
         service_namespace=service.namespace,
         external=service.external,
@@ -156,7 +157,8 @@ def _tls(
     if policy.tls is not None:
         return _written_tls(db, seen, policy.tls, sni)
     nobodys = service.external or discovery is Discovery.BY_REQUEST
-    if nobodys or namespace_mode(db, service.namespace) is MtlsMode.DISABLE:
+    off = nobodys or not settings(db).automatic_mtls
+    if off or namespace_mode(db, service.namespace) is MtlsMode.DISABLE:
         return Plaintext()
     ids = identities(db, (service.key, service.host))
     if discovery is Discovery.ORIGINAL_DESTINATION:

@@ -16,7 +16,8 @@ from mizzen.model.destination import (
     TcpKeepalive,
 )
 from mizzen.model.kube import ConfigMap
-from mizzen.model.mesh import MeshConfig, MeshSettings
+from mizzen.model.mesh import MeshConfig, MeshSettings, Paths, TlsLimits
+from mizzen.model.routing import Retries
 from mizzen.model.world import Parsed
 from mizzen.resolve.world import settings
 from tests.support.small_mesh import SmallMesh
@@ -95,6 +96,24 @@ def test_other_config_maps_have_no_settings() -> None:
         ("proxyListenPort: 70000", "MZ0103", ".proxyListenPort"),
         ("inboundTrafficPolicy: {mode: X}", "MZ0103", ".inboundTrafficPolicy.mode"),
         ("h2UpgradePolicy: DEFAULT", "MZ0103", ".h2UpgradePolicy"),
+        ("dnsRefreshRate: 0s", "MZ0103", ".dnsRefreshRate"),
+        ("protocolDetectionTimeout: -1s", "MZ0103", ".protocolDetectionTimeout"),
+        ("pathNormalization: {normalization: ALL}", "MZ0103", ".pathNormalization.normalization"),
+        ("h2UpgradePolicy: MAYBE", "MZ0103", ".h2UpgradePolicy"),
+        ("meshMTLS: {minProtocolVersion: TLSV1_1}", "MZ0103", ".meshMTLS.minProtocolVersion"),
+        ("meshMTLS: {cipherSuites: [NULL-MD5]}", "MZ0103", ".meshMTLS.cipherSuites"),
+        ("meshMTLS: {ecdhCurves: [P-224]}", "MZ0103", ".meshMTLS.ecdhCurves"),
+        ("tcpKeepalive: {probes: -1}", "MZ0103", ".tcpKeepalive.probes"),
+        (
+            "defaultHttpRetryPolicy: {attempts: 1, retryOn: never}",
+            "MZ0103",
+            ".defaultHttpRetryPolicy.retryOn",
+        ),
+        (
+            "defaultInboundHttpRetryPolicy: {attempts: many}",
+            "MZ0103",
+            ".defaultInboundHttpRetryPolicy.attempts",
+        ),
         (
             "defaultTrafficPolicy: {connectionPool: {}}",
             "MZ0104",
@@ -104,6 +123,16 @@ def test_other_config_maps_have_no_settings() -> None:
             "defaultTrafficPolicy: {outlierDetection: {consecutiveLocalOriginFailures: 1}}",
             "MZ0202",
             ".defaultTrafficPolicy.outlierDetection.consecutiveLocalOriginFailures",
+        ),
+        (
+            "defaultTrafficPolicy: {outlierDetection: {minHealthPercent: 200}}",
+            "MZ0103",
+            ".defaultTrafficPolicy.outlierDetection.minHealthPercent",
+        ),
+        (
+            "localityLbSetting: {failover: [{from: a, to: a}]}",
+            "MZ0103",
+            ".localityLbSetting.failover[0].to",
         ),
         ("a: [", "MZ0103", ""),
         ("- a", "MZ0103", ""),
@@ -136,14 +165,11 @@ def test_nothing_is_said_of_what_happens_anyway(mesh: str) -> None:
 
 
 _VALUES = {
-    "enableAutoMtls": "false",
     "proxyListenPort": "1",
     "proxyInboundListenPort": "1",
     "proxyHttpPort": "1",
     "trustDomain": "other.example",
     "rootNamespace": "other",
-    "protocolDetectionTimeout": "1s",
-    "dnsRefreshRate": "1s",
     "hboneIdleTimeout": "1s",
 }
 
@@ -169,7 +195,6 @@ def test_a_setting_that_is_not_translated_is_told_of(field: str) -> None:
     ("mesh", "path"),
     [
         ("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}", "outboundTrafficPolicy.mode"),
-        ("inboundTrafficPolicy: {mode: LOCALHOST}", "inboundTrafficPolicy.mode"),
     ],
 )
 def test_a_mode_that_is_not_translated_is_told_of(mesh: str, path: str) -> None:
@@ -201,3 +226,61 @@ def test_settings_come_and_go_with_their_config_map() -> None:
     assert settings(mesh.db).registry_only
     mesh.delete("ConfigMap", "istio", "istio-system")
     assert settings(mesh.db) == own
+
+
+def test_defaults_of_the_mesh_are_read() -> None:
+    """Each as it is read where an object says it."""
+    found = value(
+        _read("""
+inboundTrafficPolicy: {mode: LOCALHOST}
+protocolDetectionTimeout: 2s
+dnsRefreshRate: 5s
+tcpKeepalive: {probes: 3, time: 10s}
+enableAutoMtls: false
+pathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}
+meshMTLS: {minProtocolVersion: TLSV1_3, ecdhCurves: [P-256, X25519, P-256]}
+tlsDefaults: {minProtocolVersion: TLSV1_3}
+defaultTrafficPolicy:
+  connectionPool: {tcp: {maxConnections: 5}}
+  outlierDetection: {consecutive5xxErrors: 3}
+defaultHttpRetryPolicy: {attempts: 4, retryOn: 5xx}
+defaultInboundHttpRetryPolicy: {attempts: 0}
+localityLbSetting: {enabled: false}
+h2UpgradePolicy: UPGRADE
+""")
+    )
+    assert isinstance(found, ConfigMap)
+    assert found.mesh == MeshConfig(
+        locality=LocalityLb(enabled=False),
+        connection_pool=ConnectionPool(max_connections=5),
+        outlier_detection=OutlierDetection(consecutive_5xx_errors=3),
+        keepalive=TcpKeepalive(probes=3, time=timedelta(seconds=10)),
+        upgrades=True,
+        automatic_mtls=False,
+        retries=Retries(attempts=4, retry_on="5xx"),
+        inbound_retries=Retries(attempts=0),
+        dns_refresh=timedelta(seconds=5),
+        loopback=True,
+        detection=timedelta(seconds=2),
+        paths=Paths.DECODE_AND_MERGE_SLASHES,
+        server_tls=TlsLimits(version="TLSV1_3", curves=("P-256", "X25519")),
+        gateway_tls=TlsLimits(version="TLSV1_3"),
+    )
+
+
+def test_defaults_that_are_written_out_are_istios() -> None:
+    """DEFAULT, TLS_AUTO and an empty policy ask for what happens anyway."""
+    text = "pathNormalization: {}\nmeshMTLS: {}\ndefaultTrafficPolicy: {}\nh2UpgradePolicy: DO_NOT_UPGRADE"
+    found = value(_read(text))
+    assert isinstance(found, ConfigMap)
+    assert found.mesh is not None
+    assert found.mesh.over(MeshSettings()) == MeshSettings()
+
+
+def test_ciphers_that_envoy_lacks_are_left_out() -> None:
+    """And told of, while others remain."""
+    parsed = _read("meshMTLS: {cipherSuites: [NULL-MD5, ECDHE-ECDSA-AES128-GCM-SHA256]}")
+    assert [found[1] for found in told(parsed)] == ["data.mesh.meshMTLS.cipherSuites[0]"]
+    assert isinstance(parsed.object, ConfigMap)
+    assert parsed.object.mesh is not None
+    assert parsed.object.mesh.server_tls == TlsLimits(ciphers=("ECDHE-ECDSA-AES128-GCM-SHA256",))

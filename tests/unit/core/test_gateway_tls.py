@@ -139,6 +139,27 @@ def test_versions_that_are_not_said_are_safe_ones(
     assert (found.end.min_version, found.end.max_version) == versions
 
 
+def test_what_servers_do_not_say_the_mesh_says() -> None:
+    """``tlsDefaults``; what is said goes first."""
+    defaults = (
+        "{minProtocolVersion: TLSV1_3, ecdhCurves: [P-256], cipherSuites: [AES128-GCM-SHA256]}"
+    )
+    config = f"""
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: mizzen, namespace: istio-system}}
+data: {{mesh: "tlsDefaults: {defaults}"}}
+"""
+    (found,) = chains(WEB, config, gateway(server(SIMPLE)))
+    assert found.end is not None
+    assert (found.end.min_version, found.end.curves) == (TlsVersion.V1_3, ("P-256",))
+    assert found.end.ciphers == ("AES128-GCM-SHA256",)
+    said = "minProtocolVersion: TLSV1_2, cipherSuites: [AES256-GCM-SHA384]"
+    (found,) = chains(WEB, config, gateway(server(f"{SIMPLE}, {said}")))
+    assert found.end is not None
+    assert (found.end.min_version, found.end.ciphers) == (TlsVersion.V1_2, ("AES256-GCM-SHA384",))
+
+
 def test_bytes_come_out_of_tls_too() -> None:
     """They go where the rule of ``tcp`` says; without one the server does not listen."""
     db = service("db", "tcp:3306")
