@@ -80,6 +80,15 @@ def test_nothing_leaves_but_to_whom_was_named(mesh: SampleMesh) -> None:
     eventually(lambda: mesh.courier(host="other.example.com").status == 200, "it is open again")
 
 
+def test_a_domain_may_be_left_for(mesh: SampleMesh) -> None:
+    """egress-wildcard: any host of it, and none of another one."""
+    with mesh.trying("egress-wildcard"):
+        eventually(lambda: mesh.courier(host="other.example.org").status == 502, "it is closed")
+        for host in ("courier.example.com", "any.example.com"):
+            assert mesh.courier(host=host).seen["service"] == "courier"
+    eventually(lambda: mesh.courier(host="other.example.org").status == 200, "it is open again")
+
+
 def test_one_leaves_by_the_gateway(mesh: SampleMesh) -> None:
     """egress-gateway: the courier sees the gateway's address, not the frontend's."""
     assert mesh.courier().seen["from"] == mesh.pod(FRONTEND).ip

@@ -73,6 +73,14 @@ def test_near_pods_are_asked(mesh: SampleMesh) -> None:
             eventually(lambda: pods() == {"reviews-v3"}, "the one far away is asked")
 
 
+def test_places_have_shares(mesh: SampleMesh) -> None:
+    """locality-shares: four in five go to the attic."""
+    with mesh.trying("locality-shares"):
+        replies = mesh.calls(FRONTEND, "http://reviews:9080/self", 200)
+    assert {reply.status for reply in replies} == {200}
+    assert 120 < sum(reply.pod == "reviews-v3" for reply in replies) < 190
+
+
 def test_somebody_else_decides(mesh: SampleMesh) -> None:
     """external-authorization: the ledger is asked, and does not like thieves."""
 

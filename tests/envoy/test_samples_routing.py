@@ -188,3 +188,11 @@ def test_connections_end(mesh: SampleMesh) -> None:
             assert booking.recv(100) == b"ledger: ten crowns\n"
             assert booking.recv(100) == b""
         assert 1.5 < time.monotonic() - began < 8
+
+
+def test_connections_are_shared_out(mesh: SampleMesh) -> None:
+    """tcp-split: every fourth is the courier's."""
+    with mesh.trying("tcp-split"):
+        said = Counter(mesh.tcp(CATALOG, "ledger", 9000) for _ in range(80))
+    assert said.keys() == {b"ledger: hello\n", b"courier: hello\n"}
+    assert 5 <= said[b"courier: hello\n"] <= 40
