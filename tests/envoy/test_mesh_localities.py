@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.support.live_mesh import LiveMesh, eventually, pod, service
+from tests.support.live_mesh import LiveMesh, eventually, pod, pod_ip, service
 from tests.support.small_mesh import istio
 
 if TYPE_CHECKING:
@@ -97,4 +97,21 @@ def test_localities_may_be_switched_off(mesh: LiveMesh) -> None:
     """Then all pods are alike, as they are without the detection of failures."""
     with mesh.having(_rule("enabled: false")):
         assert len(_counted(mesh, 80)) == len(_PODS)
+    assert len(_counted(mesh, 80)) == len(_PODS)
+
+
+def test_a_service_may_prefer_near_pods(mesh: LiveMesh) -> None:
+    """Without any rule; those that are not ready are passed over."""
+    before = (mesh.mesh.folder / "web.yaml").read_text(encoding="utf-8")
+    word = "networking.istio.io/traffic-distribution: PreferClose"
+    *pods, rest = before.partition("kind: Service\n")
+    near = "".join(pods) + rest.replace("annotations: {}", f"annotations: {{{word}}}", 1)
+    assert word in near
+    mesh.apply("web.yaml", near)
+    assert set(_counted(mesh, 40)) == {"web-1"}
+    ready = f"- addresses: [{pod_ip(11)}]\n    conditions: {{ready: true}}"
+    assert ready in near
+    mesh.apply("web.yaml", near.replace(ready, ready.replace("true", "false")))
+    _becomes(mesh, {"web-2"})
+    mesh.apply("web.yaml", before)
     assert len(_counted(mesh, 80)) == len(_PODS)

@@ -236,3 +236,29 @@ def test_a_gateway_on_the_way_out_begins_tls(mesh: LiveMesh) -> None:
         reply = _call(mesh)
         assert (reply.status, _shown(reply)) == (200, "ann")
         assert mesh.stats("egress", "^cluster.outbound.80..api.example.org;?.ssl.handshake$")
+
+
+def test_a_subset_with_certificates_of_its_own_comes_and_goes_under_load(
+    mesh: LiveMesh, folder: Path
+) -> None:
+    """Routes wait for its cluster, and that for its secrets: no request meets either too early."""
+    base = "host: api.example.org\ntrafficPolicy: {tls: {mode: SIMPLE, sni: api.example.org, insecureSkipVerify: true}}"
+    tls = f"{{tls: {{mode: SIMPLE, sni: api.example.org, caCertificates: {folder}/roots.pem}}}}"
+    subset = f"{base}\nsubsets: [{{name: own, trafficPolicy: {tls}}}]"
+    named = "hosts: [api.example.org]\nhttp:\n- rewrite: {authority: api.example.org}\n"
+    route = f"{named}  route: [{{destination: {{host: api.example.org}}}}]"
+    to_subset = f"{named}  route: [{{destination: {{host: api.example.org, subset: own}}}}]"
+
+    def rules(rule: str, routes: str) -> str:
+        made = istio("DestinationRule", "api", rule, namespace="test")
+        return f"{made}---{istio('VirtualService', 'api', routes, namespace='test')}"
+
+    url = f"http://{_AT}/"  # an address of the host, which the load's clients call it by
+    with mesh.having(_server("SIMPLE")):
+        mesh.apply("rules.yaml", rules(base, route))
+        with mesh.load("ann", url) as load:
+            for _ in range(5):
+                mesh.apply("rules.yaml", rules(subset, to_subset))
+                mesh.apply("rules.yaml", rules(base, route))
+        mesh.remove("rules.yaml")
+    assert not load.failures

@@ -28,6 +28,7 @@ from mizzen.model.edge import Edge
 from mizzen.model.kube import (
     ConfigMap,
     ContainerPort,
+    Distribution,
     EndpointSlice,
     Node,
     Pod,
@@ -179,20 +180,13 @@ _services = st.builds(
     selector=_selectors,
     export_to=_exports,
     external_name=st.sampled_from(("", "", "", "api.example.com", "cart.shop.svc.cluster.local")),
+    distribution=st.sampled_from((None, None, None, *Distribution)),
 ).map(lambda s: s if s.headless != bool(s.cluster_ips) else _fixed(s))
 
 
 def _fixed(service: Service) -> Service:
     """Make headless and having an address exclude each other."""
-    return Service(
-        meta=service.meta,
-        ports=service.ports,
-        cluster_ips=() if service.headless else ("10.96.0.3",),
-        headless=service.headless,
-        selector=service.selector,
-        export_to=service.export_to,
-        external_name=service.external_name,
-    )
+    return replace(service, cluster_ips=() if service.headless else ("10.96.0.3",))
 
 
 _slices = st.builds(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from mizzen.api.base import NotTranslated, OpenModel, Port
-from mizzen.api.findings import Finding, Path, duplicates, invalid
+from mizzen.api.findings import Finding, Path, duplicates, invalid, untranslated
 from mizzen.api.hosts import check_export_to, is_address, is_name
 from mizzen.api.meta import Manifest
 from mizzen.api.protocols import check_silence, service_protocol
 from mizzen.api.reading import Reading, read
-from mizzen.model.kube import Service, ServicePort
+from mizzen.model.kube import Distribution, Service, ServicePort
 from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, label, labels
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mizzen.names import ObjectKey
 
 _EXPORT_TO = "networking.istio.io/exportTo"
+_DISTRIBUTION = "networking.istio.io/traffic-distribution"
 _ACCOUNTS = (
     "alpha.istio.io/kubernetes-serviceaccounts",
     "alpha.istio.io/canonical-serviceaccounts",
@@ -74,9 +75,7 @@ class ServiceSpec(OpenModel):
         str,
         NotTranslated("traffic is not kept on the client's node", unless=("Cluster",)),
     ] = Field(default="Cluster", description="Whether clients stay on their node.")
-    traffic_distribution: Annotated[
-        str, NotTranslated("locality comes with locality load balancing")
-    ] = Field(default="", description="Preference for near endpoints.")
+    traffic_distribution: str = Field(default="", description="Preference for near endpoints.")
 
 
 class ServiceManifest(Manifest):
@@ -106,6 +105,9 @@ def _check(manifest: ServiceManifest) -> Iterator[Finding]:
         yield from _check_address(("spec", "clusterIPs", index), address)
     if spec.type == "ExternalName" and not is_name(spec.external_name):
         yield invalid(("spec", "externalName"), f"{spec.external_name!r} is not a DNS name")
+    if spec.traffic_distribution not in ("", *Distribution):
+        message = f"nobody knows what {spec.traffic_distribution!r} means"
+        yield untranslated(("spec", "trafficDistribution"), message)
     exported = manifest.metadata.annotations.get(_EXPORT_TO)
     if exported is not None:
         where: Path = ("metadata", "annotations", _EXPORT_TO)
@@ -131,10 +133,17 @@ def _convert(manifest: ServiceManifest, meta: Meta) -> Service:
         external_name=spec.external_name if spec.type == "ExternalName" else "",
         publish_not_ready=spec.publish_not_ready_addresses,
         export_to=ExportTo(exported) if exported else EXPORT_ALL,
+        distribution=_distribution(spec.traffic_distribution, meta),
         service_accounts=tuple(
             account for name in _ACCOUNTS for account in _words(label(meta.annotations, name))
         ),
     )
+
+
+def _distribution(written: str, meta: Meta) -> Distribution | None:
+    """Return who is near; an annotation goes first, and what neither Istio nor Kubernetes knows is nothing."""
+    text = label(meta.annotations, _DISTRIBUTION) or written
+    return Distribution(text) if text in tuple(Distribution) else None
 
 
 def _port(port: ServicePortSpec) -> ServicePort:

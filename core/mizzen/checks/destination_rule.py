@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mizzen import diagnostics as codes
 from mizzen.checks.findings import Found, finding, pairs, why_unknown
 from mizzen.checks.workloads import routers_of, selected
 from mizzen.engine import query
-from mizzen.model.destination import ClientTls, DestinationRule, Subset
+from mizzen.model.destination import (
+    ClientTls,
+    DestinationRule,
+    LocalityLb,
+    PortPolicy,
+    Subset,
+)
 from mizzen.model.gateway import Gateway
 from mizzen.model.meta import selects
 from mizzen.model.proxy import Scope
+from mizzen.model.traffic import Resolution
 from mizzen.names import is_wildcard, resolve_host
 from mizzen.resolve.client_tls import lacking
 from mizzen.resolve.domains import hosts_under
@@ -23,6 +30,8 @@ from mizzen.resolve.world import GATEWAYS, OBJECT, RULES_AT_HOST, settings
 if TYPE_CHECKING:
     from mizzen.engine import Database
     from mizzen.resolve.services import MeshService
+
+_BY_NAME: Final = (Resolution.DNS, Resolution.DNS_ROUND_ROBIN, Resolution.DYNAMIC_DNS)
 
 
 def check(db: Database, item: DestinationRule) -> Found:
@@ -38,6 +47,8 @@ def check(db: Database, item: DestinationRule) -> Found:
         path = "spec.workloadSelector.matchLabels"
         yield finding(codes.SELECTS_NOTHING, item.meta, path, message)
     yield from _without_credential(db, item)
+    if service is not None:
+        yield from _without_places(item, service)
     for number, subset in enumerate(item.subsets):
         path = f"spec.subsets[{number}]"
         if service is not None:
@@ -77,15 +88,34 @@ def gateway_namespaces(db: Database, first: str) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda namespace: (namespace != first, namespace)))
 
 
+def _without_places(item: DestinationRule, service: MeshService) -> Found:
+    """Yield where places are written of for endpoints that name servers find, all clients alike."""
+    if service.resolution not in _BY_NAME:
+        return
+    for path, blocks in _written(item):
+        locality = blocks.load_balancer.locality if blocks.load_balancer else None
+        if locality is not None and locality.enabled and locality != LocalityLb():
+            message = (
+                f"the endpoints of {service.host} come from name servers, the same for all places"
+            )
+            remedy = "Remove it, or write the endpoints with their localities (resolution STATIC)."
+            where = f"{path}.loadBalancer.localityLbSetting"
+            yield finding(codes.NO_EFFECT, item.meta, where, message, remedy)
+
+
 def _written_tls(item: DestinationRule) -> Iterator[tuple[str, ClientTls]]:
-    """Yield path and TLS of all policies: blocks, of ports and of subsets too."""
+    return ((f"{path}.tls", blocks.tls) for path, blocks in _written(item) if blocks.tls)
+
+
+def _written(item: DestinationRule) -> Iterator[tuple[str, PortPolicy]]:
+    """Yield path and blocks of all policies, those of ports and of subsets too."""
     policies = [("spec.trafficPolicy", item.policy)]
     policies += [(f"spec.subsets[{n}].trafficPolicy", s.policy) for n, s in enumerate(item.subsets)]
     for path, policy in policies:
         ports = policy.ports if policy else ()
         blocks = [(path, policy.base)] if policy else []
         blocks += [(f"{path}.portLevelSettings[{n}]", one) for n, (_, one) in enumerate(ports)]
-        yield from ((f"{where}.tls", block.tls) for where, block in blocks if block.tls)
+        yield from blocks
 
 
 def _empty(

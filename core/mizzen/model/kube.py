@@ -52,6 +52,14 @@ class ServicePort:
     target: int | str | None = None
 
 
+class Distribution(StrEnum):
+    """``spec.trafficDistribution`` of a Service: which endpoints are used first."""
+
+    CLOSE = "PreferClose"
+    SAME_ZONE = "PreferSameZone"
+    SAME_NODE = "PreferSameNode"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """A Kubernetes Service. ``cluster_ips`` is empty for a headless one."""
@@ -65,6 +73,7 @@ class Service:
     publish_not_ready: bool = False
     export_to: ExportTo = EXPORT_ALL
     service_accounts: tuple[str, ...] = ()
+    distribution: Distribution | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,29 +13,52 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
 from mizzen.ir import Endpoint, EndpointGroup, LocalityGroup
+from mizzen.model.destination import LocalityLb
+from mizzen.model.kube import Distribution
 from mizzen.model.meta import label
 from mizzen.resolve.endpoints import EdsCluster, belonging, endpoint_group
 from mizzen.resolve.instances import Instance
-from mizzen.resolve.whereabouts import parse_locality, with_place
+from mizzen.resolve.whereabouts import (
+    NETWORK,
+    NODE,
+    REGION,
+    SUBZONE,
+    ZONE,
+    parse_locality,
+    with_place,
+)
 from mizzen.resolve.world import settings
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
-    from mizzen.model.destination import LocalityLb, PortPolicy
+    from mizzen.model.destination import PortPolicy
     from mizzen.model.place import Locality, Whereabouts
+    from mizzen.resolve.services import MeshService
 
 # How many priorities localities alone can give, other regions than the one to fail over to included.
 _PRIORITIES: Final = 5
 _ANY: Final = "*"
 
 
-def locality_setting(db: Database, policy: PortPolicy) -> LocalityLb | None:
+_NEAR: Final = (NETWORK, REGION, ZONE)
+# Labels that say who is near; PreferClose looks at parts of zones as well (Istio).
+_BY_DISTRIBUTION: Final = {
+    Distribution.SAME_ZONE: LocalityLb(failover_priority=_NEAR),
+    Distribution.CLOSE: LocalityLb(failover_priority=(*_NEAR, SUBZONE)),
+    Distribution.SAME_NODE: LocalityLb(failover_priority=(*_NEAR, SUBZONE, NODE)),
+}
+
+
+def locality_setting(db: Database, service: MeshService, policy: PortPolicy) -> LocalityLb | None:
     """Return how places count for a port, without what does not: None where they do not at all.
 
-    Nothing ever fails over without the detection of what fails (Istio).
+    A rule goes before the Service's own word, and that before the mesh's. Nothing fails over without the
+    detection of what fails, but by the Service's word, which is about endpoints that are ready (Istio).
     """
     balancer = policy.load_balancer
     written = balancer.locality if balancer is not None else None
+    if written is None and service.distribution is not None:
+        return _BY_DISTRIBUTION[service.distribution]
     setting = settings(db).locality if written is None else written
     if not setting.enabled:
         return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mizzen.engine import query
-from mizzen.model.kube import Service, ServicePort
+from mizzen.model.kube import Distribution, Service, ServicePort
 from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, visible_from
 from mizzen.model.proxy import Scope
 from mizzen.model.traffic import Resolution, ServiceEntry
@@ -37,6 +37,7 @@ class MeshService:
         external: True for a MESH_EXTERNAL ServiceEntry: no automatic mTLS.
         resolution: How its endpoints are found; STATIC for Kubernetes' own.
         resolved: False for what is but another name of something else (ExternalName).
+        distribution: Which endpoints are used first, where a Service says so.
     """
 
     key: ObjectKey
@@ -50,6 +51,7 @@ class MeshService:
     resolved: bool = True
     export_to: ExportTo
     subject_alt_names: tuple[str, ...] = ()
+    distribution: Distribution | None = None
 
     @property
     def namespace(self) -> str:
@@ -88,6 +90,7 @@ def _from_service(item: Service, host: str) -> MeshService:
         external=False,
         resolved=not item.external_name,
         export_to=item.export_to,
+        distribution=item.distribution,
     )
 
 

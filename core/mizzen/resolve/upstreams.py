@@ -106,7 +106,7 @@ def _upstream(db: Database, seen: _Seen, port: ServicePort, subset: Subset | Non
         outlier_detection=policy.outlier_detection,
         retry_budget=retry_budget_for(rule, subset),
         proxy_protocol=proxy_protocol_for(rule, port.number, subset),
-        locality_weighted=is_weighted(locality_setting(db, policy)),
+        locality_weighted=is_weighted(locality_setting(db, service, policy)),
         connect_timeout=pool.connect_timeout or settings(db).connect_timeout,
         dns_refresh=settings(db).dns_refresh,
         service_name=service.meta.name,
@@ -201,7 +201,7 @@ def _eds_cluster(
     db: Database, service: MeshService, upstream: Upstream, rule: EffectiveRule
 ) -> EdsCluster:
     subset = rule.subset(upstream.subset)
-    locality = locality_setting(db, policy_at(db, rule, upstream.port, subset))
+    locality = locality_setting(db, service, policy_at(db, rule, upstream.port, subset))
     return replace(
         _assigned(service, upstream.port, subset, upstream),
         families=upstream.families,

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from mizzen.engine import Database
 
 _LOCALITY_LABELS: Final = ("topology.istio.io/locality", "istio-locality")
-_REGION: Final = "topology.kubernetes.io/region"
-_ZONE: Final = "topology.kubernetes.io/zone"
-_SUBZONE: Final = "topology.istio.io/subzone"
-_NODE: Final = "kubernetes.io/hostname"
+NETWORK: Final = "topology.istio.io/network"
+REGION: Final = "topology.kubernetes.io/region"
+ZONE: Final = "topology.kubernetes.io/zone"
+SUBZONE: Final = "topology.istio.io/subzone"
+NODE: Final = "kubernetes.io/hostname"
 _UNTOLD: Final = SliceEndpoint(addresses=())
 
 
@@ -43,6 +44,6 @@ def parse_locality(text: str) -> Locality:
 
 def with_place(labels: Labels, locality: Locality, node: str) -> Labels:
     """Return labels with those that say where a workload is, which Istio writes on every one."""
-    told = {_REGION: locality.region, _ZONE: locality.zone, _SUBZONE: locality.subzone, _NODE: node}
+    told = {REGION: locality.region, ZONE: locality.zone, SUBZONE: locality.subzone, NODE: node}
     said = {name: value for name, value in told.items() if value}
     return Labels(tuple(sorted((said | dict(labels)).items())))

@@ -7,6 +7,7 @@ import pytest
 from mizzen.model.kube import (
     ConfigMap,
     ContainerPort,
+    Distribution,
     EndpointSlice,
     Namespace,
     Node,
@@ -66,10 +67,24 @@ def test_a_service_is_told_what_it_asks_for_in_vain(objects: dict[str, Parsed]) 
     """But not of the defaults that the API server writes."""
     near = objects["Service near"]
     assert near.object is not None
-    assert [path for _, path, _ in told(near)] == [
-        "spec.internalTrafficPolicy",
-        "spec.trafficDistribution",
-    ]
+    assert [path for _, path, _ in told(near)] == ["spec.internalTrafficPolicy"]
+
+
+def test_a_service_says_who_is_near(objects: dict[str, Parsed]) -> None:
+    """By its field or by Istio's annotation; what nobody knows is told of."""
+    near = objects["Service near"].object
+    assert isinstance(near, Service)
+    assert near.distribution is Distribution.CLOSE
+    annotated = read_one(
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: a\n  annotations:\n"
+        "    networking.istio.io/traffic-distribution: PreferSameNode\nspec: {ports: [{port: 80}]}"
+    ).object
+    assert isinstance(annotated, Service)
+    assert annotated.distribution is Distribution.SAME_NODE
+    unknown = read_spec("Service", "{trafficDistribution: PreferWarm, ports: [{port: 80}]}")
+    assert isinstance(unknown.object, Service)
+    assert unknown.object.distribution is None
+    assert [path for _, path, _ in told(unknown)] == ["spec.trafficDistribution"]
 
 
 @pytest.mark.parametrize(

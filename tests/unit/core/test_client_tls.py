@@ -212,3 +212,17 @@ def test_secrets_travel_with_clusters(*, gateway: bool) -> None:
     assert after.layers(TypeUrl.CLUSTER)[-1] is before.layers(TypeUrl.CLUSTER)[-1]
     compiler.commit(Batch(changes={key("DestinationRule", "api"): None}))
     assert compiler.bundle(compiler.classify(node)).get(TypeUrl.SECRET, name) is None
+
+
+def test_places_of_what_name_servers_find_are_told_of() -> None:
+    """They are the same for all clients; switching places off asks for nothing."""
+    named = OUTSIDE.replace("STATIC", "DNS").replace("203.0.113.1", "api.test")
+    text = f"host: {API}\ntrafficPolicy: {{loadBalancer: {{localityLbSetting: {{}}}}}}"
+    spread = 'distribute: [{from: eu, to: {"eu/*": 100}}]'
+    mesh = SmallMesh(named)
+    for written, found in (("enabled: false", []), ("enabled: true", []), (spread, ["MZ0203"])):
+        wanted = text.replace("localityLbSetting: {}", f"localityLbSetting: {{{written}}}")
+        mesh.apply(istio("DestinationRule", "api", wanted))
+        assert [code for code, _, _ in mesh.findings()] == found
+    mesh.apply(OUTSIDE)
+    assert mesh.findings() == []

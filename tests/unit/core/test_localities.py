@@ -14,6 +14,7 @@ from mizzen.placed import placed_class
 from mizzen.resolve.localities import placed_group
 from mizzen.resolve.proxies import whereabouts
 from mizzen.resolve.upstreams import eds_clusters, upstreams
+from mizzen.resolve.whereabouts import with_place
 from mizzen.wire import TypeUrl
 from tests.support.small_mesh import (
     SHOP,
@@ -119,6 +120,50 @@ def test_the_mesh_may_switch_it_off_and_a_rule_on() -> None:
     off = MeshSettings(locality=LocalityLb(enabled=False))
     assert set(priorities(mesh_of(rule(), settings=off)).values()) == {0}
     assert priorities(mesh_of(rule("enabled: true"), settings=off))["4"] == 3
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("PreferClose", {"1": 0, "2": 1, "3": 2, "4": 3, "5": 3}),
+        ("PreferSameZone", {"1": 0, "2": 0, "3": 1, "4": 2, "5": 2}),
+    ],
+)
+def test_a_service_may_prefer_near_endpoints(word: str, found: dict[str, int]) -> None:
+    """Without detection, for endpoints that are not ready fail over as well; a rule goes first."""
+    annotation = f"networking.istio.io/traffic-distribution: {word}"
+    mesh = mesh_of(service("cart", extra=annotation))
+    client = with_place(labels({}), HERE, "n1")
+    (cluster,) = eds_clusters(mesh.db, (SHOP, CART))
+    where = Whereabouts(locality=HERE, labels=client)
+    group = placed_group(mesh.db, (cluster, where))
+    assert {
+        endpoint.address.rpartition(".")[2]: one.priority
+        for one in group.groups
+        for endpoint in one.endpoints
+    } == found
+    assert upstreams(mesh.db, (SHOP, CART))[0].locality_weighted
+    mesh.apply(rule("enabled: false", ""))
+    assert eds_clusters(mesh.db, (SHOP, CART))[0].locality is None
+
+
+def test_a_service_may_prefer_the_same_node() -> None:
+    """Which is a label of endpoints and of clients."""
+    slice_ = endpoints("cart", "10.0.0.1", "10.0.0.2")
+    annotation = "networking.istio.io/traffic-distribution: PreferSameNode"
+    mesh = SmallMesh(
+        service("cart", extra=annotation),
+        slice_,
+        pod("10.0.0.1", "cart", node="n1"),
+        pod("10.0.0.2", "cart", node="n2"),
+    )
+    (cluster,) = eds_clusters(mesh.db, (SHOP, CART))
+    where = Whereabouts(labels=with_place(labels({}), Locality(), "n2"))
+    group = placed_group(mesh.db, (cluster, where))
+    assert [(g.endpoints[0].address, g.priority) for g in group.groups] == [
+        ("10.0.0.2", 0),
+        ("10.0.0.1", 1),
+    ]
 
 
 def test_a_region_fails_over_to_the_one_that_is_named() -> None:
