@@ -35,7 +35,7 @@ def keys_of(issuer: str, *, loopback: bool = False) -> str:
     ``loopback`` lets it be on this machine. Takes up to some seconds.
     """
     place = issuer.rstrip("/") + _WELL_KNOWN
-    if not is_uri(place):
+    if not is_uri(place) or not place.isascii():
         raise DiscoveryError(f"{issuer!r} is no http or https URL")
     try:
         status, body = _get(place, loopback=loopback)
@@ -102,7 +102,7 @@ def _place_in(body: bytes, issuer: str, place: str) -> str:
         raise DiscoveryError(f"{place} is longer than {_MOST_BYTES} bytes")
     try:
         found = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DiscoveryError(f"{place} is not JSON") from error
     if not isinstance(found, dict) or found.get("issuer") != issuer:
         raise DiscoveryError(f"{place} is not of the issuer {issuer!r}")

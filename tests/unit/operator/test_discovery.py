@@ -71,6 +71,7 @@ def test_an_issuer_says_where_its_keys_are(issuer: _Issuer, path: str) -> None:
         ((302, "http://127.0.0.1/"), "answers 302"),
         ((200, "<html>"), "is not JSON"),
         ((200, "[]"), "is not of the issuer"),
+        ((200, "[" * 60_000), "is not JSON"),
         ((200, _document(issuer="https://other.example")), "is not of the issuer"),
         ((200, _document(jwks_uri=7)), "has no jwks_uri"),
         ((200, _document(jwks_uri="file:///etc/passwd")), "has no jwks_uri"),
@@ -92,8 +93,17 @@ def test_who_cannot_be_had_is_told_of(issuer: _Issuer) -> None:
         keys_of("http://127.0.0.1:9", loopback=True)
     with pytest.raises(DiscoveryError, match="cannot be had"):
         keys_of(issuer.me.replace("http:", "https:"), loopback=True)
-    with pytest.raises(DiscoveryError, match="no http or https URL"):
-        keys_of("me@example.com")
+    for strange in (
+        "me@example.com",
+        "https://example.com/ä",
+        "https://a b.example",
+        "https://[::1",
+    ):
+        with pytest.raises(DiscoveryError, match="no http or https URL"):
+            keys_of(strange)
+    for strange in ("/a b", "/\x01", "/%"):
+        with pytest.raises(DiscoveryError):
+            keys_of(issuer.me + strange, loopback=True)
 
 
 @pytest.mark.parametrize(
