@@ -175,6 +175,20 @@ def test_requests_are_held_to_what_is_said(
         assert all_seen.get(seen[0]) == seen[1]
 
 
+def test_the_mesh_may_say_it_for_all_gateways(mesh: LiveMesh) -> None:
+    """Of which one that says otherwise is told apart."""
+    config = "defaultConfig: {connectionSettings: {profile: EDGE}}"
+    text = (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: mizzen, namespace: istio-system}\n"
+        f"data: {{mesh: '{config}'}}\n"
+    )
+    with mesh.having(text):
+        said = [_visit(mesh, headers={"a_b": "c"}).status]
+        _with(mesh, httpHeadersWithUnderscoresAction="ALLOW")
+        said.append(_visit(mesh, headers={"a_b": "c"}).status)
+    assert said == [400, 200]
+
+
 def test_idle_connections_are_closed(mesh: LiveMesh) -> None:
     """And requests that never come to their end are answered."""
     _with(mesh, httpIdleTimeout="200ms")

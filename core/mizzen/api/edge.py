@@ -1,6 +1,6 @@
-"""The annotation ``proxy.istio.io/config`` of a gateway's pod: what the gateway bears with of its clients.
+"""What gateways bear with of their clients: the annotation ``proxy.istio.io/config`` of a pod, and the mesh's defaults.
 
-What is wrong in it never keeps a pod out of the mesh: it is told of, and the whole of it is left aside.
+What is wrong in an annotation never keeps a pod out of the mesh: it is told of, and the whole of it is left aside.
 """
 
 from __future__ import annotations
@@ -44,22 +44,40 @@ class ConnectionSettings(ApiModel):
     profile: Literal["EDGE", "UNSET", "PROFILE_UNSPECIFIED"] | None = Field(
         default=None, description="EDGE: Envoy's best practices, below what is written."
     )
-    listener_per_connection_buffer_limit_bytes: Count | None = None
+    listener_per_connection_buffer_limit_bytes: Count | None = Field(
+        default=None, description="Held back for a slow side."
+    )
     cluster_per_connection_buffer_limit_bytes: Annotated[
         Count | None, NotTranslated("clusters are the same for all gateways")
-    ] = None
-    http_idle_timeout: Duration | None = None
-    http_request_timeout: Duration | None = None
-    http_request_headers_timeout: Duration | None = None
-    http_stream_idle_timeout: Duration | None = None
-    http_max_concurrent_streams: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = None
-    http2_initial_stream_window_size: _Window | None = None
-    http2_initial_connection_window_size: _Window | None = None
+    ] = Field(default=None, description="The same towards servers.")
+    http_idle_timeout: Duration | None = Field(
+        default=None, description="Of a connection without requests."
+    )
+    http_request_timeout: Duration | None = Field(
+        default=None, description="Until all of a request is there."
+    )
+    http_request_headers_timeout: Duration | None = Field(
+        default=None, description="Until a request's headers are there."
+    )
+    http_stream_idle_timeout: Duration | None = Field(
+        default=None, description="Of a request without bytes."
+    )
+    http_max_concurrent_streams: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = Field(
+        default=None, description="Requests of one HTTP/2 connection at a time."
+    )
+    http2_initial_stream_window_size: _Window | None = Field(
+        default=None, description="Flow control of a request, in bytes."
+    )
+    http2_initial_connection_window_size: _Window | None = Field(
+        default=None, description="Flow control of a connection, in bytes."
+    )
     http_headers_with_underscores_action: Annotated[
         Literal["UNSPECIFIED", "ALLOW", "REJECT_REQUEST", "DROP_HEADER"] | None,
         BeforeValidator(_short),
-    ] = None
-    http_merge_slashes: bool | None = None
+    ] = Field(default=None, description="Names of headers that some servers confuse.")
+    http_merge_slashes: bool | None = Field(
+        default=None, description="Whether slashes in a row are one."
+    )
     http_path_with_escaped_slashes_action: Annotated[
         Literal[
             "UNSPECIFIED",
@@ -70,7 +88,7 @@ class ConnectionSettings(ApiModel):
         ]
         | None,
         BeforeValidator(_short),
-    ] = None
+    ] = Field(default=None, description="%2F and %5C in paths.")
     global_downstream_connection_limit: Count | None = Field(
         default=None, description="All connections at a time; of the proxy's own start."
     )
@@ -79,7 +97,9 @@ class ConnectionSettings(ApiModel):
 class GatewayTopology(ApiModel):
     """Who stands before a gateway (Istio: Topology)."""
 
-    num_trusted_proxies: Count = 0
+    num_trusted_proxies: Count = Field(
+        default=0, description="Proxies before the gateway that are believed."
+    )
     forward_client_cert_details: (
         Literal[
             "UNDEFINED",
@@ -90,8 +110,10 @@ class GatewayTopology(ApiModel):
             "ALWAYS_FORWARD_ONLY",
         ]
         | None
-    ) = None
-    proxy_protocol: dict[str, object] | None = None
+    ) = Field(default=None, description="What becomes of X-Forwarded-Client-Cert.")
+    proxy_protocol: dict[str, object] | None = Field(
+        default=None, description="{} where connections say first who they are of."
+    )
 
 
 class EdgeSpec(OpenModel):
@@ -99,6 +121,77 @@ class EdgeSpec(OpenModel):
 
     connection_settings: ConnectionSettings | None = None
     gateway_topology: GatewayTopology | None = None
+
+
+_Said = Annotated[
+    object, NotTranslated("the injector's settings and the annotations of pods say it")
+]
+
+
+class ProxyDefaults(ApiModel):
+    """Settings of proxies that say nothing themselves (Istio: MeshConfig.defaultConfig, a ProxyConfig)."""
+
+    connection_settings: ConnectionSettings | None = Field(
+        default=None, description="What gateways bear with of their clients."
+    )
+    gateway_topology: GatewayTopology | None = Field(
+        default=None, description="Who stands before gateways."
+    )
+    binary_path: _Said = Field(default=None, description="Of the proxy itself.")
+    ca_certificates_pem: _Said = Field(default=None, description="Of the proxy itself.")
+    concurrency: _Said = Field(default=None, description="Of the proxy itself.")
+    config_path: _Said = Field(default=None, description="Of the proxy itself.")
+    control_plane_auth_policy: _Said = Field(default=None, description="Of the proxy itself.")
+    custom_config_file: _Said = Field(default=None, description="Of the proxy itself.")
+    discovery_address: _Said = Field(default=None, description="Of the proxy itself.")
+    drain_duration: _Said = Field(default=None, description="Of the proxy itself.")
+    envoy_access_log_service: _Said = Field(default=None, description="Of the proxy itself.")
+    envoy_metrics_service: _Said = Field(default=None, description="Of the proxy itself.")
+    extra_stat_tags: _Said = Field(default=None, description="Of the proxy itself.")
+    file_flush_interval: _Said = Field(default=None, description="Of the proxy itself.")
+    file_flush_min_size_kb: _Said = Field(default=None, description="Of the proxy itself.")
+    hold_application_until_proxy_starts: _Said = Field(
+        default=None, description="Of the proxy itself."
+    )
+    image: _Said = Field(default=None, description="Of the proxy itself.")
+    interception_mode: _Said = Field(default=None, description="Of the proxy itself.")
+    mesh_id: _Said = Field(default=None, description="Of the proxy itself.")
+    private_key_provider: _Said = Field(default=None, description="Of the proxy itself.")
+    proxy_admin_port: _Said = Field(default=None, description="Of the proxy itself.")
+    proxy_bootstrap_template_path: _Said = Field(default=None, description="Of the proxy itself.")
+    proxy_headers: _Said = Field(default=None, description="Of the proxy itself.")
+    proxy_metadata: _Said = Field(default=None, description="Of the proxy itself.")
+    proxy_stats_matcher: _Said = Field(default=None, description="Of the proxy itself.")
+    readiness_probe: _Said = Field(default=None, description="Of the proxy itself.")
+    runtime_values: _Said = Field(default=None, description="Of the proxy itself.")
+    sds: _Said = Field(default=None, description="Of the proxy itself.")
+    service_cluster: _Said = Field(default=None, description="Of the proxy itself.")
+    stat_name_length: _Said = Field(default=None, description="Of the proxy itself.")
+    stats_compression: _Said = Field(default=None, description="Of the proxy itself.")
+    statsd_udp_address: _Said = Field(default=None, description="Of the proxy itself.")
+    status_port: _Said = Field(default=None, description="Of the proxy itself.")
+    termination_drain_duration: _Said = Field(default=None, description="Of the proxy itself.")
+    tracing: _Said = Field(default=None, description="Of the proxy itself.")
+    tracing_service_name: _Said = Field(default=None, description="Of the proxy itself.")
+    zipkin_address: _Said = Field(default=None, description="Of the proxy itself.")
+
+
+def default_edge(spec: ProxyDefaults | None) -> Edge | None:
+    """Return what gateways bear with that say nothing themselves; None where nothing is written."""
+    if spec is None or not (spec.connection_settings or spec.gateway_topology):
+        return None
+    return _edge(
+        spec.connection_settings or ConnectionSettings(),
+        spec.gateway_topology or GatewayTopology(),
+    )
+
+
+def check_default_edge(spec: ProxyDefaults) -> Iterator[Finding]:
+    """Yield what of the defaults has no effect."""
+    said = spec.connection_settings
+    if said is not None and said.global_downstream_connection_limit is not None:
+        path = ("connectionSettings", "globalDownstreamConnectionLimit")
+        yield without_effect(path, f"it is of a proxy's start: write it in the pod's {ANNOTATION}")
 
 
 def edge_of(text: str) -> Edge | None:

@@ -19,6 +19,7 @@ from mizzen.api.destination_rule_values import (
     tcp_keepalive,
 )
 from mizzen.api.durations import Duration, PositiveDuration
+from mizzen.api.edge import ProxyDefaults, check_default_edge, default_edge
 from mizzen.api.extension_providers import ExtensionProvider, authorizers, check_providers
 from mizzen.api.findings import Finding, at, fatal, invalid
 from mizzen.api.hosts import is_name
@@ -175,8 +176,8 @@ class MeshConfigSpec(ApiModel):
     default_providers: Annotated[_Anything | None, _TELEMETRY] = Field(
         default=None, description="Where telemetry goes."
     )
-    default_config: Annotated[_Anything | None, _PROXIES] = Field(
-        default=None, description="Settings of proxies."
+    default_config: ProxyDefaults | None = Field(
+        default=None, description="Settings of proxies that say nothing themselves."
     )
     enable_prometheus_merge: Annotated[bool | None, _PROXIES] = Field(
         default=None, description="Whether the application's metrics are joined."
@@ -239,6 +240,7 @@ def mesh_config(text: str) -> MeshConfig | None:
         paths=paths(spec.path_normalization),
         server_tls=tls_limits(spec.mesh_mtls),
         gateway_tls=tls_limits(spec.tls_defaults),
+        edge=default_edge(spec.default_config),
     )
 
 
@@ -266,6 +268,8 @@ def _check(spec: MeshConfigSpec) -> Iterator[Finding]:
         if not is_name(alias):
             yield invalid(("trustDomainAliases", index), f"{alias!r} is not a trust domain")
     yield from _check_defaults(spec)
+    if spec.default_config is not None:
+        yield from at(("defaultConfig",), check_default_edge(spec.default_config))
     yield from at(("extensionProviders",), check_providers(spec.extension_providers))
     policy = spec.default_traffic_policy
     if policy is not None and policy.connection_pool is not None:

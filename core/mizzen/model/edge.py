@@ -6,7 +6,7 @@ It is said of the gateway's pod, in its annotation ``proxy.istio.io/config`` (Is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -67,6 +67,13 @@ class Edge:
     trusted_hops: int | None = None
     client_certificates: ClientCertificates | None = None
     proxy_protocol: bool = False
+
+    def over(self, below: Edge) -> Edge:
+        """Return what holds: what is written here, and the rest as it is below."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values["proxy_protocol"] = self.proxy_protocol or None
+        written = {name: value for name, value in values.items() if value is not None}
+        return replace(below, **written)
 
 
 ANY_EDGE = Edge()

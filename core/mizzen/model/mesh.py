@@ -9,6 +9,7 @@ from typing import Final
 
 from mizzen.identity import DEFAULT_TRUST_DOMAIN, TrustDomain
 from mizzen.model.destination import ConnectionPool, LocalityLb, OutlierDetection, TcpKeepalive
+from mizzen.model.edge import ANY_EDGE, Edge
 from mizzen.model.providers import Authorizer
 from mizzen.model.routing import Retries
 from mizzen.names import DEFAULT_DOMAIN, DEFAULT_ROOT_NAMESPACE
@@ -59,6 +60,7 @@ class MeshSettings:
         paths: How paths of requests are made alike before anything looks at them.
         server_tls: What of TLS the mesh's servers take among themselves.
         gateway_tls: What gateways take where their servers say nothing.
+        edge: What gateways bear with of their clients where their pods say nothing.
     """
 
     trust_domain: TrustDomain = DEFAULT_TRUST_DOMAIN
@@ -83,6 +85,7 @@ class MeshSettings:
     paths: Paths = Paths.BASE
     server_tls: TlsLimits = field(default_factory=TlsLimits)
     gateway_tls: TlsLimits = field(default_factory=TlsLimits)
+    edge: Edge = ANY_EDGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +110,7 @@ class MeshConfig:
     paths: Paths | None = None
     server_tls: TlsLimits | None = None
     gateway_tls: TlsLimits | None = None
+    edge: Edge | None = None
 
     def over(self, settings: MeshSettings) -> MeshSettings:
         """Return the settings that hold: what is written here, and the others as they were."""

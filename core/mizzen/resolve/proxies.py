@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
-from mizzen.model.edge import ANY_EDGE, Edge
+from mizzen.model.edge import Edge
 from mizzen.model.families import Families
 from mizzen.model.kube import Pod
 from mizzen.model.meta import Labels, label
@@ -21,7 +21,7 @@ from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen.resolve.rules import gateway_scope, is_given_secrets
 from mizzen.resolve.sidecars import scope_of
 from mizzen.resolve.whereabouts import parse_locality, pod_locality, with_place
-from mizzen.resolve.world import CLIENT_LABELS, OBJECT, PODS_AT, SOURCE_LABELS
+from mizzen.resolve.world import CLIENT_LABELS, OBJECT, PODS_AT, SOURCE_LABELS, settings
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -58,10 +58,10 @@ def _edge(db: Database, node: NodeInfo) -> Edge:
     One that ends serves each connection once more: listeners that change are drained, so that those who
     are connected are told to come again as well, and then come to another one.
     """
-    known = _known(db, node)
+    known, below = _known(db, node), settings(db).edge
     if not isinstance(known, Pod):
-        return ANY_EDGE
-    edge = known.edge or ANY_EDGE
+        return below
+    edge = known.edge.over(below) if known.edge else below
     return replace(edge, connection_requests=1) if known.is_ending else edge
 
 

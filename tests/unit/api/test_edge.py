@@ -7,7 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from mizzen.api.edge import edge_findings, edge_of
+from mizzen.api.edge import (
+    ProxyDefaults,
+    check_default_edge,
+    default_edge,
+    edge_findings,
+    edge_of,
+)
 from mizzen.model.edge import ClientCertificates, Edge, EscapedSlashes, Underscores
 
 pytestmark = pytest.mark.unit
@@ -98,6 +104,19 @@ def test_what_is_wrong_is_told_of_and_left_aside(text: str, code: str, field: st
         ("metadata", "annotations", "proxy.istio.io/config"),
     )
     assert str(found.path[-1]).startswith(field)
+
+
+def test_the_meshs_defaults_are_of_the_control_plane_alone() -> None:
+    """How many clients a proxy takes in all is said when it starts."""
+    limit = {"connectionSettings": {"globalDownstreamConnectionLimit": 9, "profile": "EDGE"}}
+    spec = ProxyDefaults.model_validate(limit)
+    assert default_edge(spec) == EDGE
+    assert [found.path[-1] for found in check_default_edge(spec)] == [
+        "globalDownstreamConnectionLimit"
+    ]
+    empty = ProxyDefaults()
+    assert (default_edge(None), default_edge(empty)) == (None, None)
+    assert list(check_default_edge(empty)) == []
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,29 @@ def test_a_machine_is_known_by_its_account_as_well() -> None:
     assert workload(mesh, router("vm", account="door")).edge == ANY_EDGE
 
 
+def test_what_a_pod_does_not_say_the_mesh_says() -> None:
+    """Field by field; to a router that is no pod it says all of it."""
+    config = "defaultConfig: {connectionSettings: {profile: EDGE}, gatewayTopology: {numTrustedProxies: 9}}"
+    text = f"""
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: mizzen, namespace: istio-system}}
+data: {{mesh: "{config}"}}
+"""
+    mesh = SmallMesh(POD, text)
+    edge = workload(mesh, router()).edge
+    assert (edge.trusted_hops, edge.max_streams, edge.merge_slashes) == (2, 100, True)
+    assert workload(mesh, router("other", "10.0.0.1")).edge.trusted_hops == 9
+    closed = POD.replace("{numTrustedProxies: 2}", "{proxyProtocol: {}}")
+    mesh.apply(
+        closed.replace(
+            "gatewayTopology", "connectionSettings: {httpMergeSlashes: false}\\ngatewayTopology"
+        )
+    )
+    edge = workload(mesh, router()).edge
+    assert (edge.trusted_hops, edge.merge_slashes, edge.proxy_protocol) == (9, False, True)
+
+
 def test_a_pod_that_ends_sends_its_clients_away() -> None:
     """Besides what it bears with anyway; to sidecars none of this matters."""
     mesh = SmallMesh(POD)
