@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mizzen.resolve.services import MeshService
 
 _BY_NAME: Final = (Resolution.DNS, Resolution.DNS_ROUND_ROBIN, Resolution.DYNAMIC_DNS)
+# Whose endpoints are not known: whatever a client asks for is of every subset.
+_ANYBODYS: Final = (Resolution.NONE, Resolution.DYNAMIC_DNS)
 
 
 def check(db: Database, item: DestinationRule) -> Found:
@@ -51,7 +53,7 @@ def check(db: Database, item: DestinationRule) -> Found:
         yield from _without_places(item, service)
     for number, subset in enumerate(item.subsets):
         path = f"spec.subsets[{number}]"
-        if service is not None:
+        if service is not None and service.resolution not in _ANYBODYS:
             yield from _empty(db, item, service, subset, path)
         yield from _defined_twice(db, item, host, subset.name, path)
 

@@ -731,3 +731,16 @@ def test_who_is_selected_and_cannot_be_called(
     )
     mesh = SmallMesh(istio("ServiceEntry", "e", spec), *((machine,) if address is not None else ()))
     assert mesh.messages() == told
+
+
+@pytest.mark.parametrize("resolution", ["NONE", "DYNAMIC_DNS"])
+def test_no_subset_of_anybodys_servers_is_empty(resolution: str) -> None:
+    """Nobody knows their labels: whoever a client asks for is of every subset."""
+    spec = f"""
+        hosts: ['*.test']
+        resolution: {resolution}
+        ports: [{{number: 80, name: a, protocol: HTTP}}]
+    """
+    subsets = "host: '*.test'\nsubsets: [{name: v1, labels: {version: v1}}]"
+    mesh = SmallMesh(istio("ServiceEntry", "e", spec), istio("DestinationRule", "r", subsets))
+    assert mesh.findings() == []
