@@ -20,6 +20,7 @@ from tests.support.live_mesh import (
     eventually,
     pod,
     pod_ip,
+    router,
     service,
     service_ip,
 )
@@ -51,6 +52,28 @@ def _pod(name: str, number: int, *versions: int, app: str = "") -> str:
     written["status"]["podIPs"] = [{"ip": ips[version]} for version in versions]
     written["metadata"]["annotations"]["sidecar.mizzen.dev/dnsCapture"] = "true"
     return f"{yaml.safe_dump(written)}---\n"
+
+
+def _gate() -> str:
+    """Return a gateway that has IPv6 alone, and what it serves."""
+    (written,) = (one for one in yaml.safe_load_all(router("gate", 9)) if one)
+    written["status"]["podIPs"] = [{"ip": _six(9)}]
+    door = """
+        selector: {istio: gate}
+        servers: [{port: {number: 8080, name: http, protocol: HTTP}, hosts: ["*"]}]
+    """
+    route = """
+        hosts: [shop.example]
+        gateways: [door]
+        http: [{route: [{destination: {host: web, port: {number: 80}}}]}]
+    """
+    return "---\n".join(
+        (
+            yaml.safe_dump(written),
+            istio("Gateway", "door", door, namespace="test"),
+            istio("VirtualService", "door", route, namespace="test"),
+        )
+    )
 
 
 def _service(name: str, number: int, *pods: tuple[str, int, str]) -> str:
@@ -90,6 +113,8 @@ class _Mesh(LiveMesh):
         self._run(of, f"ip -6 addr add {_six(number)}/64 dev eth0 nodad")
         self._run(of, "ip -6 addr add ::6/128 dev lo")
         self._run(of, f"ip -6 route add default via {_six(1)}")
+        if of.router:
+            return
         for family in Family:
             command = family.value.removesuffix("-restore")
             self._run(of, f"{command} -t nat -F")
@@ -110,6 +135,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
         + _pod("web-6", 16, 6, app="web")
         + _pod("web-46", 46, 4, 6, app="web")
         + _service("web", 11, ("web-4", 14, "4"), ("web-6", 16, "6"), ("web-46", 46, "46")),
+        "gate.yaml": _gate(),
         "clients.yaml": _pod("six", 6, 6) + _pod("both", 7, 4, 6) + _pod("four", 4, 4),
     }
     with _Mesh(tmp_path_factory.mktemp("mesh"), files) as made:
@@ -154,6 +180,16 @@ def test_a_pod_of_ipv6_is_captured_on_its_own_address(mesh: LiveMesh) -> None:
     for port in (HTTP_PORT, 5555):
         reply = mesh.call("both", f"http://web:{port}/", at=_six(16))
         assert (reply.pod, reply.seen["from"]) == ("web-6", "::6")
+
+
+def test_a_gateway_may_have_ipv6_alone(mesh: LiveMesh) -> None:
+    """It is there at its only address, and reaches the pods that have one of its version."""
+    found: set[str] = set()
+    for _ in range(30):
+        reply = mesh.call("both", "http://shop.example:8080/", at=_six(9))
+        found.add(reply.pod)
+        assert reply.caller == "spiffe://cluster.local/ns/test/sa/gate"
+    assert found == {"web-6", "web-46"}
 
 
 # --- Names ---------------------------------------------------------------------------------------------
