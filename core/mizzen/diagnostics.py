@@ -294,6 +294,11 @@ ALLOWS_ALL: Final = _warning(
     "another AuthorizationPolicy allows everything",
     "Narrow the policy that allows everything, or remove the others.",
 )
+REFUSED_TLS: Final = _warning(
+    "MZ0413",
+    "clients' TLS is not what the workloads take",
+    "Leave tls out (clients then do what each workload takes), or change the PeerAuthentication.",
+)
 REJECTED: Final = _error(
     "MZ0501",
     "Envoy rejected what was made from the object",
@@ -363,6 +368,7 @@ CATALOGUE: Final = (
     SHADOWED_SERVER,
     SHADOWED_ROUTE,
     ALLOWS_ALL,
+    REFUSED_TLS,
     REJECTED,
     NO_SIDECAR,
     SILENT_REPLICA,

@@ -357,10 +357,21 @@ _authorization_policies = st.builds(
         st.builds(
             Rule,
             sources=st.sampled_from(
-                ((), (Source(namespaces=("shop",), not_ip_blocks=("10.1.0.0/16",)),))
+                (
+                    (),
+                    (Source(namespaces=("shop",), not_ip_blocks=("10.1.0.0/16",)),),
+                    (Source(request_principals=("a.example/*",)),),
+                    (Source(principals=("cluster.local/ns/shop/sa/web",)),),
+                )
             ),
             operations=st.sampled_from(((), (Operation(paths=("/x*",), methods=("GET",)),))),
-            conditions=st.sampled_from(((), (Condition(key="destination.port", values=("80",)),))),
+            conditions=st.sampled_from(
+                (
+                    (),
+                    (Condition(key="destination.port", values=("80",)),),
+                    (Condition(key="request.auth.claims[iss]", values=("b.example",)),),
+                )
+            ),
         ),
         max_size=2,
     ).map(tuple),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from mizzen import diagnostics as codes
+from mizzen.checks import mutual_tls
 from mizzen.checks.findings import Found, finding, pairs, why_unknown
 from mizzen.checks.workloads import routers_of, selected
 from mizzen.engine import query
@@ -51,6 +52,7 @@ def check(db: Database, item: DestinationRule) -> Found:
     yield from _without_credential(db, item)
     if service is not None:
         yield from _without_places(item, service)
+        yield from mutual_tls.check(db, item, service)
     for number, subset in enumerate(item.subsets):
         path = f"spec.subsets[{number}]"
         if service is not None and service.resolution not in _ANYBODYS:

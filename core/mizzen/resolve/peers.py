@@ -70,7 +70,12 @@ def workload_modes(
     return base, tuple(sorted(ports))
 
 
+def mode_on(db: Database, namespace: str, labels: Labels, port: int) -> MtlsMode:
+    """Return the mode of a port of a workload's own."""
+    base, ports = workload_modes(db, (namespace, labels))
+    return dict(ports).get(port, base)
+
+
 def takes_mtls(db: Database, namespace: str, labels: Labels, port: int) -> bool:
     """Tell whether a workload's policy lets it take mutual TLS on a port of its own."""
-    base, ports = workload_modes(db, (namespace, labels))
-    return dict(ports).get(port, base) is not MtlsMode.DISABLE
+    return mode_on(db, namespace, labels, port) is not MtlsMode.DISABLE
