@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.support.certificates import TestAuthority
 from tests.support.live_mesh import (
     ANY_PORT,
     HTTP_PORT,
@@ -277,3 +279,79 @@ def test_what_comes_in_is_limited(mesh: LiveMesh, spec: str) -> None:
     with mesh.having(_sidecar(spec, of="web")):
         eventually(lambda: _refused() == 3, "one request at a time")
     eventually(lambda: _refused() == 0, "the limit is lifted")
+
+
+_CA: Final = TestAuthority()
+_OUTSIDERS: Final = TestAuthority("outsiders")
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown", "answers"),
+    [
+        ("SIMPLE", None, True),
+        ("MUTUAL", None, False),
+        ("MUTUAL", "client", True),
+        ("MUTUAL", "stranger", False),
+        ("OPTIONAL_MUTUAL", None, True),
+        ("OPTIONAL_MUTUAL", "stranger", False),
+    ],
+)
+def test_a_port_may_end_tls_of_its_own(
+    mesh: LiveMesh, open_folder: Path, mode: str, shown: str | None, answers: bool
+) -> None:
+    """With a certificate from files, for callers outside of the mesh."""
+    files = _certificates(open_folder)
+    spec = f"""
+ingress:
+  - port: {{number: {HTTP_PORT}, protocol: HTTPS}}
+    defaultEndpoint: 127.0.0.1:{HTTP_PORT}
+    tls:
+      mode: {mode}
+      serverCertificate: {open_folder}/server.pem
+      privateKey: {open_folder}/server.key
+      caCertificates: {open_folder}/roots.pem
+"""
+    plain = istio(
+        "PeerAuthentication",
+        "web",
+        "selector: {matchLabels: {app: web}}\nmtls: {mode: DISABLE}",
+        namespace="test",
+    )
+    pair = files.get(shown or "")
+    with mesh.having(_sidecar(spec, of="web"), plain):
+        eventually(
+            lambda: ("200 OK" in _by_tls(mesh, pair)) is answers and _by_tls(mesh, files["client"]),
+            f"{mode} with {shown} answers: {answers}",
+        )
+
+
+def _certificates(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Write certificates that proxies may read, and return those of clients."""
+    pairs = {
+        "server": _CA.issue("web.example"),
+        "client": _CA.issue("client.example"),
+        "stranger": _OUTSIDERS.issue("stranger.example"),
+    }
+    for name, pair in pairs.items():
+        (folder / f"{name}.pem").write_text(pair.chain)
+        (folder / f"{name}.key").write_text(pair.key)
+    (folder / "roots.pem").write_text(_CA.pem)
+    for path in folder.iterdir():
+        path.chmod(0o644)
+    return {name: (folder / f"{name}.pem", folder / f"{name}.key") for name in pairs}
+
+
+def _by_tls(mesh: LiveMesh, pair: tuple[Path, Path] | None) -> str:
+    """Return what answers a request over TLS to the pod itself; empty where nothing does."""
+    context = ssl.create_default_context(cadata=_CA.pem)
+    if pair is not None:
+        context.load_cert_chain(*pair)
+    try:
+        with (
+            mesh.connect("outside", (pod_ip(11), HTTP_PORT)) as plain,
+            context.wrap_socket(plain, server_hostname="web.example") as made,
+        ):
+            made.sendall(b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")
+            return b"".join(iter(lambda: made.recv(1 << 16), b"")).decode()
+    except OSError:
+        return ""

@@ -25,6 +25,7 @@ from mizzen.model.destination import (
     Tunnel,
 )
 from mizzen.model.edge import Edge
+from mizzen.model.gateway import CertificateFiles, ServerTls, ServerTlsMode
 from mizzen.model.kube import (
     ConfigMap,
     ContainerPort,
@@ -437,6 +438,17 @@ _sidecars = st.builds(
             (),
             (Ingress(port=8080, protocol=Protocol.HTTP, endpoint="127.0.0.1:80"),),
             (Ingress(port=9000, protocol=Protocol.TCP, own_port=9001),),
+            (
+                Ingress(
+                    port=8080,
+                    protocol=Protocol.HTTPS,
+                    tls=ServerTls(
+                        mode=ServerTlsMode.MUTUAL,
+                        files=(CertificateFiles(certificate="/c", key="/k"),),
+                        ca_file="/ca",
+                    ),
+                ),
+            ),
             (Ingress(port=80, protocol=Protocol.HTTP, endpoint="127.0.0.1:8080", bind="0.0.0.0"),),
         )
     ),

@@ -42,11 +42,12 @@ def _value(server: ServerSpec) -> Server:
         bind=server.bind,
         name=server.name,
         https_redirect=tls is not None and tls.https_redirect,
-        tls=_tls_value(tls) if tls is not None and protocol in ENCRYPTED else None,
+        tls=server_tls(tls) if tls is not None and protocol in ENCRYPTED else None,
     )
 
 
-def _tls_value(tls: ServerTlsSettings) -> ServerTls:
+def server_tls(tls: ServerTlsSettings) -> ServerTls:
+    """Return how a server ends TLS."""
     pairs = [(one.server_certificate, one.private_key) for one in tls.tls_certificates]
     if tls.server_certificate:
         pairs = [(tls.server_certificate, tls.private_key)]

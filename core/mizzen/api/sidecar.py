@@ -48,9 +48,10 @@ class IngressListener(ApiModel):
     default_endpoint: str = Field(
         default="", description="Where they go: 127.0.0.1:port, 0.0.0.0:port or unix:///path."
     )
-    tls: Annotated[
-        ServerTlsSettings | None, NotTranslated("TLS of one's own does not end here yet")
-    ] = Field(default=None, description="TLS instead of the mesh's.")
+    tls: ServerTlsSettings | None = Field(
+        default=None,
+        description="TLS instead of the mesh's, where the port's mutual TLS is DISABLE.",
+    )
     connection_pool: ConnectionPoolSettings | None = Field(
         default=None, description="Limits of this port."
     )

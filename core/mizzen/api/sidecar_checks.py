@@ -198,8 +198,19 @@ def _tls(tls: ServerTlsSettings, port: SidecarPort) -> Iterator[Finding]:
             yield invalid((field,), f"{field} is not for a Sidecar's ports")
     if tls.mode in ("ISTIO_MUTUAL", "AUTO_PASSTHROUGH"):
         yield invalid(("mode",), f"{tls.mode} is not for a Sidecar's ports")
+    if tls.mode in ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL") and not tls.credential_name:
+        yield from _files(tls)
     if parse_protocol(port.protocol) not in (Protocol.HTTPS, Protocol.TLS):
         yield conflict((), "tls goes with a port of protocol HTTPS or TLS")
+
+
+def _files(tls: ServerTlsSettings) -> Iterator[Finding]:
+    if not tls.server_certificate:
+        yield missing(("serverCertificate",), "TLS ends with a certificate from a file")
+    if not tls.private_key:
+        yield missing(("privateKey",), "a certificate needs its key")
+    if tls.mode != "SIMPLE" and not tls.ca_certificates:
+        yield missing(("caCertificates",), f"{tls.mode} needs the roots of clients")
 
 
 def _egress(egress: EgressListener) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen.api import sidecar_checks
 from mizzen.api.destination_rule_values import connection_pool
+from mizzen.api.gateway_values import server_tls
 from mizzen.api.protocols import parse_protocol
 from mizzen.api.reading import Reading, read
 from mizzen.api.sidecar import (
@@ -73,6 +74,7 @@ def _ingress(entry: IngressListener) -> Ingress:
         endpoint=endpoint,
         own_port=own_port,
         connection_pool=connection_pool(entry.connection_pool),
+        tls=server_tls(entry.tls) if entry.tls is not None else None,
         bind=(entry.bind or _EVERY_ADDRESS) if entry.capture_mode == "NONE" else "",
     )
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from mizzen import diagnostics as codes
 from mizzen.checks.findings import Found, finding, listed, pairs
 from mizzen.checks.workloads import selected
+from mizzen.model.security import MtlsMode
 from mizzen.model.sidecar import ANY_NAMESPACE
 from mizzen.names import is_wildcard
+from mizzen.resolve.inbound import OWN_TLS
+from mizzen.resolve.peers import workload_modes
 from mizzen.resolve.services import written
 from mizzen.resolve.sidecars import sidecars_in
 from mizzen.resolve.world import ROUTES_AT_HOST
@@ -25,12 +28,23 @@ def check(db: Database, item: Sidecar) -> Found:
         message = f"no workload of {namespace} has {pairs(item.selector)}"
         yield finding(codes.SELECTS_NOTHING, item.meta, "spec.workloadSelector.labels", message)
     yield from _shadowed(db, item)
+    yield from _without_own_tls(db, item)
     for index, egress in enumerate(item.egress):
         for entry in egress.hosts:
             if not _is_known(db, entry):
                 message = f"nothing gives {entry.host} in namespace {entry.namespace}"
                 path = f"spec.egress[{index}].hosts"
                 yield finding(codes.EMPTY_IMPORT, item.meta, path, message)
+
+
+def _without_own_tls(db: Database, item: Sidecar) -> Found:
+    """Yield ports whose own TLS does not end at the proxy, because the mesh's does."""
+    base, ports = workload_modes(db, (item.meta.namespace, item.selector))
+    for number, entry in enumerate(item.ingress):
+        mode = dict(ports).get(entry.port, base)
+        if entry.tls is not None and entry.tls.mode in OWN_TLS and mode is not MtlsMode.DISABLE:
+            message = f"mutual TLS of the port is {mode}; TLS of its own ends where it is DISABLE"
+            yield finding(codes.NO_EFFECT, item.meta, f"spec.ingress[{number}].tls", message)
 
 
 def _shadowed(db: Database, item: Sidecar) -> Found:

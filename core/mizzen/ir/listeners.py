@@ -12,6 +12,7 @@ from mizzen.ir.routes import RetryPolicy
 from mizzen.ir.upstreams import Upstream
 from mizzen.model.destination import ConnectionPool, Tunnel
 from mizzen.model.families import Families
+from mizzen.model.gateway import ServerTls
 from mizzen.model.kube import Protocol
 from mizzen.model.mesh import Paths, TlsLimits
 from mizzen.model.security import JwtRule, MtlsMode
@@ -130,6 +131,7 @@ class InboundPort:
             ``[::1]:8080`` or ``unix:///path``.
         own_port: The port that they go to on that address, where it is another one.
         bind: The address on which it has a listener of its own; empty where connections are captured.
+        end: How TLS of its own ends; what comes out is of ``protocol``.
     """
 
     port: int
@@ -141,6 +143,7 @@ class InboundPort:
     endpoint: str = ""
     own_port: int | None = None
     bind: str = ""
+    end: ServerTls | None = None
     origins: Origins = ()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from mizzen.model.gateway import ServerTls
 from mizzen.model.kube import Protocol
 from mizzen.model.meta import NO_LABELS, Labels, Meta
 from mizzen.model.traffic import ConnectionPool
@@ -60,6 +61,7 @@ class Ingress:
         own_port: The port that they go to on that address; None is the one the client was going to.
         bind: The address on which the proxy listens itself (captureMode NONE); empty where connections are
             captured.
+        tls: How TLS of the port's own ends, instead of the mesh's.
     """
 
     port: int
@@ -67,6 +69,7 @@ class Ingress:
     endpoint: str = ""
     own_port: int | None = None
     bind: str = ""
+    tls: ServerTls | None = None
     connection_pool: ConnectionPool | None = None
 
 

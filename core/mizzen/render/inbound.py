@@ -43,7 +43,7 @@ from mizzen.render.filters.tcp_proxy import tcp_proxy
 from mizzen.render.forward import no_timeout, retry_policy
 from mizzen.render.http import http_base, http_inline
 from mizzen.render.proto import duration, fill_address, fill_anywhere
-from mizzen.render.tls import mesh_server
+from mizzen.render.tls import mesh_server, own_server
 from mizzen.wire import Resource, TypeUrl, encode
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
         HttpConnectionManager,
     )
+
+    from mizzen.model.gateway import ServerTls
 
 INBOUND_PORT: Final = 15006
 """Where a sidecar's inbound connections are redirected to."""
@@ -124,7 +126,14 @@ class _PortSet:
     declared: InboundPort | None = None
 
     @property
+    def end(self) -> ServerTls | None:
+        """How TLS of the port's own ends."""
+        return self.declared.end if self.declared is not None else None
+
+    @property
     def variants(self) -> tuple[_Variant, ...]:
+        if self.end is not None:
+            return (_Variant(_TLS, http=self.kind is _Kind.HTTP),)
         return _VARIANTS[self.mode, self.kind]
 
     def needs(self, inspector: _Inspector) -> bool:
@@ -274,6 +283,8 @@ class _Builder:
         if variant.mtls:
             socket = mesh_server(self.trust_domains, self.server_tls, http=variant.http)
             chain.transport_socket.CopyFrom(socket)
+        elif port_set.end is not None:
+            chain.transport_socket.CopyFrom(own_server(port_set.end, http=variant.http))
         if variant.http:
             chain.filters.append(self._http(port_set))
         else:

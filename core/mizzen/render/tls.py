@@ -23,6 +23,7 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
 )
 
 from mizzen.ir import MeshTls, SimpleTls
+from mizzen.model.gateway import ServerTls, ServerTlsMode, TlsVersion
 from mizzen.model.mesh import TlsLimits
 from mizzen.names import ROOTS_SECRET, WORKLOAD_SECRET
 from mizzen.render.alpn import SERVER
@@ -43,6 +44,14 @@ _CIPHERS: Final = (
 
 
 _VERSIONS: Final = {"TLSV1_2": TlsParameters.TLSv1_2, "TLSV1_3": TlsParameters.TLSv1_3}
+
+
+_TLS_VERSIONS: Final = {
+    TlsVersion.V1_0: TlsParameters.TLSv1_0,
+    TlsVersion.V1_1: TlsParameters.TLSv1_1,
+    TlsVersion.V1_2: TlsParameters.TLSv1_2,
+    TlsVersion.V1_3: TlsParameters.TLSv1_3,
+}
 
 
 def mesh_client(tls: MeshTls, protocols: tuple[str, ...]) -> TransportSocket:
@@ -107,6 +116,36 @@ def mesh_server(
     if http:
         context.common_tls_context.alpn_protocols.extend(SERVER)
     return _tls_socket(context)
+
+
+@lru_cache(maxsize=64)
+def own_server(end: ServerTls, *, http: bool) -> TransportSocket:
+    """Return the server's side of TLS with a certificate from the proxy's own files."""
+    context = DownstreamTlsContext()
+    common = context.common_tls_context
+    params = common.tls_params
+    params.tls_minimum_protocol_version = _TLS_VERSIONS.get(end.min_version, TlsParameters.TLSv1_2)
+    params.tls_maximum_protocol_version = _TLS_VERSIONS.get(end.max_version, TlsParameters.TLSv1_3)
+    params.cipher_suites.extend(end.ciphers)
+    for files in end.files:
+        shown = common.tls_certificates.add()
+        shown.certificate_chain.filename, shown.private_key.filename = files.certificate, files.key
+    if end.mode is not ServerTlsMode.SIMPLE:
+        context.require_client_certificate.value = end.mode is ServerTlsMode.MUTUAL
+        _fill_clients(common.validation_context, end)
+    if http:
+        common.alpn_protocols.extend(SERVER)
+    return _tls_socket(context)
+
+
+def _fill_clients(validation: CertificateValidationContext, end: ServerTls) -> None:
+    validation.trusted_ca.filename = end.ca_file
+    if end.crl_file:
+        validation.crl.filename = end.crl_file
+    validation.verify_certificate_spki.extend(end.key_hashes)
+    validation.verify_certificate_hash.extend(end.certificate_hashes)
+    if end.insecure_skip_verify:
+        validation.trust_chain_verification = CertificateValidationContext.ACCEPT_UNTRUSTED
 
 
 def san_type(name: str) -> SubjectAltNameMatcher.SanType:

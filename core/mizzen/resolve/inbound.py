@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 from mizzen.engine import query
 from mizzen.ir import OPEN, InboundPolicy, InboundPort, Origins, PortChecks
+from mizzen.model.gateway import ServerTlsMode
 from mizzen.model.kube import Protocol, Service, ServicePort
 from mizzen.model.meta import selects
 from mizzen.model.proxy import Scope, Workload
@@ -26,6 +27,9 @@ from mizzen.resolve.world import OBJECT, SERVICES_SELECTING, hosts_of, settings
 if TYPE_CHECKING:
     from mizzen.engine import Database
     from mizzen.names import ObjectKey
+
+
+OWN_TLS: Final = (ServerTlsMode.SIMPLE, ServerTlsMode.MUTUAL, ServerTlsMode.OPTIONAL_MUTUAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +122,8 @@ def inbound_ports(db: Database, workload: Workload) -> InboundPolicy:
     base, port_modes = workload_modes(db, (workload.namespace, workload.labels))
     modes = dict(port_modes)
     ports = tuple(
-        replace(port, mode=modes.get(port.port, base)) for port in _inbound_ports(db, workload)
+        with_own_tls(replace(port, mode=modes.get(port.port, base)))
+        for port in _inbound_ports(db, workload)
     )
     declared = {port.port for port in ports}
     policy = InboundPolicy(
@@ -134,6 +139,15 @@ def inbound_ports(db: Database, workload: Workload) -> InboundPolicy:
     )
     written = mesh.inbound_retries
     return policy if written is None else replace(policy, retry=retry_policy(written, hashed=True))
+
+
+def with_own_tls(port: InboundPort) -> InboundPort:
+    """Return a port whose own TLS ends here only where there is no mutual TLS of the mesh (Istio)."""
+    end = port.end
+    if end is None or end.mode not in OWN_TLS or port.mode is not MtlsMode.DISABLE:
+        return replace(port, end=None)
+    inside = Protocol.HTTP if port.protocol is Protocol.HTTPS else Protocol.TCP
+    return replace(port, protocol=inside)
 
 
 def _inbound_ports(db: Database, workload: Workload) -> tuple[InboundPort, ...]:
@@ -182,6 +196,7 @@ def _ingress(sidecar: Sidecar, entry: Ingress, served: InboundPort | None) -> In
         endpoint=entry.endpoint,
         own_port=entry.own_port,
         bind=entry.bind,
+        end=entry.tls,
         origins=(sidecar.meta.key, *(served.origins if served else ())),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mizzen.model.gateway import CertificateFiles, ServerTls, ServerTlsMode, TlsVersion
 from mizzen.model.kube import Protocol
 from mizzen.model.meta import Labels
 from mizzen.model.sidecar import (
@@ -45,6 +46,22 @@ def test_a_sidecar_has_imports_ports_and_a_policy() -> None:
         Ingress(port=8080, protocol=Protocol.HTTP, endpoint="127.0.0.1:9090", connection_pool=pool),
         Ingress(port=8081, protocol=Protocol.TCP, own_port=9091),
         Ingress(port=8082, protocol=Protocol.TCP, endpoint="unix:///var/run/app", bind="127.0.0.1"),
+        Ingress(
+            port=8443,
+            protocol=Protocol.HTTPS,
+            tls=ServerTls(
+                mode=ServerTlsMode.MUTUAL,
+                files=(CertificateFiles(certificate="/cert", key="/key"),),
+                ca_file="/ca",
+                crl_file="/crl",
+                key_hashes=("a",),
+                certificate_hashes=("b",),
+                min_version=TlsVersion.V1_2,
+                max_version=TlsVersion.V1_3,
+                ciphers=("ECDHE-RSA-AES256-GCM-SHA384",),
+                insecure_skip_verify=True,
+            ),
+        ),
     )
     assert found.inbound_pool == ConnectionPool(http2_max_requests=7)
     proxy = EgressProxy(host="egress.shop.svc.cluster.local", subset="v1", port=80)
@@ -52,11 +69,10 @@ def test_a_sidecar_has_imports_ports_and_a_policy() -> None:
 
 
 def test_what_is_not_translated_is_told_of() -> None:
-    """TLS of one's own, names resolved on the way."""
+    """Names resolved on the way."""
     parsed = read_manifest("sidecar_later.yaml")["Sidecar later"]
     assert isinstance(parsed.object, Sidecar)
     assert [path for _, path, _ in told(parsed)] == [
-        "spec.ingress[0].tls",
         "spec.outboundTrafficPolicy.mode",
     ]
 
@@ -142,6 +158,13 @@ _HOSTS = "egress: [{hosts: ['%s']}]"
         (_BOUND % ("", "127.0.0.1:80"), "MZ0202", "ingress[0].defaultEndpoint"),
         (_BOUND % ("bind: 127.0.0.1, ", ":80"), "MZ0202", "ingress[0].defaultEndpoint"),
         (_BOUND % ("", "0.0.0.0:81"), "MZ0202", "ingress[0].defaultEndpoint"),
+        (_TLS % "mode: SIMPLE, privateKey: /k", "MZ0104", "ingress[0].tls.serverCertificate"),
+        (_TLS % "mode: SIMPLE, serverCertificate: /c", "MZ0104", "ingress[0].tls.privateKey"),
+        (
+            _TLS % "mode: MUTUAL, serverCertificate: /c, privateKey: /k",
+            "MZ0104",
+            "ingress[0].tls.caCertificates",
+        ),
         (_TLS % "httpsRedirect: true", "MZ0103", "ingress[0].tls.httpsRedirect"),
         (_TLS % "credentialNames: [a]", "MZ0103", "ingress[0].tls.credentialNames"),
         (_TLS % "tlsCertificates: [{}]", "MZ0103", "ingress[0].tls.tlsCertificates"),

@@ -298,3 +298,26 @@ def test_what_is_wrong_with_a_sidecar_is_told() -> None:
     assert sum("Sidecar shop/old" in text for text in mesh.messages()) == 1
     mesh.delete("Sidecar", "young")
     assert [code for code, _, _ in mesh.findings()] == ["MZ0308", "MZ0313"]
+
+
+def test_tls_of_a_port_ends_where_the_meshs_does_not() -> None:
+    """Elsewhere it is told of."""
+    own = "mode: SIMPLE, serverCertificate: /c, privateKey: /k"
+    ports = "".join(
+        f"\n- {{port: {{number: {number}, protocol: {protocol}}}, tls: {{{own}}}}}"
+        for number, protocol in ((8443, "HTTPS"), (9443, "TLS"))
+    )
+    mesh = SmallMesh(service("web"), istio("Sidecar", "web", f"ingress:{ports}"))
+    assert [(port.end, port.protocol) for port in _ports(mesh)] == [
+        (None, Protocol.HTTPS),
+        (None, Protocol.TLS),
+    ]
+    assert mesh.findings() == [
+        ("MZ0203", "Sidecar shop/web", f"spec.ingress[{number}].tls") for number in (0, 1)
+    ]
+    mesh.apply(istio("PeerAuthentication", "plain", "mtls: {mode: DISABLE}"))
+    assert [(bool(port.end), port.protocol) for port in _ports(mesh)] == [
+        (True, Protocol.HTTP),
+        (True, Protocol.TCP),
+    ]
+    assert mesh.findings() == []
