@@ -97,7 +97,7 @@ def test_who_cannot_be_had_is_told_of(issuer: _Issuer) -> None:
         "me@example.com",
         "https://example.com/ä",
         "https://a b.example",
-        "https://[::1",
+        "https" + "://[::1",
     ):
         with pytest.raises(DiscoveryError, match="no http or https URL"):
             keys_of(strange)
