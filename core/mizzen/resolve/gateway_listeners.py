@@ -31,6 +31,7 @@ from mizzen.resolve.gateways import (
     route_name,
     server_hosts,
     servers_of,
+    shared_hosts,
 )
 from mizzen.resolve.inbound import attached_services
 from mizzen.resolve.targets import NO_SERVICES
@@ -126,7 +127,9 @@ def _passed_through(
         for rule in item.tls:
             matches = [m for m in rule.match if applies_at_gateway(place, item, m)]
             tcp = proxy_of(db, place, item, rule.route)
-            for name in (name for match in matches for name in match.sni_hosts):
+            names = (name for match in matches for name in match.sni_hosts)
+            # A rule has no more names than its server gives to its namespace, whatever it asks for.
+            for name in (own for one in names for own in shared_hosts(gateway, server, item, one)):
                 yield (name,), GatewayChain(tls=True, tcp=tcp), (item.meta.key,)
 
 

@@ -82,6 +82,20 @@ def test_server_names_are_told_apart() -> None:
     ]
 
 
+def test_a_rule_has_no_server_names_that_its_server_has_not() -> None:
+    """Nor those that the server keeps to other namespaces; of a wider name it has what both have."""
+    hosts = ("shop/*.shop.com", "bank/*.bank.com", "api.example.com")
+    asked = "[a.shop.com, a.bank.com, '*.example.com', else.net]"
+    found = listeners(
+        gateway("door", "TLS", *hosts, more=PASSTHROUGH),
+        rules("tls", f"match: [{{sniHosts: {asked}}}], {TO_DB}", hosts="'*'"),
+    )
+    assert [chain.server_names for one in found for chain in one.chains] == [
+        ("a.shop.com",),
+        ("api.example.com",),
+    ]
+
+
 def test_any_server_name_is_any_tls() -> None:
     """Envoy has no name for it."""
     rule = rules("tls", f"match: [{{sniHosts: ['*']}}], {TO_DB}", hosts="'*'")
