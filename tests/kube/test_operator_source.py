@@ -163,32 +163,6 @@ async def test_a_gateways_secrets_are_fetched_from_where_its_pods_run(
         await told.until(lambda: not told.names("Secret", at))
 
 
-async def test_a_gateways_secrets_are_fetched_from_where_its_pods_run(
-    api: ApiClient, api_server: ApiServer
-) -> None:
-    """And of no other namespace, though one of its own has the name as well."""
-    of, at = [await _namespace(api, f"source-gateway-{name}") for name in ("of", "at")]
-    for namespace in (of, at):
-        await _create(api, namespace, _object("v1", "Secret", "shown", stringData={"tls.crt": "PEM"}))
-    server = {
-        "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
-        "hosts": ["web.example"],
-        "tls": {"mode": "SIMPLE", "credentialName": "shown"},
-    }
-    spec = {"selector": {"istio": "source-gateway"}, "servers": [server]}
-    router = _pod("gate")
-    router["metadata"]["labels"] = spec["selector"]
-    async with told_by(api_server.kubeconfig, io.StringIO()) as (_, told):
-        await _create(api, of, _object("networking.istio.io/v1", "Gateway", "edge", spec=spec))
-        await told.until(lambda: told.named("Gateway", "edge", of))
-        assert told.names("Secret", at) == set()
-        await _create(api, at, router)
-        await told.until(lambda: told.names("Secret", at))
-        assert (told.names("Secret", of), told.names("Secret", at)) == (set(), {"shown"})
-        await api.delete(f"{RESOURCE_OF['Pod'].path(at, 'gate')}?gracePeriodSeconds=0")
-        await told.until(lambda: not told.names("Secret", at))
-
-
 async def test_config_maps_of_others_are_not_taken_in(
     api: ApiClient, api_server: ApiServer
 ) -> None:
