@@ -113,8 +113,7 @@ def _pod_spec(pod: Manifest) -> Manifest:
     account = {"serviceAccountName": spec["serviceAccountName"]}
     if _is_router(pod):
         container = {"name": "istio-proxy", "image": "auto", "ports": container["ports"]}
-        ports = {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
-        return account | {"containers": [container], "securityContext": {"sysctls": [ports]}}
+        return account | {"containers": [container]}
     container["volumeMounts"] = [{"name": "app", "mountPath": "/app"}]
     container["readinessProbe"] = {"tcpSocket": {"port": 9080}}
     volume = {"name": "app", "configMap": {"name": "shop"}}
