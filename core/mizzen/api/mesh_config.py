@@ -6,6 +6,7 @@ field's path behind.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from mizzen.model.routing import Retries
 
 KEY: Final = "mesh"
+_LONGEST_CONNECT: Final = timedelta(hours=1)
 
 _STARTED_WITH: Final = "the control plane is started with it"
 _LATER: Final = NotTranslated("it comes with a later version")
@@ -264,6 +266,10 @@ def _read(text: str) -> tuple[MeshConfigSpec | None, list[Finding]]:
 
 
 def _check(spec: MeshConfigSpec) -> Iterator[Finding]:
+    if spec.connect_timeout is not None and spec.connect_timeout > _LONGEST_CONNECT:
+        yield invalid(("connectTimeout",), "must be an hour at most")
+    if spec.trust_domain is not None and not is_name(spec.trust_domain):
+        yield invalid(("trustDomain",), f"{spec.trust_domain!r} is not a trust domain")
     for index, alias in enumerate(spec.trust_domain_aliases or ()):
         if not is_name(alias):
             yield invalid(("trustDomainAliases", index), f"{alias!r} is not a trust domain")
