@@ -16,7 +16,6 @@ from mizzen.bundle import EMPTY_TABLE, Bundle, Entry, Table
 from mizzen.engine import Database, Fold, query
 from mizzen.model.families import Families
 from mizzen.model.mesh import MeshSettings
-from mizzen.model.meta import NO_LABELS
 from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
 from mizzen.model.world import Batch
 from mizzen.placed import NEAR_ENDPOINTS, placed_class
@@ -39,8 +38,8 @@ from mizzen.resolve.gateway_listeners import gateway_listeners
 from mizzen.resolve.gateway_tls import gateway_wishes
 from mizzen.resolve.gateways import gateway_hosts, gateway_tables, gateway_virtual_host
 from mizzen.resolve.inbound import inbound_policy
+from mizzen.resolve.proxies import usual_scope
 from mizzen.resolve.routes import required_clusters
-from mizzen.resolve.sidecars import scope_of
 from mizzen.resolve.world import PODS_IN, World, settings
 from mizzen.tables import SCOPE_TABLES
 from mizzen.wire import Resource, TypeUrl
@@ -280,7 +279,7 @@ class Compiler:
         """
         budget = _WARM_ENTRIES
         for namespace in busiest_namespaces(self._db, ""):
-            tables = SCOPE_TABLES(self._db, scope_of(self._db, (namespace, NO_LABELS)))
+            tables = SCOPE_TABLES(self._db, usual_scope(self._db, namespace))
             budget -= len(tables.clusters)
             if budget <= 0:
                 return

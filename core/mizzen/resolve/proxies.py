@@ -13,15 +13,15 @@ from mizzen.engine import query
 from mizzen.model.edge import Edge
 from mizzen.model.families import Families
 from mizzen.model.kube import Pod
-from mizzen.model.meta import Labels, label
+from mizzen.model.meta import NO_LABELS, Labels, label
 from mizzen.model.place import Whereabouts
-from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Workload
+from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
 from mizzen.model.traffic import WorkloadEntry
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen.resolve.rules import gateway_scope, is_given_secrets
 from mizzen.resolve.sidecars import scope_of
 from mizzen.resolve.whereabouts import parse_locality, pod_locality, with_place
-from mizzen.resolve.world import CLIENT_LABELS, OBJECT, PODS_AT, SOURCE_LABELS, settings
+from mizzen.resolve.world import CLIENT_LABELS, OBJECT, PODS_AT, PODS_IN, SOURCE_LABELS, settings
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -118,6 +118,21 @@ def _known(db: Database, node: NodeInfo) -> Pod | WorkloadEntry | None:
     return entry if isinstance(entry, WorkloadEntry) else None
 
 
+@query
+def usual_scope(db: Database, namespace: str) -> Scope:
+    """Return how a namespace's pods see the mesh, told by one of them; without labels that tell pods apart."""
+    scope = scope_of(db, (namespace, NO_LABELS))
+    pods = (OBJECT(db, key) for key in PODS_IN(db, namespace)[:1])
+    for pod in pods:
+        if isinstance(pod, Pod):
+            return replace(scope, dns=_asks_proxy(pod), families=Families.of(pod.ips))
+    return scope
+
+
+def _asks_proxy(pod: Pod) -> bool:
+    return label(pod.meta.annotations, _DNS) == "true"
+
+
 def _of_pod(pod: Pod, node: NodeInfo) -> Workload:
     ports = tuple((port.name, port.number) for port in pod.ports if port.name)
     mode = label(pod.meta.annotations, _INTERCEPTION)
@@ -126,6 +141,6 @@ def _of_pod(pod: Pod, node: NodeInfo) -> Workload:
         labels=pod.meta.labels,
         ports=ports,
         transparent=mode == "TPROXY",
-        dns=label(pod.meta.annotations, _DNS) == "true",
+        dns=_asks_proxy(pod),
         families=Families.of(pod.ips or (node.ip,)),
     )

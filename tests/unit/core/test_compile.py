@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mizzen.bundle import Bundle, Table
 from mizzen.compile import Compiler
 from mizzen.engine import Database
+from mizzen.model.families import Families
 from mizzen.model.mesh import MeshSettings
 from mizzen.model.meta import labels
-from mizzen.model.proxy import NodeInfo
+from mizzen.model.proxy import NodeInfo, Scope
 from mizzen.model.world import Batch
+from mizzen.resolve.proxies import usual_scope
 from mizzen.resolve.world import OBJECT, PODS_IN, World
 from mizzen.wire import TypeUrl
 from tests.support.small_mesh import (
@@ -207,6 +211,17 @@ def test_warming_makes_the_busiest_namespaces_tables() -> None:
     cold = len(database(made)) - size
     bundle(made, sidecar("shop"))
     assert len(database(made)) - size - cold < cold
+
+
+def test_what_is_warmed_is_as_a_namespaces_pods_see_it() -> None:
+    """By their versions of IP, and whether their DNS is captured."""
+    text = pod("10.0.0.2", "cart").replace("podIP: 10.0.0.2", "podIP: 'fd00::2'")
+    text = text.replace("labels:", "annotations: {sidecar.mizzen.dev/dnsCapture: 'true'}, labels:")
+    made = compiler(text)
+    found = usual_scope(database(made), "shop")
+    assert found == made.classify(replace(sidecar("shop"), name="p-10-0-0-2")).scope
+    assert (found.families, found.dns) == (Families.V6, True)
+    assert usual_scope(database(made), "empty") == Scope(namespace="empty")
 
 
 def test_warming_ends_where_the_budget_does(monkeypatch: pytest.MonkeyPatch) -> None:
