@@ -41,7 +41,7 @@ from mizzen.resolve.inbound import inbound_policy
 from mizzen.resolve.proxies import usual_scope
 from mizzen.resolve.routes import required_clusters
 from mizzen.resolve.world import PODS_IN, World, settings
-from mizzen.tables import SCOPE_TABLES
+from mizzen.tables import SCOPE_TABLES, ScopeTables
 from mizzen.wire import Resource, TypeUrl
 
 if TYPE_CHECKING:
@@ -216,10 +216,22 @@ def layers_of(db: Database, proxies: ProxyClass) -> Layers:
         (TypeUrl.CLUSTER, (static_cds, inbound_cds, shared.clusters)),
         (TypeUrl.ENDPOINT, (shared.endpoints, near)),
         *(((TypeUrl.SECRET, (shared.secrets,)),) if shared.secrets else ()),
-        (TypeUrl.LISTENER, (static_lds, inbound_lds, names_lds, shared.listeners)),
+        (TypeUrl.LISTENER, (static_lds, inbound_lds, names_lds, _beside(shared, inbound_lds))),
         (TypeUrl.ROUTE, (shared.routes,)),
         (TypeUrl.VIRTUAL_HOST, (shared.virtual_hosts,)),
     )
+
+
+def _beside(shared: ScopeTables, own: Table) -> Table:
+    """Return the listeners that a scope shares, without those whose place a proxy's own have.
+
+    Envoy has one listener for an address and port, even where one of two does not bind. It is a Sidecar
+    that says so, for a port on which callers connect to the proxy themselves.
+    """
+    taken = frozenset(name for name in own if name in shared.listeners)
+    if not taken:
+        return shared.listeners
+    return Table({name: one for name, one in shared.listeners.items() if name not in taken})
 
 
 def _gateway_layers(db: Database, proxies: ProxyClass) -> Layers:
