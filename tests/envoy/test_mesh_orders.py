@@ -188,7 +188,7 @@ def _save(mesh: LiveMesh, before: Mapping[str, str], after: Mapping[str, str]) -
         else:
             mesh.remove(name)
         order.append(name if name in after else f"without {name}")
-        if random.random() < 0.5:
+        if random.random() < 0.25:
             mesh.notice()
             order[-1] += ", noticed"
     mesh.settle()
