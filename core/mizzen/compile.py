@@ -40,6 +40,7 @@ from mizzen.resolve.gateways import gateway_hosts, gateway_tables, gateway_virtu
 from mizzen.resolve.inbound import inbound_policy
 from mizzen.resolve.proxies import usual_scope
 from mizzen.resolve.routes import required_clusters
+from mizzen.resolve.sidecars import sidecar_for
 from mizzen.resolve.world import PODS_IN, World, settings
 from mizzen.tables import SCOPE_TABLES, ScopeTables
 from mizzen.wire import Resource, TypeUrl
@@ -71,6 +72,18 @@ def sidecar_statics(db: Database, key: tuple[str, Families]) -> tuple[Table, Tab
         registry_only=settings(db).registry_only, unknown=unknown, families=families
     )
     return _table(static_clusters(families)), _table([outbound])
+
+
+@query
+def outbound_table(db: Database, key: tuple[str, Families, ObjectKey]) -> Table:
+    """Return the listener that every sidecar has, said to be of the Sidecar that holds for it.
+
+    What a Sidecar does is mostly that things are not there. By this listener it is told whose proxies it
+    concerns, though nothing else is made from it.
+    """
+    unknown, families, sidecar = key
+    _, listeners = sidecar_statics(db, (unknown, families))
+    return Table({name: replace(entry, origins=(sidecar,)) for name, entry in listeners.items()})
 
 
 @query
@@ -210,6 +223,10 @@ def layers_of(db: Database, proxies: ProxyClass) -> Layers:
     shared = SCOPE_TABLES(db, proxies.scope)
     near = NEAR_ENDPOINTS(db, (proxies.scope, proxies.where))
     static_cds, static_lds = sidecar_statics(db, (proxies.scope.unknown, proxies.scope.families))
+    chosen = sidecar_for(db, proxies.workload.namespace, proxies.workload.labels)
+    if chosen is not None:
+        of = (proxies.scope.unknown, proxies.scope.families, chosen.meta.key)
+        static_lds = outbound_table(db, of)
     inbound_cds, inbound_lds = sidecar_inbound(db, proxies.workload)
     names_lds = names_table(db, proxies.scope) if proxies.workload.dns else EMPTY_TABLE
     return (

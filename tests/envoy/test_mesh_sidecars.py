@@ -355,3 +355,14 @@ def _by_tls(mesh: LiveMesh, pair: tuple[Path, Path] | None) -> str:
             return b"".join(iter(lambda: made.recv(1 << 16), b"")).decode()
     except OSError:
         return ""
+
+
+def test_it_is_told_on_whose_proxies_a_sidecar_is_live(mesh: LiveMesh) -> None:
+    """Those for which it holds, though it only takes things away."""
+    with mesh.having(_sidecar("egress: [{hosts: ['./*']}]")):
+
+        def _standing() -> tuple[int, int]:
+            told = mesh.object("Sidecar", "test/ann")["programmed"]
+            return told["live"], told["of"]
+
+        eventually(lambda: _standing() == (1, 1), "live on one of one proxies")

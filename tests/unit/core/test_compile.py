@@ -308,3 +308,15 @@ def _tables(made: Compiler, of: str, kind: TypeUrl) -> tuple[Table, ...]:
 
 def _listeners(made: Compiler, of: str) -> tuple[Table, ...]:
     return _tables(made, of, TypeUrl.LISTENER)
+
+
+def test_a_sidecar_concerns_the_proxies_for_which_it_holds() -> None:
+    """Though it may do nothing but take things away from them."""
+    made = compiler(service("web"), istio("Sidecar", "some", "egress: [{hosts: ['./*']}]"))
+    origins = [
+        table["virtualOutbound"].origins
+        for of in ("shop", "bank")
+        for table in made.bundle(made.classify(sidecar(of))).tables[TypeUrl.LISTENER]
+        if "virtualOutbound" in table
+    ]
+    assert origins == [(key("Sidecar", "some"),), ()]
