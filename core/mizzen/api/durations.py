@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Final
 
 from pydantic import PlainValidator, WithJsonSchema
 
 _PART: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _WHOLE: Final = re.compile(r"[-+]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+")
-_MICROSECONDS: Final[dict[str, int | Decimal]] = {
-    "ns": Decimal("0.001"),
+_MICROSECONDS: Final[dict[str, int | Fraction]] = {
+    "ns": Fraction(1, 1000),
     "us": 1,
     "µs": 1,
     "μs": 1,
@@ -32,7 +32,8 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(0)
     if not _WHOLE.fullmatch(text):
         raise ValueError(f"must be a duration such as 1.5s, 100ms or 1h5m, not {text!r}")
-    total = sum(Decimal(number) * _MICROSECONDS[unit] for number, unit in _PART.findall(text))
+    # Fractions, since what Decimal rounds to is a setting of the thread's.
+    total = sum(Fraction(number) * _MICROSECONDS[unit] for number, unit in _PART.findall(text))
     if total > _LONGEST // timedelta(microseconds=1):
         raise ValueError(f"must be a duration of at most 292 years, not {text!r}")
     return timedelta(microseconds=round(-total if text.startswith("-") else total))
