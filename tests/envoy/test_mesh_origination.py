@@ -155,6 +155,17 @@ def test_only_who_is_believed_is_spoken_to(
         assert _call(mesh).status == status
 
 
+def test_a_file_that_is_not_there_is_told_of(mesh: LiveMesh, folder: Path) -> None:
+    """On the rule that names it, with Envoy's own words."""
+
+    def said() -> list[str]:
+        found = mesh.object("DestinationRule", "test/api").get("diagnostics", [])
+        return [one["message"] for one in found if one["code"] == "MZ0501"]
+
+    with mesh.having(_rule(f"mode: SIMPLE, caCertificates: {folder}/nowhere.pem")):
+        eventually(lambda: any("nowhere.pem" in text for text in said()), "it is told of")
+
+
 def test_a_certificate_of_files_is_shown(mesh: LiveMesh, folder: Path) -> None:
     """Where the server asks for one; a new one is read as soon as it is there."""
     files = f"clientCertificate: {folder}/ann.pem, privateKey: {folder}/ann.key"

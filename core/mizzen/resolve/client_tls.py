@@ -9,7 +9,7 @@ leads nowhere: half of what was asked for would be taken for the whole.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
@@ -46,7 +46,10 @@ def client_of(
         return Client(tls=Plaintext())
     if any(lacking(db, scope, tls)):
         return None
-    found = tuple(_secrets(scope, service.host, tls))
+    found = tuple(
+        (name, replace(wish, origins=rule.origins))
+        for name, wish in _secrets(scope, service.host, tls)
+    )
     names = {type(wish): name for name, wish in found}
     return Client(
         tls=SimpleTls(

@@ -204,7 +204,7 @@ def test_secrets_travel_with_clusters(*, gateway: bool) -> None:
     name = f"{API}~kubernetes://own"
     first = before.get(TypeUrl.SECRET, name)
     assert first is not None
-    assert {one.kind for one in first.origins} == {"Secret"}
+    assert {one.kind for one in first.origins} == {"DestinationRule", "Secret"}
     renewed = tls_secret("own", where, _CA.issue("ann.example"), ca__crt=_CA.pem)
     compiler.commit(Batch(changes=dict(read(renewed))))
     after = compiler.bundle(compiler.classify(node))
@@ -212,6 +212,13 @@ def test_secrets_travel_with_clusters(*, gateway: bool) -> None:
     assert after.layers(TypeUrl.CLUSTER)[-1] is before.layers(TypeUrl.CLUSTER)[-1]
     compiler.commit(Batch(changes={key("DestinationRule", "api"): None}))
     assert compiler.bundle(compiler.classify(node)).get(TypeUrl.SECRET, name) is None
+
+
+def test_secrets_of_files_are_the_rules() -> None:
+    """What Envoy says of a file that it cannot read is said of who wrote its name."""
+    mesh = SmallMesh(OUTSIDE, rule("mode: SIMPLE, caCertificates: /r"))
+    ((_, wish),) = client_secrets(mesh.db, (SHOP, API))
+    assert wish.origins == (key("DestinationRule", "api"),)
 
 
 def test_places_of_what_name_servers_find_are_told_of() -> None:
