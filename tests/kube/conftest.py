@@ -19,17 +19,28 @@ from tests.support.kube_shop import Shop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+
+def _served(folder: Path) -> Iterator[ApiServer]:
+    try:
+        server = ApiServer(folder)
+    except ProgramMissing as missing:
+        pytest.skip(str(missing))
+    with server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """A real API server, for the whole session; an outage is for a server of a test's own."""
-    try:
-        server = ApiServer(tmp_path_factory.mktemp("api"))
-    except ProgramMissing as missing:
-        pytest.skip(str(missing))
-    with server:
-        yield server
+    yield from _served(tmp_path_factory.mktemp("api"))
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """An API server of a module's own: it asks the webhooks of the module's replicas."""
+    yield from _served(tmp_path_factory.mktemp("own"))
 
 
 @pytest.fixture(scope="session")

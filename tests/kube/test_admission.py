@@ -11,16 +11,16 @@ import pytest_asyncio
 import yaml
 from click.testing import CliRunner
 
-from e2e.cluster.programs import ProgramMissing
 from mizzen_cli.main import mizzen
 from mizzen_operator.kube.client import ApiClient, ApiError
 from mizzen_operator.kube.paths import RESOURCE_OF, path
 from tests.support.cluster_objects import apply, apply_crds, ensure_namespace, path_of
-from tests.support.kube_api import ApiServer
 from tests.support.operated import Operated, eventually, operated, until_ready
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
+
+    from tests.support.kube_api import ApiServer
 
 pytestmark = pytest.mark.kube
 
@@ -34,21 +34,10 @@ _VALIDATOR: Final = path(
 _ONLY_THE_WEBHOOK_KNOWS: Final[Json] = {"headers": {"request": {"set": {"not a name": "x"}}}}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """An API server of this module's own, since its webhooks are those of a replica of a test."""
-    try:
-        server = ApiServer(tmp_path_factory.mktemp("admission"))
-    except ProgramMissing as missing:
-        pytest.skip(str(missing))
-    with server:
-        yield server
-
-
 @pytest_asyncio.fixture
-async def api(server: ApiServer) -> AsyncIterator[ApiClient]:
+async def api(own_server: ApiServer) -> AsyncIterator[ApiClient]:
     """A client of it, with the kinds and the namespaces."""
-    async with ApiClient.from_kubeconfig(server.kubeconfig) as client:
+    async with ApiClient.from_kubeconfig(own_server.kubeconfig) as client:
         await apply_crds(client)
         for name in (_SYSTEM, "shop"):
             await ensure_namespace(client, name)
@@ -56,9 +45,9 @@ async def api(server: ApiServer) -> AsyncIterator[ApiClient]:
 
 
 @pytest_asyncio.fixture
-async def replica(server: ApiServer, api: ApiClient) -> AsyncIterator[Operated]:
+async def replica(own_server: ApiServer, api: ApiClient) -> AsyncIterator[Operated]:
     """A replica whose webhooks the API server asks."""
-    async with operated(server.kubeconfig) as running:
+    async with operated(own_server.kubeconfig) as running:
         await until_ready(running)
         await eventually(lambda: _is_asked(api))
         yield running
@@ -88,9 +77,9 @@ def routes(name: str, **rule: Any) -> Json:  # noqa: ANN401  fields of a manifes
     }
 
 
-def applied(server: ApiServer, manifest: Json) -> str:
+def applied(own_server: ApiServer, manifest: Json) -> str:
     """What kubectl says to who applies a manifest, warnings included."""
-    return server.kubectl(
+    return own_server.kubectl(
         "apply", "--server-side", "-f", "-", given=yaml.safe_dump(manifest), check=False
     )
 
@@ -107,17 +96,17 @@ async def test_what_is_wrong_in_itself_is_refused_as_analyze_says_it(api: ApiCli
 
 @pytest.mark.usefixtures("replica")
 async def test_what_does_not_resolve_or_conflicts_is_warned_of(
-    api: ApiClient, server: ApiServer
+    api: ApiClient, own_server: ApiServer
 ) -> None:
     """It is applied all the same, and the winner of a conflict is named."""
-    said = await asyncio.to_thread(applied, server, routes("lonely"))
+    said = await asyncio.to_thread(applied, own_server, routes("lonely"))
     assert "(MZ0301)" in said
     ports = [{"name": "http", "port": 80}]
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "reviews"}}
     await apply(api, {**service, "spec": {"ports": ports}}, namespace="shop")
 
     async def is_warned() -> bool:
-        second = await asyncio.to_thread(applied, server, routes("second"))
+        second = await asyncio.to_thread(applied, own_server, routes("second"))
         return "(MZ0401)" in second and "VirtualService shop/lonely" in second
 
     await eventually(is_warned)
@@ -125,10 +114,10 @@ async def test_what_does_not_resolve_or_conflicts_is_warned_of(
 
 
 async def test_nothing_is_refused_for_our_being_away_but_what_the_schemas_refuse(
-    server: ApiServer, api: ApiClient
+    own_server: ApiServer, api: ApiClient
 ) -> None:
     """An outage of the control plane keeps nobody from working; CEL holds all the same."""
-    async with operated(server.kubeconfig) as running:
+    async with operated(own_server.kubeconfig) as running:
         await until_ready(running)
         await eventually(lambda: _is_asked(api))
     assert await api.get(_VALIDATOR)
@@ -138,11 +127,11 @@ async def test_nothing_is_refused_for_our_being_away_but_what_the_schemas_refuse
 
 
 async def test_after_an_installation_every_check_passes(
-    server: ApiServer, api: ApiClient, replica: Operated
+    own_server: ApiServer, api: ApiClient, replica: Operated
 ) -> None:
     """Replicas, Lease, webhooks, roots and the mesh's own word, from the cluster's objects alone."""
     await _pod_of(api, "mizzen-0")
-    arguments = ["check", "-o", "json", "--kubeconfig", str(server.kubeconfig)]
+    arguments = ["check", "-o", "json", "--kubeconfig", str(own_server.kubeconfig)]
 
     async def failing() -> list[Json]:
         result = await asyncio.to_thread(CliRunner().invoke, mizzen, arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +16,6 @@ from mizzen.model.world import Parsed
 from mizzen_operator.kube.client import ApiClient, ApiError
 from tests.support.cluster_objects import (
     apply,
-    apply_crds,
     ensure_namespace,
     manifests_of,
     path_of,
@@ -25,7 +23,6 @@ from tests.support.cluster_objects import (
 from tests.support.repository import ROOT, relative
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.support.kube_api import ApiServer
@@ -52,28 +49,9 @@ _WRITTEN: Final = sorted(
 )
 
 
-@pytest.fixture(scope="module")
-def kinds(api_server: ApiServer) -> ApiServer:
-    """The API server with the kinds."""
-
-    async def install() -> None:
-        async with ApiClient.from_kubeconfig(api_server.kubeconfig) as client:
-            await apply_crds(client)
-
-    asyncio.run(install())
-    return api_server
-
-
-@pytest.fixture
-async def client(kinds: ApiServer) -> AsyncIterator[ApiClient]:
-    """Speaks to the API server that has the kinds."""
-    async with ApiClient.from_kubeconfig(kinds.kubeconfig) as client:
-        yield client
-
-
-async def test_a_definition_is_taken_as_it_is(client: ApiClient) -> None:
+async def test_a_definition_is_taken_as_it_is(api: ApiClient) -> None:
     """Nothing in a schema is against the rules for schemas, and nothing of it is dropped."""
-    stored = {item["metadata"]["name"]: item for item in await client.list(_collection())}
+    stored = {item["metadata"]["name"]: item for item in await api.list(_collection())}
     for name, document in _DEFINITIONS.items():
         conditions = {one["type"]: one for one in stored[name]["status"]["conditions"]}
         assert conditions["Established"]["status"] == "True"
@@ -86,20 +64,20 @@ def _collection() -> str:
 
 
 @pytest.mark.parametrize("file", _WRITTEN, ids=relative)
-async def test_what_people_write_is_taken(file: Path, client: ApiClient) -> None:
+async def test_what_people_write_is_taken(file: Path, api: ApiClient) -> None:
     """Every manifest of ours that the reader takes is taken by server-side apply, and read the same."""
     for manifest in manifests_of(file):
         if manifest.get("kind") not in _OURS or not _is_sound(manifest):
             continue
         metadata = manifest["metadata"]
-        await ensure_namespace(client, metadata.get("namespace", "default"))
-        await apply(client, manifest)
-        stored = await client.get(path_of(manifest))
+        await ensure_namespace(api, metadata.get("namespace", "default"))
+        await apply(api, manifest)
+        stored = await api.get(path_of(manifest))
         assert stored["spec"] == _without_nulls(manifest.get("spec", {})), metadata["name"]
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "samples").rglob("*.yaml")), ids=relative)
-async def test_a_sample_is_taken_whole(file: Path, client: ApiClient) -> None:
+async def test_a_sample_is_taken_whole(file: Path, api: ApiClient) -> None:
     """A newcomer applies every object of a sample, whatever its kind, and reads no error.
 
     The shop is there twice, for a cluster and for a folder, where its Services have addresses of their own.
@@ -107,14 +85,14 @@ async def test_a_sample_is_taken_whole(file: Path, client: ApiClient) -> None:
     manifests = list(manifests_of(file))
     for manifest in manifests:
         metadata = manifest["metadata"]
-        await ensure_namespace(client, metadata.get("namespace", "default"))
-        await apply(client, manifest)
+        await ensure_namespace(api, metadata.get("namespace", "default"))
+        await apply(api, manifest)
     for manifest in manifests:
         if manifest["kind"] == "Service":
-            await client.delete(path_of(manifest))
+            await api.delete(path_of(manifest))
 
 
-async def test_a_thousand_rules_are_taken(client: ApiClient) -> None:
+async def test_a_thousand_rules_are_taken(api: ApiClient) -> None:
     """The rules in CEL cost little enough for the largest objects that people write."""
     destination = {"host": "reviews", "subset": "v1", "port": {"number": 80}}
     manifest = deepcopy(_reviews("v1"))
@@ -129,7 +107,7 @@ async def test_a_thousand_rules_are_taken(client: ApiClient) -> None:
         }
         for number in range(1_000)
     ]
-    await apply(client, manifest)
+    await apply(api, manifest)
 
 
 def _is_sound(manifest: Manifest) -> bool:
@@ -147,12 +125,10 @@ def _without_nulls(value: object) -> object:
 
 
 @pytest.mark.parametrize("manifest", _REFUSED, ids=lambda one: one["metadata"]["name"])
-async def test_what_is_wrong_is_refused_with_its_path(
-    manifest: Manifest, client: ApiClient
-) -> None:
+async def test_what_is_wrong_is_refused_with_its_path(manifest: Manifest, api: ApiClient) -> None:
     """The schemas and their rules hold while no operator runs, and say where the mistake is."""
     with pytest.raises(ApiError) as refused:
-        await apply(client, manifest)
+        await apply(api, manifest)
     # Server-side apply says 500 where it cannot make sense of the manifest at all.
     assert refused.value.status in (422, 500)
     at = re.escape(manifest["metadata"]["annotations"]["refused-at"])
@@ -161,14 +137,14 @@ async def test_what_is_wrong_is_refused_with_its_path(
     assert re.search(rf'(^|[\s\[.,]){at}[\w.\[\]-]*: |"{at}" must ', said), said
 
 
-async def test_every_version_serves_the_same_object(client: ApiClient) -> None:
+async def test_every_version_serves_the_same_object(api: ApiClient) -> None:
     """A client of an older version reads and writes what another one wrote with the newest."""
     document = _DEFINITIONS["virtualservices.networking.istio.io"]
     for version in document["spec"]["versions"]:
         manifest = _reviews(version["name"])
-        await apply(client, manifest)
+        await apply(api, manifest)
         for other in document["spec"]["versions"]:
-            seen = await client.get(path_of(_reviews(other["name"])))
+            seen = await api.get(path_of(_reviews(other["name"])))
             assert seen["apiVersion"] == f"networking.istio.io/{other['name']}"
             assert seen["spec"] == manifest["spec"]
 
@@ -185,25 +161,25 @@ def _reviews(version: str) -> Manifest:
     }
 
 
-async def test_a_number_or_flag_may_be_null(client: ApiClient) -> None:
+async def test_a_number_or_flag_may_be_null(api: ApiClient) -> None:
     """protobuf's wrappers are written as null by some clients, and mean nothing then."""
     manifest = deepcopy(_reviews("v1"))
     manifest["metadata"]["name"] = "nulls"
     manifest["spec"]["http"][0] |= {"mirrorPercent": None, "match": [{"port": None}]}
-    await apply(client, manifest)
-    assert isinstance(parsed := parse_object(await client.get(path_of(manifest))), Parsed)
+    await apply(api, manifest)
+    assert isinstance(parsed := parse_object(await api.get(path_of(manifest))), Parsed)
     assert parsed.object is not None
 
 
-async def test_the_status_is_a_part_of_its_own(client: ApiClient) -> None:
+async def test_the_status_is_a_part_of_its_own(api: ApiClient) -> None:
     """Who applies the object does not touch the status, and the status moves no generation."""
     manifest = deepcopy(_reviews("v1"))
     manifest["metadata"]["name"] = "with-status"
-    before = await apply(client, manifest)
+    before = await apply(api, manifest)
     live = {"type": "Live", "status": "True", "reason": "Live", "observedGeneration": 1}
     body = {**_head(manifest), "status": {"conditions": [live], "observedGeneration": 1}}
-    await client.patch(f"{path_of(manifest)}/status", body, kind="apply")
-    after = await apply(client, manifest)
+    await api.patch(f"{path_of(manifest)}/status", body, kind="apply")
+    after = await apply(api, manifest)
     assert after["status"]["conditions"] == [live]
     assert after["metadata"]["generation"] == before["metadata"]["generation"]
 
@@ -213,9 +189,9 @@ def _head(manifest: Manifest) -> Manifest:
     return {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"], "metadata": names}
 
 
-async def test_short_names_and_columns_are_istios(client: ApiClient, api_server: ApiServer) -> None:
+async def test_short_names_and_columns_are_istios(api: ApiClient, api_server: ApiServer) -> None:
     """``kubectl get vs`` and its relatives show what people are used to, and whether it is live."""
-    await apply(client, {**_reviews("v1"), "metadata": {"name": "shown", "namespace": "default"}})
+    await apply(api, {**_reviews("v1"), "metadata": {"name": "shown", "namespace": "default"}})
     heads = {
         short: api_server.kubectl("get", short, "-n", "default").splitlines()[0].split()
         for short in ("vs",)
@@ -226,14 +202,14 @@ async def test_short_names_and_columns_are_istios(client: ApiClient, api_server:
     assert "virtualservice" in api_server.kubectl("get", "istio-io", "-n", "default", "-o", "name")
 
 
-async def test_the_mesh_is_one_row(client: ApiClient, api_server: ApiServer) -> None:
+async def test_the_mesh_is_one_row(api: ApiClient, api_server: ApiServer) -> None:
     """``kubectl get mesh`` says how the mesh is; ``-o wide`` adds where to look."""
     head = {"apiVersion": "mizzen.dev/v1alpha1", "kind": "MeshStatus"}
     manifest = {**head, "metadata": {"name": "mizzen"}}
-    await apply(client, manifest)
+    await apply(api, manifest)
     status = {"ready": "True", "proxies": 12, "upToDate": 11, "rejecting": 1, "issues": 2}
     # A control plane of another test may have written one.
-    await client.patch(
+    await api.patch(
         f"{path_of(manifest)}/status", {**manifest, "status": status}, kind="apply", force=True
     )
     head_line, row = api_server.kubectl("get", "mesh").splitlines()
@@ -242,10 +218,10 @@ async def test_the_mesh_is_one_row(client: ApiClient, api_server: ApiServer) -> 
     assert "SLOWEST" in api_server.kubectl("get", "mesh", "-o", "wide")
 
 
-async def test_an_unknown_field_is_told_of(client: ApiClient, api_server: ApiServer) -> None:
+async def test_an_unknown_field_is_told_of(api: ApiClient, api_server: ApiServer) -> None:
     """A misspelt field is refused by kubectl, which asks the API server for strictness."""
     manifest = _reviews("v1")
     manifest["spec"]["http"][0]["timeuot"] = "1s"
     said = api_server.kubectl("apply", "-f", "-", given=yaml.safe_dump(manifest), check=False)
     assert 'unknown field "spec.http[0].timeuot"' in said
-    assert client is not None
+    assert api is not None

@@ -10,7 +10,6 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from e2e.cluster.programs import ProgramMissing
 from mizzen.wire import TypeUrl
 from mizzen_operator.kube.client import ApiClient, NotFoundError
 from mizzen_operator.kube.paths import RESOURCE_OF, path
@@ -25,11 +24,12 @@ from tests.support.ads import (
     stream,
 )
 from tests.support.cluster_objects import apply_crds
-from tests.support.kube_api import ApiServer
 from tests.support.operated import Operated, eventually, operated, token_for, until_ready
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
+
+    from tests.support.kube_api import ApiServer
 
 pytestmark = pytest.mark.kube
 
@@ -39,17 +39,6 @@ _INJECTOR = path(
     "admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", name="mizzen-injector"
 )
 _LEASE = path("coordination.k8s.io/v1", "leases", _SYSTEM, "mizzen")
-
-
-@pytest.fixture(scope="module")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """An API server of this module's own, since a mesh has webhooks."""
-    try:
-        server = ApiServer(tmp_path_factory.mktemp("operator"))
-    except ProgramMissing as missing:
-        pytest.skip(str(missing))
-    with server:
-        yield server
 
 
 @pytest_asyncio.fixture
