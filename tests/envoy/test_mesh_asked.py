@@ -1,4 +1,7 @@
-"""CUSTOM policies as callers meet them: who decides is a server of the mesh, over HTTP and over gRPC."""
+"""CUSTOM policies as callers meet them: who decides is a server of the mesh, over HTTP and over gRPC.
+
+A connection keeps the policies under which it was made, so here proxies make one for each request.
+"""
 
 from __future__ import annotations
 
@@ -88,6 +91,15 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
         "web.yaml": pod("web", 11) + service("web", 11, ("web", 11)),
         "judge.yaml": judge
         + service("judge", 20, ("judge", 20), ports=f"http:80:{HTTP_PORT} grpc:9000:{TCP_PORT}"),
+        "anew.yaml": istio(
+            "DestinationRule",
+            "anew",
+            """
+            host: "*.test.svc.cluster.local"
+            trafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 1}}}
+            """,
+            namespace="test",
+        ),
         "clients.yaml": pod("ann", 2) + pod("bob", 3),
         "gate.yaml": router("gate", 80)
         + service("gate", 80, ("gate", 80), ports="http:80:8080")

@@ -1,4 +1,7 @@
-"""Policies that are attached to objects: to Gateways of the Gateway API, to Services, to ServiceEntries."""
+"""Policies that are attached to objects: to Gateways of the Gateway API, to Services, to ServiceEntries.
+
+A connection keeps the policies under which it was made, so here proxies make one for each request.
+"""
 
 from __future__ import annotations
 
@@ -60,6 +63,15 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
         + service("web", 11, ("web", 11), ports=f"http:80:{HTTP_PORT}")
         + alias.replace("selector: {app: alias}", "selector: {app: web}"),
         "entry.yaml": istio("ServiceEntry", "entry", _ENTRY, namespace="test"),
+        "anew.yaml": istio(
+            "DestinationRule",
+            "anew",
+            """
+            host: "*.test.svc.cluster.local"
+            trafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 1}}}
+            """,
+            namespace="test",
+        ),
         "clients.yaml": pod("ann", 2),
         "gate.yaml": "".join(gates),
         "door.yaml": istio("Gateway", "gate", _GATEWAY, namespace="test"),

@@ -1,4 +1,7 @@
-"""RequestAuthentications as callers meet them: tokens of every kind, and policies that ask for claims."""
+"""RequestAuthentications as callers meet them: tokens of every kind, and policies that ask for claims.
+
+A connection keeps the policies under which it was made, so here proxies make one for each request.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,15 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
     files = {
         "web.yaml": pod("web", 11) + service("web", 11, ("web", 11)),
         "ann.yaml": pod("ann", 2) + service("ann", 2, ("ann", 2)),
+        "anew.yaml": istio(
+            "DestinationRule",
+            "anew",
+            """
+            host: "*.test.svc.cluster.local"
+            trafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 1}}}
+            """,
+            namespace="test",
+        ),
         "outside.yaml": pod("outside", 4, sidecar=False),
         "issuer.yaml": _issuer(),
     }
