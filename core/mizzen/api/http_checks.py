@@ -190,7 +190,7 @@ def check_retries(retry: HttpRetry) -> Iterator[Finding]:
 
 
 def _is_status(word: str) -> bool:
-    return word.isdigit() and 100 <= int(word) <= 599
+    return word.isdecimal() and 100 <= int(word) <= 599
 
 
 def _headers(headers: Headers | None) -> Iterator[Finding]:

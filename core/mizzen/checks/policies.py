@@ -150,6 +150,6 @@ def _tcp_ports(
 
 def _ports_of(rule: Rule, every: set[int]) -> set[int]:
     """Return the ports that a rule is about; all of them where an operation names none."""
-    named = {int(p) for op in rule.operations for p in op.ports if p.isdigit()}
+    named = {int(p) for op in rule.operations for p in op.ports if p.isdecimal()}
     unbound = not rule.operations or any(not op.ports for op in rule.operations)
     return every if unbound else named

@@ -269,8 +269,8 @@ def retry_policy(retries: Retries | None, *, hashed: bool) -> RetryPolicy | None
     if retries.attempts <= 0:
         return None
     words = tuple(w for w in (w.strip() for w in retries.retry_on.split(",")) if w)
-    codes = tuple(int(word) for word in words if word.isdigit())
-    conditions = tuple(word for word in words if not word.isdigit()) or (() if codes else _RETRY_ON)
+    codes = tuple(int(word) for word in words if word.isdecimal())
+    conditions = tuple(word for word in words if not word.isdecimal()) or (() if codes else _RETRY_ON)
     if codes and "retriable-status-codes" not in conditions:
         conditions = (*conditions, "retriable-status-codes")
     avoid = retries.retry_ignore_previous_hosts

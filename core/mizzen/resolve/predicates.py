@@ -143,7 +143,7 @@ def path(value: str) -> Predicate:
 
 def destination_port(value: str) -> Predicate:
     """``ports`` and ``destination.port``; what is not a number matches nothing."""
-    return DestinationPort(int(value)) if value.isdigit() else Never()
+    return DestinationPort(int(value)) if value.isdecimal() else Never()
 
 
 def destination_address(value: str) -> Predicate:

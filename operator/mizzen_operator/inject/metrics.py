@@ -32,7 +32,7 @@ def own_metrics(annotations: Mapping[str, str]) -> Metrics | None:
     if annotations.get(_SCRAPE) != "true":
         return None
     port = annotations.get(_PORT, str(_USUAL_PORT))
-    if not port.isdigit() or int(port) == STATUS_PORT:
+    if not port.isdecimal() or int(port) == STATUS_PORT:
         return None
     path = annotations.get(_PATH, "/metrics")
     return Metrics(

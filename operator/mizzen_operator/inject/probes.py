@@ -113,6 +113,6 @@ def _number(port: object, container: Json) -> int | None:
     for declared in container.get("ports") or []:
         if declared.get("name") == port:
             port = declared.get("containerPort")
-    if isinstance(port, str) and port.isdigit():
+    if isinstance(port, str) and port.isdecimal():
         port = int(port)
     return port if isinstance(port, int) and port not in (0, STATUS_PORT) else None

@@ -164,7 +164,7 @@ def _not_done_of(notes: _Notes, config: Json) -> list[str]:
 def _max_connections(notes: _Notes, config: Json) -> int | None:
     metadata = _mapping(config, "proxyMetadata").get("ISTIO_META_GLOBAL_DOWNSTREAM_MAX_CONNECTIONS")
     found = _mapping(config, "connectionSettings").get(_LIMIT, metadata)
-    if found is None or str(found).isdigit():
+    if found is None or str(found).isdecimal():
         return int(str(found or 0)) or None
     notes.problems.append(f"{_CONFIG}: {_LIMIT}: {found!r} is not a number of connections")
     return None
@@ -266,7 +266,7 @@ def _seconds(notes: _Notes, config: Json, name: str, default: int) -> int:
     """Return a duration of whole seconds, as ``45s`` or ``1m``."""
     text = str(config.get(name, f"{default}s"))
     units = {"s": 1, "m": 60, "h": 3600}
-    if text[:-1].isdigit() and text[-1:] in units:
+    if text[:-1].isdecimal() and text[-1:] in units:
         return int(text[:-1]) * units[text[-1]]
     notes.problems.append(f"{_CONFIG}: {name}: {text!r} is not a duration such as 45s")
     return default
@@ -310,7 +310,7 @@ class _Notes:
         words = self.words(name)
         if words == ("*",):
             return "*"
-        wrong = [word for word in words if not (word.isdigit() and 0 < int(word) < 65536)]
+        wrong = [word for word in words if not (word.isdecimal() and 0 < int(word) < 65536)]
         if wrong:
             self.problems.append(f"{name}: {wrong[0]!r} is not a port")
             return ()
@@ -326,7 +326,7 @@ class _Notes:
         text = self.text(name)
         if not text:
             return default
-        if not text.isdigit():
+        if not text.isdecimal():
             self.problems.append(f"{name}: {text!r} is not a number")
             return default
         return int(text)

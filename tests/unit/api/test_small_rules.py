@@ -14,6 +14,7 @@ from mizzen.api.findings import render_path
 from mizzen.api.hosts import check_export_to, check_labels, is_block, is_name, is_wildcard_name
 from mizzen.api.protocols import parse_protocol, service_protocol
 from mizzen.model.kube import Protocol
+from tests.unit.api.reading import errors, read_spec
 
 pytestmark = pytest.mark.unit
 
@@ -188,3 +189,10 @@ def test_labels_of_selectors_have_no_wildcards() -> None:
 def test_paths_are_written_as_kubernetes_does(path: tuple[str | int, ...], text: str) -> None:
     """Indexes and odd keys in brackets."""
     assert render_path(path) == text
+
+
+def test_a_digit_that_is_no_decimal_is_no_number() -> None:
+    """Such as a superscript, of which Python says that it is a digit and refuses to read it."""
+    route = "{route: [{destination: {host: web}}], retries: {attempts: 1, retryOn: '%s'}}"
+    parsed = read_spec("VirtualService", f"hosts: [web]\nhttp: [{route % '¹'}]")
+    assert [code for code, _, _ in errors(parsed)] == ["MZ0103"]
