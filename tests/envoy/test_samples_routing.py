@@ -100,7 +100,7 @@ def test_faults_are_injected(mesh: SampleMesh) -> None:
     with mesh.trying("fault-injection"):
         began = time.monotonic()
         assert mesh.knock("/ledger", end_user="tester").status == 200
-        assert time.monotonic() - began >= 0.5
+        assert time.monotonic() - began >= 0.49  # Envoy counts whole milliseconds
         replies = mesh.calls(FRONTEND, "http://ledger:9080/self", 200)
     statuses = Counter(reply.status for reply in replies)
     assert statuses.keys() == {200, 503}
