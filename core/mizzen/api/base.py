@@ -44,6 +44,8 @@ class ApiModel(BaseModel):
     """A part of a manifest. ``OPEN`` models know only what a mesh needs of a larger kind."""
 
     model_config = ConfigDict(
+        # Most processes read but some of the kinds, and what reads one takes half a megabyte.
+        defer_build=True,
         strict=True, extra="ignore", alias_generator=to_camel, protected_namespaces=()
     )
 
