@@ -7,7 +7,7 @@ object as before.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -220,8 +220,31 @@ def layers_of(db: Database, proxies: ProxyClass) -> Layers:
     """Return the tables of a class of proxies, by type."""
     if proxies.kind is ProxyKind.ROUTER:
         return _gateway_layers(db, proxies)
+    own = own_tables(db, proxies)
     shared = SCOPE_TABLES(db, proxies.scope)
     near = NEAR_ENDPOINTS(db, (proxies.scope, proxies.where))
+    return (
+        (TypeUrl.CLUSTER, (*own.clusters, shared.clusters)),
+        (TypeUrl.ENDPOINT, (shared.endpoints, near)),
+        *(((TypeUrl.SECRET, (shared.secrets,)),) if shared.secrets else ()),
+        (TypeUrl.LISTENER, (*own.listeners, _beside(shared, own.inbound))),
+        (TypeUrl.ROUTE, (shared.routes,)),
+        (TypeUrl.VIRTUAL_HOST, (shared.virtual_hosts,)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnTables:
+    """What a class of sidecars does not share with its whole scope; ``inbound`` are its own listeners."""
+
+    clusters: tuple[Table, ...]
+    listeners: tuple[Table, ...]
+    inbound: Table
+
+
+@query
+def own_tables(db: Database, proxies: ProxyClass) -> OwnTables:
+    """Return the tables of a class of sidecars that a change of what is shared does not touch."""
     static_cds, static_lds = sidecar_statics(db, (proxies.scope.unknown, proxies.scope.families))
     chosen = sidecar_for(db, proxies.workload.namespace, proxies.workload.labels)
     if chosen is not None:
@@ -229,13 +252,10 @@ def layers_of(db: Database, proxies: ProxyClass) -> Layers:
         static_lds = outbound_table(db, of)
     inbound_cds, inbound_lds = sidecar_inbound(db, proxies.workload)
     names_lds = names_table(db, proxies.scope) if proxies.workload.dns else EMPTY_TABLE
-    return (
-        (TypeUrl.CLUSTER, (static_cds, inbound_cds, shared.clusters)),
-        (TypeUrl.ENDPOINT, (shared.endpoints, near)),
-        *(((TypeUrl.SECRET, (shared.secrets,)),) if shared.secrets else ()),
-        (TypeUrl.LISTENER, (static_lds, inbound_lds, names_lds, _beside(shared, inbound_lds))),
-        (TypeUrl.ROUTE, (shared.routes,)),
-        (TypeUrl.VIRTUAL_HOST, (shared.virtual_hosts,)),
+    return OwnTables(
+        clusters=(static_cds, inbound_cds),
+        listeners=(static_lds, inbound_lds, names_lds),
+        inbound=inbound_lds,
     )
 
 
@@ -245,10 +265,11 @@ def _beside(shared: ScopeTables, own: Table) -> Table:
     Envoy has one listener for an address and port, even where one of two does not bind. It is a Sidecar
     that says so, for a port on which callers connect to the proxy themselves.
     """
-    taken = frozenset(name for name in own if name in shared.listeners)
-    if not taken:
-        return shared.listeners
-    return Table({name: one for name, one in shared.listeners.items() if name not in taken})
+    listeners = shared.listeners
+    for name in own:
+        if name in listeners:
+            return Table({name: one for name, one in listeners.items() if name not in own})
+    return listeners
 
 
 def _gateway_layers(db: Database, proxies: ProxyClass) -> Layers:
@@ -352,6 +373,7 @@ class Compiler:
         """Let go of a class of which no proxy is left."""
         self._bundles.pop(proxies, None)
         self._db.forget(layers_of, proxies)
+        self._db.forget(own_tables, proxies)
 
     def forget_node(self, node: NodeInfo) -> None:
         """Let go of a proxy that has left."""
