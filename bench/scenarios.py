@@ -228,11 +228,6 @@ def _stage(stage: Stage) -> Iterator[Figure]:
     )
     yield _timed(stage, DESTINATION_RULE, bounds.route_ms)[0]
     yield _timed(stage, SERVICE, bounds.route_ms)[0]
-    for edit, file in _WHOLE:
-        yield _timed(stage, edit, bounds.narrow_ms)[0]
-        if file:
-            (stage.folder / file).unlink()
-            stage.fleet.settle()
     yield _reconnect(stage, first)
     used = stage.plane.usage()
     yield Figure(
@@ -243,6 +238,12 @@ def _stage(stage: Stage) -> Iterator[Figure]:
         bound=bounds.resident_mb,
         note=f"at its highest {used.peak_mb:.0f} MB",
     )
+    # Last, since memory is promised for the default scope.
+    for edit, file in _WHOLE:
+        yield _timed(stage, edit, bounds.narrow_ms)[0]
+        if file:
+            (stage.folder / file).unlink()
+            stage.fleet.settle()
 
 
 def _connect(stage: Stage) -> tuple[Arrivals, Figure]:
