@@ -113,6 +113,7 @@ def _serve(ports: list[int]) -> None:
 
 
 def _load(url: str, workers: int) -> None:
+    _await_name(url)
     counts: dict[str, Any] = {"sent": 0, "failed": 0, "failures": [], "by": {}}
     lock = threading.Lock()
     for number in range(workers):
@@ -121,6 +122,18 @@ def _load(url: str, workers: int) -> None:
         threading.Thread(target=_work, args=arguments, daemon=True).start()
     _Report.counts = counts
     _Server(("", 9000), _Report).serve_forever()
+
+
+def _await_name(url: str) -> None:
+    """Wait until the cluster's DNS has learnt of a service that was made a moment ago."""
+    name = urllib.parse.urlsplit(url).hostname
+    while True:
+        try:
+            socket.getaddrinfo(name, None)
+        except OSError:
+            time.sleep(_PAUSE_S)
+        else:
+            return
 
 
 def _work(url: str, counts: dict[str, Any], lock: threading.Lock, keep: bool) -> None:

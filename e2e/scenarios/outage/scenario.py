@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from e2e.scene import Scene
 
 _OUTAGE_S: Final = 120.0
+_LATER: Final = "e2e-outage-later"
 
 
 def run(scene: Scene) -> None:
@@ -34,9 +35,18 @@ def run(scene: Scene) -> None:
         cluster.api.server.wait_until(cluster.api.ready, within_s=60)
         scene.mark("after-the-restart")
     see(_restarts(scene) == before, "no replica of the operator was restarted")
-    scene.kubectl("create", "service", "clusterip", "later", "--tcp=80")
-    # The cluster's DNS waits longer and longer to ask again; the scenarios after this one need it.
-    scene.eventually(lambda: _is_known(scene, "later"), "a new Service has a name")
+    _await_names(scene)
+
+
+def _await_names(scene: Scene) -> None:
+    """Wait for the cluster's DNS, which waits longer and longer to ask again, and for each kind on its own."""
+    scene.cluster.kubectl("create", "namespace", _LATER)
+    try:
+        where = f"--namespace={_LATER}"
+        scene.cluster.kubectl("create", "service", "clusterip", "later", "--tcp=80", where)
+        scene.eventually(lambda: _is_known(scene, f"later.{_LATER}"), "what is new has a name")
+    finally:
+        scene.cluster.kubectl("delete", "namespace", _LATER, "--wait=false")
 
 
 def _restarts(scene: Scene) -> int:
