@@ -46,7 +46,10 @@ class ApiModel(BaseModel):
     model_config = ConfigDict(
         # Most processes read but some of the kinds, and what reads one takes half a megabyte.
         defer_build=True,
-        strict=True, extra="ignore", alias_generator=to_camel, protected_namespaces=()
+        strict=True,
+        extra="ignore",
+        alias_generator=to_camel,
+        protected_namespaces=(),
     )
 
     OPEN: ClassVar[bool] = False

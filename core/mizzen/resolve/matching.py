@@ -270,7 +270,9 @@ def retry_policy(retries: Retries | None, *, hashed: bool) -> RetryPolicy | None
         return None
     words = tuple(w for w in (w.strip() for w in retries.retry_on.split(",")) if w)
     codes = tuple(int(word) for word in words if word.isdecimal())
-    conditions = tuple(word for word in words if not word.isdecimal()) or (() if codes else _RETRY_ON)
+    conditions = tuple(word for word in words if not word.isdecimal()) or (
+        () if codes else _RETRY_ON
+    )
     if codes and "retriable-status-codes" not in conditions:
         conditions = (*conditions, "retriable-status-codes")
     avoid = retries.retry_ignore_previous_hosts
