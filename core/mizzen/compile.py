@@ -225,7 +225,7 @@ def layers_of(db: Database, proxies: ProxyClass) -> Layers:
     near = NEAR_ENDPOINTS(db, (proxies.scope, proxies.where))
     return (
         (TypeUrl.CLUSTER, (*own.clusters, shared.clusters)),
-        (TypeUrl.ENDPOINT, (shared.endpoints, near or EMPTY_TABLE)),
+        (TypeUrl.ENDPOINT, (shared.endpoints, near)),
         *(((TypeUrl.SECRET, (shared.secrets,)),) if shared.secrets else ()),
         (TypeUrl.LISTENER, (*own.listeners, _beside(shared, own.inbound))),
         (TypeUrl.ROUTE, (shared.routes,)),
@@ -281,7 +281,7 @@ def _gateway_layers(db: Database, proxies: ProxyClass) -> Layers:
             TypeUrl.CLUSTER,
             (gateway_statics(db, ""), gateway_key_servers(db, proxies.workload), shared.clusters),
         ),
-        (TypeUrl.ENDPOINT, (shared.endpoints, near or EMPTY_TABLE)),
+        (TypeUrl.ENDPOINT, (shared.endpoints, near)),
         (TypeUrl.SECRET, (GATEWAY_SECRETS(db, proxies.workload), shared.secrets)),
         (TypeUrl.LISTENER, (listeners,)),
         (TypeUrl.ROUTE, (routes,)),
