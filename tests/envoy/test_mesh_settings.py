@@ -176,8 +176,11 @@ def test_old_tls_is_refused_among_workloads(mesh: LiveMesh) -> None:
     """By the server, whatever the client shows."""
     with mesh.having(_config("meshMTLS: {minProtocolVersion: TLSV1_3}")):
         eventually(lambda: "PROTOCOL_VERSION" in _with_tls_12(mesh), "TLS 1.2 is refused")
-        # What the test before had is taken back at its own pace.
-        eventually(lambda: mesh.call("ann", _WEB).caller.endswith("/sa/ann"), "TLS 1.3 is taken")
+        # a connection that was open before would prove nothing
+        mesh.restart_proxy("ann")
+        assert mesh.call("ann", _WEB).caller.endswith("/sa/ann")
+        shaken = mesh.stats("ann", r"outbound\|80\|\|web.*ssl.versions")
+        assert [name.rpartition("TLSv")[2] for name in shaken] == ["1.3"]
     eventually(lambda: "PROTOCOL_VERSION" not in _with_tls_12(mesh), "TLS 1.2 is taken")
 
 

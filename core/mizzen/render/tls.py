@@ -65,14 +65,10 @@ def mesh_client(tls: MeshTls, protocols: tuple[str, ...]) -> TransportSocket:
 
 
 def simple_client(tls: SimpleTls) -> TransportSocket:
-    """Return the client's side of TLS with a server outside the mesh.
-
-    A client of Envoy's own choice would stop at TLS 1.2, which is not enough for every server.
-    """
+    """Return the client's side of TLS with a server outside the mesh."""
     context = UpstreamTlsContext(sni=tls.sni)
     common = context.common_tls_context
-    common.tls_params.tls_minimum_protocol_version = TlsParameters.TLSv1_2
-    common.tls_params.tls_maximum_protocol_version = TlsParameters.TLSv1_3
+    common.tls_params.CopyFrom(_client_versions())
     if tls.certificate:
         common.tls_certificate_sds_secret_configs.add().CopyFrom(_secret(tls.certificate))
     if tls.insecure_skip_verify:
@@ -166,8 +162,18 @@ def _validation(context: UpstreamTlsContext | DownstreamTlsContext) -> Certifica
 def _mesh_client_base(protocols: tuple[str, ...]) -> CommonTlsContext:
     context = CommonTlsContext()
     context.CopyFrom(_mesh_base())
+    context.tls_params.CopyFrom(_client_versions())
     context.alpn_protocols.extend(protocols)
     return context
+
+
+@cache
+def _client_versions() -> TlsParameters:
+    """Return what clients offer: of Envoy's own choice they would stop at TLS 1.2."""
+    return TlsParameters(
+        tls_minimum_protocol_version=TlsParameters.TLSv1_2,
+        tls_maximum_protocol_version=TlsParameters.TLSv1_3,
+    )
 
 
 @cache
