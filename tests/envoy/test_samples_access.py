@@ -11,6 +11,7 @@ from tests.support.live_mesh import HUB, eventually
 from tests.support.sample_mesh import (
     APP_PORT,
     CATALOG,
+    COURIER,
     FRONTEND,
     GATEWAY,
     SAMPLES,
@@ -95,6 +96,21 @@ def test_one_leaves_by_the_gateway(mesh: SampleMesh) -> None:
     with mesh.trying("egress-gateway"):
         eventually(lambda: mesh.courier().seen.get("from") == _EGRESS, "it leaves by the gateway")
         assert mesh.courier(host="other.example.com").seen["from"] == mesh.pod(FRONTEND).ip
+
+
+def test_the_gateway_makes_tls(mesh: SampleMesh) -> None:
+    """egress-gateway-tls: the gateway's address is seen at the courier's TLS port, where plain text is not understood."""
+    with mesh.trying("egress-gateway-tls"):
+        eventually(lambda: mesh.courier().seen.get("from") == _EGRESS, "it leaves by the gateway")
+        shaken = "^cluster.outbound.9080..courier.example.com;.ssl.handshake$"
+        assert sum(mesh.stats("istio-egressgateway-1", shaken).values()) > 0
+
+
+def test_servers_are_told_of_callers(mesh: SampleMesh) -> None:
+    """proxy-protocol: the courier's first line says whose connection it is."""
+    with mesh.trying("proxy-protocol"):
+        told = mesh.tcp(FRONTEND, COURIER, _BOOKINGS)
+    assert told.startswith(b"courier: PROXY TCP4 %s " % mesh.pod(FRONTEND).ip.encode())
 
 
 def test_one_sees_what_one_needs(mesh: SampleMesh) -> None:

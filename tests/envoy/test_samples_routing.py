@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import ExitStack
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -196,3 +198,80 @@ def test_connections_are_shared_out(mesh: SampleMesh) -> None:
         said = Counter(mesh.tcp(CATALOG, "ledger", 9000) for _ in range(80))
     assert said.keys() == {b"ledger: hello\n", b"courier: hello\n"}
     assert 5 <= said[b"courier: hello\n"] <= 40
+
+
+def test_pods_are_asked_in_turn(mesh: SampleMesh) -> None:
+    """load-balancing: as many requests for one as for the other, and one after the other."""
+    with mesh.trying("load-balancing"):
+        pods = [reply.pod for reply in mesh.calls(FRONTEND, "http://catalog:9080/self", 20)]
+    assert set(pods) == CATALOGS
+    assert all(one != following for one, following in pairwise(pods))
+
+
+def test_a_cookie_is_kept(mesh: SampleMesh) -> None:
+    """sticky-cookies: who brings it back stays where he was, who has none is given one."""
+    with mesh.trying("sticky-cookies"):
+        first = mesh.knock("/catalog")
+        cookie = first.headers["set-cookie"].partition(";")[0]
+        assert cookie.startswith("basket=")
+        pods = {mesh.knock("/catalog", cookie=cookie).pod for _ in range(12)}
+        assert pods == {first.pod}
+        strangers = [mesh.knock("/catalog") for _ in range(30)]
+        assert {reply.pod for reply in strangers} == CATALOGS
+
+
+def test_what_is_broken_is_not_flooded(mesh: SampleMesh) -> None:
+    """retry-budget: of twelve requests that fail at once, few are tried again."""
+
+    def arrived() -> int:
+        return sum(mesh.counted(name) for name in CATALOGS)
+
+    with mesh.trying("retry-budget"), ExitStack() as broken:
+        for name in CATALOGS:
+            broken.enter_context(mesh.broken(name))
+        before = arrived()
+        replies = mesh.at_once(FRONTEND, "http://catalog:9080/self", 12)
+        assert {reply.status for reply in replies} == {503}
+        assert 13 <= arrived() - before <= 30  # 48 if all were tried three times more
+
+
+def test_requests_share_connections(mesh: SampleMesh) -> None:
+    """http2: twelve at the same time are twelve streams, of no more connections than there are pods."""
+
+    def made(pattern: str) -> int:
+        stats = mesh.stats(FRONTEND, f"^cluster.outbound.9080..reviews.shop.*{pattern}$")
+        return sum(stats.values())
+
+    with mesh.trying("http2"):
+        replies = mesh.at_once(FRONTEND, "http://reviews:9080/nap", 12)
+        assert [reply.status for reply in replies] == [200] * 12
+        assert 1 <= made("upstream_cx_http2_total") == made("upstream_cx_active")
+
+
+def test_a_new_pod_is_spared(mesh: SampleMesh) -> None:
+    """warm-up: it gets little at first, and its share when its time is over."""
+    file = mesh.mesh.folder / "reviews.yaml"
+    before = file.read_text(encoding="utf-8")
+    entry = before.index("  - addresses: [10.44.0.33]")
+    without = (
+        before[:entry] + before[before.index("ports:\n  - name: http\n    port: 9080\n", entry) :]
+    )
+    with mesh.trying("warm-up"):
+        mesh.apply(file.name, without)
+        warm = time.monotonic() + 4.5
+        eventually(lambda: time.monotonic() > warm, "the others are warm")
+        mesh.apply(file.name, before)
+        at_first = _versions(mesh, 60)["v3"]
+        eventually(lambda: _versions(mesh, 60)["v3"] >= 18, "the new pod has its share")
+    assert at_first <= 14
+
+
+def test_rules_stay_at_home(mesh: SampleMesh) -> None:
+    """visibility: the shop's own pods have them, the gateways of another namespace do not."""
+
+    def knows(of: str) -> bool:
+        return "courier.example.com" in mesh.admin(of, "/clusters")
+
+    with mesh.trying("visibility"):
+        assert mesh.ask(FRONTEND, "ledger", "/echo").seen["headers"]["x-till"] == "front"
+        assert (knows(FRONTEND), knows("istio-egressgateway-1")) == (True, False)

@@ -84,6 +84,7 @@ def _write_certificates() -> None:
             "shop-certificate", "istio-system", shop, ca__crt=authority.pem
         ),
         "tls-origination": secret("courier-roots", "shop", ca__crt=authority.pem),
+        "egress-gateway-tls": secret("courier-roots", "istio-system", ca__crt=authority.pem),
     }
     for sample, text in texts.items():
         (_SAMPLES / sample / "secret.yaml").write_text(f"{_HEAD}{text.strip().removesuffix('---')}")
