@@ -148,6 +148,23 @@ def test_outside_names_are_routed_wherever_they_seem_to_be(mesh: LiveMesh) -> No
     assert found == ["web", "api"]
 
 
+def test_server_names_are_not_all_that_chooses(mesh: LiveMesh) -> None:
+    """Addresses, labels and namespaces of clients as well."""
+    name = "a.shop.example"
+    for match, found in (
+        (f"destinationSubnets: ['{service_ip(11)}/30']", ["api", "api"]),
+        ("destinationSubnets: ['192.0.2.0/24']", ["", ""]),
+        ("sourceLabels: {app: bob}", ["", "api"]),
+        ("sourceNamespace: test", ["api", "api"]),
+        ("sourceNamespace: elsewhere", ["", ""]),
+    ):
+        rule = f"match: [{{sniHosts: [{name}], {match}}}], {_TO_API}"
+        other = f"match: [{{sniHosts: [b.shop.example]}}], {_TO_WEB}"
+        with mesh.having(_rules("tls", rule, other, hosts="web, '*.shop.example'")):
+            asked = [_asked(mesh, of, "web", _TLS_PORT, _hello(name)) for of in ("ann", "bob")]
+        assert (match, asked) == (match, found)
+
+
 _ORDERS: Final = tuple(permutations(("service", "subset", "rules")))
 
 

@@ -94,6 +94,23 @@ def test_tcp_comes_in_over_mutual_tls(mesh: LiveMesh) -> None:
         assert _asked(mesh, _OWN_TCP) == "api"
 
 
+def test_rules_for_bytes_are_of_the_gateways_that_they_name(mesh: LiveMesh) -> None:
+    """Of those that the VirtualService is bound to, a match may name some; the mesh is one of them."""
+    rules = (
+        f"match: [{{port: 9000, gateways: [mesh]}}], {_to('web', 9000)}",
+        f"match: [{{port: 9000, gateways: [ingress/gate]}}], {_to('api', 9000)}",
+    )
+    found = []
+    for some in (rules, rules[:1], rules[1:]):
+        bound = _rules("tcp", *some, hosts="api").replace(
+            "gateways: [ing", "gateways: [mesh, ing", 1
+        )
+        with mesh.having(bound):
+            inside = mesh.tcp("ann", "api", 9000).partition(b":")[0].decode()
+            found.append((_asked(mesh, _OWN_TCP), inside))
+    assert found == [("api", "web"), ("", "web"), ("api", "api")]
+
+
 def test_tls_is_passed_through_by_its_server_name(mesh: LiveMesh) -> None:
     """As the client sent it; other names are not let in."""
     rules = (

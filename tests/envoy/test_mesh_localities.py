@@ -85,6 +85,23 @@ def test_labels_say_who_is_near(mesh: LiveMesh) -> None:
         _becomes(mesh, {"web-1", "web-3"}, "?broken=web-4")
 
 
+@pytest.mark.parametrize(("remote", "served"), [("false", False), ("true", True)])
+def test_far_pods_may_be_tried_again(mesh: LiveMesh, remote: str, *, served: bool) -> None:
+    """``retryRemoteLocalities``: the near one has failed, and is not even left out yet."""
+    detection = _DETECTION.replace("consecutive5xxErrors: 3", "consecutive5xxErrors: 100")
+    route = f"""
+hosts: [web]
+http:
+- retries: {{attempts: 3, retryOn: 5xx, retryRemoteLocalities: {remote}}}
+  route: [{{destination: {{host: web}}}}]
+"""
+    with mesh.having(
+        _rule(detection=detection), istio("VirtualService", "web", route, namespace="test")
+    ):
+        found = mesh.call("ann", f"{_WEB}?broken=web-1")
+    assert (found.status, found.pod) == ((200, "web-2") if served else (503, "web-1"))
+
+
 def test_places_get_their_shares(mesh: LiveMesh) -> None:
     """With or without detection; who has no share gets nothing."""
     with mesh.having(_rule('distribute: [{from: eu/a, to: {"eu/b": 80, us: 20}}]', "")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -165,6 +166,19 @@ def test_a_request_takes_the_first_rule_that_matches(
         assert answer.pod in ("web-v1", "web-v2")
 
 
+def test_routes_have_the_names_of_their_rules(mesh: LiveMesh) -> None:
+    """With those of their matches behind; Envoy says it wherever a route may be named."""
+    rules = (
+        "{name: canary, match: [{name: testers, uri: {prefix: /t}}, {uri: {prefix: /u}}], "
+        "headers: {response: {set: {x-route: '%ROUTE_NAME%'}}}, route: [{destination: {host: web}}]}",
+        "{name: rest, headers: {response: {set: {x-route: '%ROUTE_NAME%'}}}, "
+        "route: [{destination: {host: web}}]}",
+    )
+    with mesh.having(_routes(*rules)):
+        found = [mesh.call("ann", _WEB + path).headers["x-route"] for path in ("t", "u", "")]
+    assert found == ["canary.testers", "canary", "rest"]
+
+
 # --- What is done -----------------------------------------------------------------------------------
 
 
@@ -279,6 +293,46 @@ def test_as_many_attempts_are_made_as_are_written(mesh: LiveMesh) -> None:
         assert mesh.call("ann", f"{_WEB}?fail=3").status == 503
     with mesh.having(_routes("{retries: {attempts: 0}, route: [{destination: {host: web}}]}")):
         assert mesh.call("ann", f"{_WEB}?fail=1").status == 503
+
+
+def test_another_pod_is_tried_unless_it_need_not_be(mesh: LiveMesh) -> None:
+    """Where each client has its own pod, a second try goes there too, unless it is passed over.
+
+    Envoy looks at the next few places on the ring, which may all be of the same pod.
+    """
+    rule = "{{retries: {{attempts: 1, retryOn: 5xx{}}}, route: [{{destination: {{host: web}}}}]}}"
+    sticky = istio(
+        "DestinationRule",
+        "sticky",
+        "host: web\ntrafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}",
+        namespace="test",
+    )
+
+    def _failed(said: str) -> set[str]:
+        users, url = map(str, range(20)), f"{_WEB}?broken=web-v1"
+        with mesh.having(_routes(rule.format(said)), sticky):
+            replies = {user: mesh.call("ann", url, headers={"X-User": user}) for user in users}
+        return {user for user, reply in replies.items() if reply.status == 503}
+
+    of_the_pod = _failed(", retryIgnorePreviousHosts: false")
+    left = _failed(", retryIgnorePreviousHosts: true")
+    assert left < of_the_pod
+    assert 2 * len(left) <= len(of_the_pod)
+
+
+def test_a_try_is_repeated_after_a_while(mesh: LiveMesh) -> None:
+    """Any while up to ``backoff`` the first time; of eight the longest is longer than Envoy's own 25 ms."""
+    rule = (
+        "{retries: {attempts: 1, retryOn: '503', backoff: 0.3s},"
+        " route: [{destination: {host: web, subset: v1}}]}"
+    )
+    took = []
+    with mesh.having(_routes(rule)):
+        for _ in range(8):
+            began = time.monotonic()
+            assert mesh.call("ann", f"{_WEB}?fail=1").status == 200
+            took.append(time.monotonic() - began)
+    assert max(took) > 0.05
 
 
 def test_a_budget_limits_retries(mesh: LiveMesh) -> None:

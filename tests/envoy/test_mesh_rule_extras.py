@@ -94,6 +94,22 @@ def test_copies_are_sent_and_their_answers_dropped(mesh: LiveMesh) -> None:
     assert copies < 100
 
 
+def test_shares_of_copies_may_be_whole_numbers(mesh: LiveMesh) -> None:
+    """``mirrorPercent``, as it was written once; a share says it instead where both are."""
+    copied = "mirror: {host: api, port: {number: 80}}, route: [{destination: {host: web}}]"
+    rules = (
+        f"{{match: [{{uri: {{exact: /none}}}}], mirrorPercent: 0, {copied}}}",
+        f"{{match: [{{uri: {{exact: /share}}}}], mirrorPercent: 100, mirrorPercentage: {{value: 0}}, {copied}}}",
+        f"{{mirrorPercent: 100, {copied}}}",
+    )
+    with mesh.having(_routes(*rules)):
+        before = _arrived(mesh)
+        for path, count in (("none", 20), ("share", 20), ("all", 7)):
+            mesh.calls("ann", _WEB + path, count)
+        eventually(lambda: _arrived(mesh) >= before + 7, "copies arrive")
+        assert _arrived(mesh) == before + 7
+
+
 def _arrived(mesh: LiveMesh) -> int:
     """Return how many requests the copies' service has had."""
     found = mesh.stats("api", r"^http\.inbound_0\.0\.0\.0_8080.*downstream_rq_completed$")
@@ -130,6 +146,21 @@ def test_browsers_are_answered_for_the_service(mesh: LiveMesh) -> None:
     assert by_regex.headers["access-control-expose-headers"] == "x-app"
     assert (stranger.pod, "access-control-allow-origin" in stranger.headers) == ("web-v1", False)
     assert (refused.pod, "access-control-allow-origin" in refused.headers) == ("", False)
+
+
+def test_origins_may_be_a_list_of_texts(mesh: LiveMesh) -> None:
+    """``allowOrigin``, as it was written once, counts where ``allowOrigins`` says nothing."""
+    old, new = "https://old.example", "https://new.example"
+    rule = "{{corsPolicy: {{allowOrigin: ['{}'], {}allowMethods: [GET]}}, route: [{{destination: {{host: web}}}}]}}"
+
+    def _allowed() -> list[str]:
+        replies = [mesh.call("ann", _WEB, headers={"Origin": origin}) for origin in (old, new)]
+        return [one.headers.get("access-control-allow-origin", "") for one in replies]
+
+    with mesh.having(_routes(rule.format(old, ""))):
+        assert _allowed() == [old, ""]
+    with mesh.having(_routes(rule.format(old, f"allowOrigins: [{{exact: '{new}'}}], "))):
+        assert _allowed() == ["", new]
 
 
 def test_rules_are_delegated(mesh: LiveMesh) -> None:
