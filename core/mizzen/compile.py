@@ -18,6 +18,7 @@ from mizzen.model.families import Families
 from mizzen.model.mesh import MeshSettings
 from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
 from mizzen.model.world import Batch
+from mizzen.passed import PASSED_TABLES
 from mizzen.placed import NEAR_ENDPOINTS, placed_class
 from mizzen.render.cluster import (
     gateway_clusters,
@@ -38,6 +39,7 @@ from mizzen.resolve.gateway_listeners import gateway_listeners
 from mizzen.resolve.gateway_tls import gateway_wishes
 from mizzen.resolve.gateways import gateway_hosts, gateway_tables, gateway_virtual_host
 from mizzen.resolve.inbound import inbound_policy
+from mizzen.resolve.passing import passing_of
 from mizzen.resolve.proxies import usual_scope
 from mizzen.resolve.routes import required_clusters
 from mizzen.resolve.sidecars import sidecar_for
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 _WARM_ENTRIES: Final = 10_000
 
 K = TypeVar("K")
+_NOTHING_PASSED: Final = (ScopeTables(), EMPTY_TABLE)
 Layers = tuple[tuple[TypeUrl, tuple[Table, ...]], ...]
 
 
@@ -275,18 +278,26 @@ def _beside(shared: ScopeTables, own: Table) -> Table:
 def _gateway_layers(db: Database, proxies: ProxyClass) -> Layers:
     shared = SCOPE_TABLES(db, proxies.scope)
     near = NEAR_ENDPOINTS(db, (proxies.scope, proxies.where))
+    passed, passed_near = passed_tables(db, proxies)
     listeners, routes = gateway_listener_tables(db, proxies.workload)
+    own = (gateway_statics(db, ""), gateway_key_servers(db, proxies.workload))
     return (
-        (
-            TypeUrl.CLUSTER,
-            (gateway_statics(db, ""), gateway_key_servers(db, proxies.workload), shared.clusters),
-        ),
-        (TypeUrl.ENDPOINT, (shared.endpoints, near)),
+        (TypeUrl.CLUSTER, (*own, passed.clusters, shared.clusters)),
+        (TypeUrl.ENDPOINT, (passed.endpoints, passed_near, shared.endpoints, near)),
         (TypeUrl.SECRET, (GATEWAY_SECRETS(db, proxies.workload), shared.secrets)),
         (TypeUrl.LISTENER, (listeners,)),
         (TypeUrl.ROUTE, (routes,)),
         (TypeUrl.VIRTUAL_HOST, (GATEWAY_HOSTS(db, proxies.workload),)),
     )
+
+
+@query
+def passed_tables(db: Database, proxies: ProxyClass) -> tuple[ScopeTables, Table]:
+    """Return what a class of routers passes mutual TLS on to, and of its endpoints those used by place."""
+    passing = passing_of(db, proxies.workload)
+    if passing is None:
+        return _NOTHING_PASSED
+    return PASSED_TABLES(db, passing), NEAR_ENDPOINTS(db, (passing, proxies.where))
 
 
 @query

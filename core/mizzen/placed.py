@@ -13,23 +13,27 @@ from typing import TYPE_CHECKING
 from mizzen.bundle import EMPTY_TABLE, Entry, Table
 from mizzen.engine import Fold, query
 from mizzen.model.place import Whereabouts
-from mizzen.model.proxy import NodeInfo, ProxyClass, Scope
+from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope
+from mizzen.passed import PASSED_TABLES, passed_resources
 from mizzen.render.endpoint import render_endpoints
 from mizzen.resolve.endpoints import EdsCluster
 from mizzen.resolve.localities import placed_group, priority_labels
+from mizzen.resolve.passing import Passing, passing_of
 from mizzen.resolve.proxies import proxy_class, whereabouts
 from mizzen.tables import SCOPE_TABLES, Near, differ, host_resources
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
 
-Placed = tuple[Scope, Whereabouts]
+Placed = tuple[Scope | Passing, Whereabouts]
 NearChanges = Mapping[str, tuple[tuple[Entry, ...] | None, tuple[Entry, ...] | None]]
 
 
 @query
-def near_hosts(db: Database, scope: Scope) -> Near:
+def near_hosts(db: Database, scope: Scope | Passing) -> Near:
     """Return the hosts of a scope whose endpoints depend on the client's place."""
+    if isinstance(scope, Passing):
+        return PASSED_TABLES(db, scope).near
     return SCOPE_TABLES(db, scope).near
 
 
@@ -37,10 +41,12 @@ def near_hosts(db: Database, scope: Scope) -> Near:
 def placed_class(db: Database, node: NodeInfo) -> ProxyClass:
     """Return the class of a proxy, with where it is if that makes a difference to it."""
     proxies = proxy_class(db, node)
-    near = near_hosts(db, proxies.scope).keys
+    near = [*near_hosts(db, proxies.scope).keys.values()]
+    if proxies.kind is ProxyKind.ROUTER and (passing := passing_of(db, proxies.workload)):
+        near += near_hosts(db, passing).keys.values()
     if not near:
         return proxies
-    asked_for: frozenset[str] = frozenset().union(*near.values())
+    asked_for: frozenset[str] = frozenset().union(*near)
     return replace(proxies, where=whereabouts(db, node).only(asked_for))
 
 
@@ -63,9 +69,15 @@ def near_entries(db: Database, key: tuple[Placed, str]) -> tuple[Entry, ...]:
     (scope, where), host = key
     return tuple(
         placed_entry(db, (cluster, where.only(priority_labels(cluster.locality))))
-        for cluster in host_resources(db, (scope, host)).near
+        for cluster in _near_clusters(db, scope, host)
         if cluster.locality is not None
     )
+
+
+def _near_clusters(db: Database, scope: Scope | Passing, host: str) -> tuple[EdsCluster, ...]:
+    if isinstance(scope, Passing):
+        return passed_resources(db, (scope, host)).near
+    return host_resources(db, (scope, host)).near
 
 
 def _apply_entries(table: Table, changes: NearChanges) -> Table:

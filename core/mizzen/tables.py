@@ -242,7 +242,7 @@ def all_hosts(db: Database, scope: Scope) -> frozenset[str]:
 Changes = Mapping[str, tuple[HostResources | None, HostResources | None]]
 
 
-def _apply(tables: ScopeTables, changes: Changes) -> ScopeTables:
+def with_changes(tables: ScopeTables, changes: Changes) -> ScopeTables:
     """Return the tables with the changed hosts' entries in place of their old ones."""
     clusters: dict[str, Entry | None] = {}
     endpoints: dict[str, Entry | None] = {}
@@ -396,5 +396,5 @@ def required_by_connections(chains: tuple[TcpChain, ...], rest: TcpProxy | None)
 
 
 SCOPE_TABLES: Fold[Scope, str, HostResources, ScopeTables] = Fold(
-    "scope tables", all_hosts, host_resources, ScopeTables(), _apply
+    "scope tables", all_hosts, host_resources, ScopeTables(), with_changes
 )

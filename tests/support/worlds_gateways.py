@@ -72,7 +72,9 @@ def _servers(
         number=st.sampled_from((80, 8080, 9000)),
         protocol=st.just(protocol),
     )
-    hosts = st.sampled_from(("*", "*.example.com", "shop/*", "./api.example.com"))
+    hosts = st.sampled_from(
+        ("*", "*.example.com", "shop/*", "./api.example.com", "*.shop.svc.cluster.local")
+    )
     return st.builds(
         Server,
         port=port,
@@ -96,6 +98,9 @@ _settings: Final = st.one_of(
         (
             ServerTls(mode=ServerTlsMode.PASSTHROUGH),
             ServerTls(mode=ServerTlsMode.PASSTHROUGH),
+            ServerTls(mode=ServerTlsMode.AUTO_PASSTHROUGH),
+            ServerTls(mode=ServerTlsMode.AUTO_PASSTHROUGH),
+            ServerTls(mode=ServerTlsMode.AUTO_PASSTHROUGH),
             ServerTls(mode=ServerTlsMode.ISTIO_MUTUAL),
             ServerTls(
                 mode=ServerTlsMode.OPTIONAL_MUTUAL,

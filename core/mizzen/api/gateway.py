@@ -26,16 +26,12 @@ class ServerTlsSettings(ApiModel):
     """TLS of a server (Istio: ServerTLSSettings)."""
 
     https_redirect: bool = Field(default=False, description="Answer HTTP with a redirect.")
-    mode: Annotated[
+    mode: (
         Literal[
             "PASSTHROUGH", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"
         ]
-        | None,
-        NotTranslated(
-            "it comes with meshes of several networks; the server is left out",
-            only=("AUTO_PASSTHROUGH",),
-        ),
-    ] = Field(default=None, description="Whether and how TLS ends here; PASSTHROUGH by default.")
+        | None
+    ) = Field(default=None, description="Whether and how TLS ends here; PASSTHROUGH by default.")
     server_certificate: str = Field(default="", description="A file.")
     private_key: str = Field(default="", description="A file.")
     ca_certificates: str = Field(default="", description="A file.")

@@ -28,7 +28,7 @@ from mizzen.model.gateway import TlsVersion
 from mizzen.model.kube import Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mizzen.api.gateway import (
         GatewayManifest,
@@ -125,11 +125,23 @@ def _tls(server: ServerSpec) -> Iterator[Finding]:
         else:
             if tls.https_redirect:
                 yield without_effect(("tls", "httpsRedirect"), "it is for servers of HTTP")
+            if tls.mode == _AUTO_PASSTHROUGH:
+                yield from _namespaces(server.hosts)
             yield from at(("tls",), _certificates(tls))
             yield from at(("tls",), _details(tls))
     elif tls is not None and _terminates(tls):
         message = f"a server of protocol {server.port.protocol} speaks plain text, without tls.mode"
         yield conflict(("tls", "mode"), message, "Use protocol HTTPS or TLS, or remove tls.")
+
+
+def _namespaces(hosts: Iterable[str]) -> Iterator[Finding]:
+    """Yield the namespaces that choose VirtualServices where there is no use for any (Istio)."""
+    for index, host in enumerate(hosts):
+        namespace, slash, _name = host.partition("/")
+        if slash and namespace != "*":
+            message = f"{namespace!r} is for VirtualServices, and {_AUTO_PASSTHROUGH} goes without"
+            remedy = "Remove it; all services of the host are reached, of whatever namespace."
+            yield without_effect(("hosts", index), message, remedy)
 
 
 def _certificates(tls: ServerTlsSettings) -> Iterator[Finding]:
@@ -222,7 +234,7 @@ def is_translated(server: ServerSpec) -> bool:
     """Tell whether a server comes into force."""
     protocol = parse_protocol(server.port.protocol)
     if protocol in ENCRYPTED:
-        return server.tls is not None and server.tls.mode != _AUTO_PASSTHROUGH
+        return server.tls is not None
     return protocol.is_http or protocol.is_tcp
 
 

@@ -160,8 +160,13 @@ def served_by(db: Database, item: VirtualService, gateway: Gateway, part: Part) 
     }
 
 
-def _part_of(server: Server) -> Part:
-    """Return the part of the rules that a server takes: what is left of a connection where TLS has ended."""
+def _part_of(server: Server) -> Part | None:
+    """Return the part of the rules that a server takes: what is left of a connection where TLS has ended.
+
+    None where connections say themselves where they go.
+    """
+    if server.is_automatic:
+        return None
     if server.passes_through:
         return Part.TLS
     return Part.HTTP if server.carries_http else Part.TCP

@@ -10,6 +10,7 @@ from mizzen.engine import query
 from mizzen.model.gateway import Gateway, Server, ServerKind
 from mizzen.model.proxy import Workload
 from mizzen.resolve.gateways import in_force, offered, server_hosts
+from mizzen.resolve.passing import server_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -82,11 +83,11 @@ def _shadowed(port: int, servers: Servers) -> Iterator[_Verdict]:
     """Yield the servers that want the same host for their TLS, with the winner's name on both."""
     wanted: dict[str, list[tuple[Gateway, Server]]] = {}
     for gateway, server in in_force(servers):
-        if server.kind is ServerKind.TLS and not server.passes_through:
-            for host in dict.fromkeys(host for _namespace, host in server_hosts(server)):
-                wanted.setdefault(host, []).append((gateway, server))
-    for host, rivals in wanted.items():
-        (winner, first), *losers = rivals
+        for name in _names(server):
+            wanted.setdefault(name, []).append((gateway, server))
+    for host, ((winner, first), *rivals) in wanted.items():
+        # Of two that send on what says itself where it goes, none keeps the other from anything.
+        losers = [one for one in rivals if not (first.is_automatic and one[1].is_automatic)]
         for gateway, server in losers:
             message = f"{host} on port {port} is of {winner.meta.key}, which goes first"
             yield _verdict(gateway, server, _HOSTS, message)
@@ -94,6 +95,15 @@ def _shadowed(port: int, servers: Servers) -> Iterator[_Verdict]:
             names = listed(dict.fromkeys(gateway.meta.key for gateway, _ in losers))
             message = f"{host} on port {port} is of this server, not of {names}"
             yield _verdict(winner, first, _HOSTS, message)
+
+
+def _names(server: Server) -> tuple[str, ...]:
+    """Return the server names that a server wants for itself, whatever VirtualServices there are."""
+    if server.is_automatic:
+        return server_names(server)
+    if server.kind is not ServerKind.TLS or server.passes_through:
+        return ()
+    return tuple(dict.fromkeys(host for _namespace, host in server_hosts(server)))
 
 
 def _verdict(gateway: Gateway, server: Server, field: str, message: str) -> _Verdict:

@@ -52,6 +52,8 @@ class GatewayChain:
         end: How TLS ends here; None where it does not.
         routes: Name of the route configuration of its requests; empty where bytes go on to ``tcp``, and
             where nobody serves them: without either, a connection is closed.
+        passing: Hosts, wildcards among them, of which the mesh's own mutual TLS goes on to the cluster that is
+            called as its server name is.
     """
 
     server_names: tuple[str, ...] = ()
@@ -59,6 +61,7 @@ class GatewayChain:
     end: TlsEnd | None = None
     routes: str = ""
     tcp: TcpProxy | None = None
+    passing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

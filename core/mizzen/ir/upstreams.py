@@ -17,7 +17,7 @@ from mizzen.model.destination import (
 from mizzen.model.families import Families
 from mizzen.model.kube import Protocol
 from mizzen.model.place import Locality
-from mizzen.names import ObjectKey, outbound_cluster
+from mizzen.names import ObjectKey, outbound_cluster, subset_sni
 
 
 class Discovery(StrEnum):
@@ -91,6 +91,7 @@ class Upstream:
         endpoints: What names are looked up (DNS); None where endpoints come by themselves.
         own_port: The port on the address that the client was going to, where it is another one.
         families: The versions of IP of which addresses are looked up.
+        passing: Whether it is for mutual TLS that goes through as it is, and is called as that's server name.
     """
 
     host: str
@@ -114,13 +115,15 @@ class Upstream:
     service_name: str
     service_namespace: str
     external: bool = False
+    passing: bool = False
     rule: ObjectKey | None = None
     origins: Origins = ()
 
     @property
     def name(self) -> str:
         """The cluster's name."""
-        return outbound_cluster(self.port, self.subset, self.host)
+        called = subset_sni if self.passing else outbound_cluster
+        return called(self.port, self.subset, self.host)
 
 
 class Health(StrEnum):

@@ -25,6 +25,7 @@ class ServerTlsMode(StrEnum):
     """``servers[].tls.mode``."""
 
     PASSTHROUGH = "PASSTHROUGH"
+    AUTO_PASSTHROUGH = "AUTO_PASSTHROUGH"
     SIMPLE = "SIMPLE"
     MUTUAL = "MUTUAL"
     OPTIONAL_MUTUAL = "OPTIONAL_MUTUAL"
@@ -105,7 +106,13 @@ class Server:
     @property
     def passes_through(self) -> bool:
         """Tell whether TLS does not end here."""
-        return self.tls is not None and self.tls.mode is ServerTlsMode.PASSTHROUGH
+        passing = (ServerTlsMode.PASSTHROUGH, ServerTlsMode.AUTO_PASSTHROUGH)
+        return self.tls is not None and self.tls.mode in passing
+
+    @property
+    def is_automatic(self) -> bool:
+        """Tell whether the mesh's own mutual TLS passes through, to where its server name says."""
+        return self.tls is not None and self.tls.mode is ServerTlsMode.AUTO_PASSTHROUGH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,7 @@ _PASSTHROUGH_POOL: Final = ConnectionPool(http_idle_timeout=timedelta(minutes=5)
 
 def render_upstream(upstream: Upstream) -> Resource:
     """Return the outbound cluster of a host's port or of one of its subsets."""
-    name = names.outbound_cluster(upstream.port, upstream.subset, upstream.host)
+    name = upstream.name
     cluster = _named(name, upstream.connect_timeout)
     _apply_discovery(cluster, upstream)
     _apply_pool(cluster, upstream.connection_pool)

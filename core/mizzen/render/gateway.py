@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 from envoy.config.core.v3.base_pb2 import OUTBOUND
 from envoy.config.listener.v3.listener_pb2 import Listener
 
+from mizzen.render.alpn import MESH_ALL
 from mizzen.render.chain import Chain, Side
 from mizzen.render.edge import apply_to_http, apply_to_listener
 from mizzen.render.filters.inspectors import tls_inspector
 from mizzen.render.filters.order import network_filters
 from mizzen.render.filters.requested_names import bytes_to
+from mizzen.render.filters.server_names import sent_on
 from mizzen.render.http import http_base, http_by_rds
 from mizzen.render.proto import fill_address
 from mizzen.render.server_tls import server_socket
@@ -50,6 +52,9 @@ def render_gateway(listener: GatewayListener) -> Resource:
 def _fill_match(message: FilterChain, chain: GatewayChain) -> None:
     if chain.server_names:
         message.filter_chain_match.server_names.extend(chain.server_names)
+    if chain.passing:
+        # So marked, connections find what ends mutual TLS at the workload, and nothing else (Istio).
+        message.filter_chain_match.application_protocols.extend(MESH_ALL)
     if chain.tls:
         message.filter_chain_match.transport_protocol = "tls"
     if chain.end is not None:
@@ -70,5 +75,8 @@ def _fill_filters(message: Listener, listener: GatewayListener) -> None:
     for made, chain in zip(message.filter_chains, listener.chains, strict=True):
         if chain.routes:
             made.filters.append(http_by_rds(http, f"outbound_{listener.name};", chain.routes))
+        elif chain.passing:
+            # No policy is asked: who calls is known to the workload alone, and asked for there (Istio).
+            made.filters.extend(sent_on(chain.passing, f"outbound_{listener.name}"))
         elif chain.tcp is not None:
             made.filters.extend((*guards, *bytes_to(chain.tcp)))

@@ -17,7 +17,7 @@ from mizzen.model.kube import Protocol, Service
 from mizzen.model.meta import NO_LABELS, Labels, selects
 from mizzen.model.place import Locality
 from mizzen.model.traffic import ServiceEntry
-from mizzen.names import ObjectKey, is_ip, outbound_cluster
+from mizzen.names import ObjectKey, is_ip, outbound_cluster, subset_sni
 from mizzen.resolve.instances import UNIX, Instance, instances, is_beside
 from mizzen.resolve.peers import takes_mtls
 from mizzen.resolve.world import OBJECT, SERVICES_AT_HOST
@@ -36,6 +36,8 @@ class EdsCluster:
         ready_only: True leaves out endpoints that are not ready.
         families: The versions of IP that its clients have.
         names: Whether names are looked up; elsewhere only addresses and ``unix://`` are of use.
+        passing: Whether it is for mutual TLS that goes through a router as it is: only of use are endpoints
+            that take it, and its name is the server name.
         locality: How its clients' places count; None where all clients use it alike.
         origins: The rules that say so.
     """
@@ -48,6 +50,7 @@ class EdsCluster:
     ready_only: bool = False
     families: Families = Families.V4
     names: bool = False
+    passing: bool = False
     locality: LocalityLb | None = None
     origins: Origins = ()
 
@@ -55,13 +58,14 @@ class EdsCluster:
 @query
 def endpoint_group(db: Database, cluster: EdsCluster) -> EndpointGroup:
     """Return the endpoints of a cluster."""
+    called = subset_sni if cluster.passing else outbound_cluster
     groups: dict[Locality, list[Endpoint]] = {}
     entries: set[ObjectKey] = set()
     for instance, endpoint in belonging(db, cluster):
         groups.setdefault(instance.locality, []).append(endpoint)
         entries |= set() if instance.entry is None else {instance.entry}
     return EndpointGroup(
-        cluster=outbound_cluster(cluster.port, cluster.subset, cluster.host),
+        cluster=called(cluster.port, cluster.subset, cluster.host),
         groups=tuple(
             LocalityGroup(locality=locality, endpoints=tuple(groups[locality]))
             for locality in sorted(
@@ -79,7 +83,9 @@ def belonging(db: Database, cluster: EdsCluster) -> Iterator[tuple[Instance, End
         port = dict(instance.ports).get(name)
         addresses = instance.addresses_for(cluster.families)
         if port is not None and addresses and _belongs(cluster, instance):
-            yield instance, _endpoint(db, instance, addresses, port)
+            endpoint = _endpoint(db, instance, addresses, port)
+            if endpoint.mtls or not cluster.passing:
+                yield instance, endpoint
 
 
 def _belongs(cluster: EdsCluster, instance: Instance) -> bool:

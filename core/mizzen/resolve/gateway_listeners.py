@@ -34,6 +34,7 @@ from mizzen.resolve.gateways import (
     shared_hosts,
 )
 from mizzen.resolve.inbound import attached_services
+from mizzen.resolve.passing import passed, server_names
 from mizzen.resolve.targets import NO_SERVICES
 from mizzen.resolve.world import BY_REQUEST, settings
 
@@ -109,7 +110,10 @@ def _claims(
         yield ("*",), GatewayChain(routes=route_name(*place)), ()
         return
     for gateway, server in servers:
-        if server.passes_through:
+        if server.is_automatic:
+            hosts = passed(server, servers)
+            yield server_names(server), GatewayChain(tls=True, passing=hosts), ()
+        elif server.passes_through:
             yield from _passed_through(db, workload, gateway, server)
         elif server.kind is ServerKind.TLS:
             yield from _ended(db, workload, gateway, server)

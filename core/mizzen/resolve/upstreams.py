@@ -84,7 +84,7 @@ def _upstream(db: Database, seen: _Seen, port: ServicePort, subset: Subset | Non
     name = subset.name if subset else ""
     endpoints = None
     if discovery in BY_NAME:
-        looked_up = _assigned(service, port.number, subset, policy)
+        looked_up = assigned(service, port.number, subset, policy)
         looked_up = replace(looked_up, families=seen.scope.families, names=True)
         endpoints = endpoint_group(db, looked_up)
         if discovery is Discovery.DNS_ROUND_ROBIN and endpoints.size != 1:
@@ -191,31 +191,33 @@ def eds_clusters(db: Database, key: tuple[Scope, str]) -> tuple[EdsCluster, ...]
         return ()
     rule = rule_for(db, key)
     return tuple(
-        _eds_cluster(db, service, upstream, rule)
+        eds_cluster(db, service, upstream, rule)
         for upstream in upstreams(db, key)
         if upstream.discovery is Discovery.EDS
     )
 
 
-def _eds_cluster(
+def eds_cluster(
     db: Database, service: MeshService, upstream: Upstream, rule: EffectiveRule
 ) -> EdsCluster:
+    """Return what the endpoints of a cluster are made from, and how its clients' places count."""
     subset = rule.subset(upstream.subset)
     locality = locality_setting(db, service, policy_at(db, rule, upstream.port, subset))
     return replace(
-        _assigned(service, upstream.port, subset, upstream),
+        assigned(service, upstream.port, subset, upstream),
         families=upstream.families,
         locality=locality,
         origins=rule.origins if locality is not None else (),
     )
 
 
-def _assigned(
+def assigned(
     service: MeshService,
     port: int,
     subset: Subset | None,
     policy: PortPolicy | Upstream,
 ) -> EdsCluster:
+    """Return what the endpoints of a port, as a whole or of a subset of it, are made from."""
     return EdsCluster(
         service=service.key,
         host=service.host,

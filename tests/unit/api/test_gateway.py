@@ -101,7 +101,6 @@ def test_a_server_that_is_not_translated_is_left_out_and_told_of() -> None:
         ("MZ0201", "servers[0].port.protocol"),
         ("MZ0201", "servers[0].port.targetPort"),
         ("MZ0201", "servers[0].defaultEndpoint"),
-        ("MZ0201", "servers[0].tls.mode"),
         ("MZ0201", "servers[1].tls.tlsCertificates[0].caCertificates"),
     }
 
