@@ -323,7 +323,7 @@ class Compiler:
 
     @property
     def objects(self) -> Mapping[ObjectKey, Object]:
-        """All objects of the World."""
+        """All objects of the World that are in force."""
         return MappingProxyType(dict(self._world.objects))
 
     def commit(self, batch: Batch) -> int:
@@ -372,7 +372,7 @@ class Compiler:
 
         It is, for as long as that takes; as nothing else is pulled meanwhile, nothing else sees it.
         """
-        present = self._world.objects.get(key)
+        present = self._world.told(key)
         self._world.commit(Batch(changes={key: item}))
         try:
             return findings(self._db, ("", key))

@@ -114,6 +114,110 @@ def test_a_private_service_is_unknown_elsewhere(mesh: LiveMesh) -> None:
         assert "hidden" not in mesh.admin("bob", "/clusters")
 
 
+@pytest.mark.parametrize("exported", ["~", "~,other"])
+def test_a_service_may_be_hidden_from_everybody(mesh: LiveMesh, exported: str) -> None:
+    """From its own namespace too; what else stands beside it does not count."""
+    with mesh.having(service("hidden", 20, ("api", 13), export_to=exported)):
+        assert "hidden" not in mesh.admin("ann", "/clusters")
+        assert "hidden" not in mesh.admin("bob", "/clusters")
+
+
+def _config(*lines: str) -> str:
+    text = "\n".join(f"    {line}" for line in lines)
+    meta = "metadata: {name: mizzen, namespace: istio-system}"
+    return f"apiVersion: v1\nkind: ConfigMap\n{meta}\ndata:\n  mesh: |\n{text}\n"
+
+
+def test_the_mesh_says_who_sees_services_that_say_nothing(mesh: LiveMesh) -> None:
+    """Their own namespace alone, unless one says otherwise; of Kubernetes and of ServiceEntries."""
+    entry = istio(
+        "ServiceEntry",
+        "outside",
+        f"""
+        hosts: [outside.example.org]
+        resolution: STATIC
+        ports: [{{name: http, number: 80, protocol: HTTP}}]
+        endpoints: [{{address: {pod_ip(9)}}}]
+        """,
+        namespace="test",
+    )
+    open_one = service("open", 22, ("api", 13), export_to="*")
+    silent, private = service("silent", 20, ("api", 13)), _config('defaultServiceExportTo: ["."]')
+    with mesh.having(silent, open_one, entry):
+        assert mesh.call("bob", "http://silent.test/", at=service_ip(20)).pod == "api"
+        assert "outside.example.org" in mesh.admin("bob", "/clusters")
+    with mesh.having(silent, open_one, entry, private):
+        assert mesh.call("ann", "http://silent/", at=service_ip(20)).pod == "api"
+        assert mesh.call("bob", "http://open.test/", at=service_ip(22)).pod == "api"
+        gone = ("silent", "outside.example.org")
+        eventually(lambda: not any(n in mesh.admin("bob", "/clusters") for n in gone), "unknown")
+
+
+def test_the_mesh_says_who_sees_routes_that_say_nothing(mesh: LiveMesh) -> None:
+    """Their own namespace alone, unless one says otherwise."""
+    rule, private = (
+        "{directResponse: {status: 222}}",
+        _config('defaultVirtualServiceExportTo: ["."]'),
+    )
+    with mesh.having(_routes(rule), private):
+        assert mesh.call("ann", "http://web.test/").status == 222
+        assert mesh.call("bob", "http://web.test/").status == 200
+    with mesh.having(_routes(rule, more='exportTo: ["*"]'), private):
+        assert mesh.call("bob", "http://web.test/").status == 222
+    with mesh.having(_routes(rule), _config('defaultVirtualServiceExportTo: ["~"]')):
+        assert mesh.call("ann", "http://web.test/").status == 200
+
+
+def test_the_mesh_says_who_sees_rules_that_say_nothing(mesh: LiveMesh) -> None:
+    """Their own namespace alone: others speak mutual TLS where these speak plain text."""
+    rule = istio(
+        "DestinationRule",
+        "api",
+        "host: api\ntrafficPolicy: {tls: {mode: DISABLE}}",
+        namespace="test",
+    )
+    with mesh.having(rule):
+        assert mesh.call("bob", "http://api.test/").caller == ""
+    with mesh.having(rule, _config('defaultDestinationRuleExportTo: ["."]')):
+        assert mesh.call("ann", "http://api.test/").caller == ""
+        assert mesh.call("bob", "http://api.test/").caller.endswith("/sa/bob")
+
+
+def _namespace(name: str, era: str) -> str:
+    meta = f"metadata: {{name: {name}, labels: {{era: {era}}}}}"
+    return f"apiVersion: v1\nkind: Namespace\n{meta}\n---"
+
+
+_PRESENT: Final = (
+    "discoverySelectors:",
+    "- matchExpressions: [{key: era, operator: NotIn, values: [past, gone]}]",
+    "- matchLabels: {era: past, kept: 'yes'}",
+)
+
+
+def test_namespaces_that_are_not_looked_at_are_not_there(mesh: LiveMesh) -> None:
+    """Neither their services nor their rules, for as long as their labels keep them out."""
+    guest = service("guest", 21, ("api", 13), namespace="example")
+    rule = _routes(
+        "{directResponse: {status: 222}}", host="web.test.svc.cluster.local", namespace="example"
+    )
+    url, web = "http://guest.example/", "http://web.test/"
+    with mesh.having(guest, rule, _namespace("example", "past")):
+        assert mesh.call("ann", url, at=service_ip(21)).pod == "api"
+        assert mesh.call("ann", web).status == 222
+    with mesh.having(guest, rule, _config(*_PRESENT), _namespace("example", "past")):
+        eventually(lambda: "guest.example" not in mesh.admin("ann", "/clusters"), "it is unknown")
+        assert mesh.call("ann", web).status == 200
+        mesh.write("having-3.yaml", _namespace("example", "new"))
+        mesh.settle()
+        assert mesh.call("ann", url, at=service_ip(21)).pod == "api"
+        assert mesh.call("ann", web).status == 222
+        mesh.write("having-3.yaml", _namespace("example", "gone"))
+        mesh.settle()
+        eventually(lambda: "guest.example" not in mesh.admin("ann", "/clusters"), "it is unknown")
+        assert mesh.call("ann", web).status == 200
+
+
 def test_a_wildcard_takes_every_host_below_it(mesh: LiveMesh) -> None:
     """Also hosts that no service has, on port 80; a more specific rule comes before it."""
     wild = istio(

@@ -75,6 +75,7 @@ from mizzen.model.traffic import (
 from mizzen.model.world import Object
 from mizzen.names import ObjectKey
 from tests.support.worlds_gateways import gateways, secrets
+from tests.support.worlds_namespaces import MESHES_BY_NAMESPACE, as_written, namespaces
 from tests.support.worlds_routing import virtual_services
 
 NAMESPACES: Final = ("shop", "bank", "istio-system")
@@ -495,20 +496,22 @@ _config_maps = st.builds(
             MeshConfig(authorizers=_AUTHORIZERS),
             MeshConfig(authorizers=_AUTHORIZERS[:1]),
             MeshConfig(connect_timeout=timedelta(seconds=3), trust_domain_aliases=("old",)),
+            *MESHES_BY_NAMESPACE,
         )
     ),
 )
 
 objects: Final[st.SearchStrategy[Object]] = st.one_of(
-    _services,
+    as_written(_services),
     _slices,
     _pods,
     _nodes,
-    _virtual_services,
-    _rules,
+    namespaces(NAMESPACES),
+    as_written(_virtual_services),
+    as_written(_rules),
     _gateways,
     secrets(NAMESPACES),
-    _entries,
+    as_written(_entries),
     _workload_entries,
     _peer_authentications,
     _authorization_policies,

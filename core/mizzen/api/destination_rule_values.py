@@ -61,6 +61,7 @@ def _convert(manifest: DestinationRuleManifest, meta: Meta) -> DestinationRule:
             for subset in spec.subsets
         ),
         export_to=_export_to(spec),
+        export_unsaid=not spec.export_to and spec.workload_selector is None,
         selector=labels(selector.match_labels) if (selector := spec.workload_selector) else None,
     )
 

@@ -29,6 +29,13 @@ from mizzen.api.http_checks import check_retries
 from mizzen.api.load_balancing import LocalityLbSetting
 from mizzen.api.locality_checks import check_locality
 from mizzen.api.mesh_defaults import MeshTls, PathNormalization, check_tls, paths, tls_limits
+from mizzen.api.mesh_visibility import (
+    NamespaceSelector,
+    check_default_export,
+    check_selectors,
+    default_export,
+    namespace_selectors,
+)
 from mizzen.api.reading import validated
 from mizzen.api.traffic_policy import ConnectionPoolSettings, OutlierDetection, TcpKeepalive
 from mizzen.api.virtual_service_values import retries
@@ -116,15 +123,15 @@ class MeshConfigSpec(ApiModel):
     tcp_keepalive: TcpKeepalive | None = Field(
         default=None, description="SO_KEEPALIVE of connections to upstreams."
     )
-    default_service_export_to: Annotated[
-        list[str], NotTranslated("write exportTo on the objects", unless=(["*"],))
-    ] = Field(default_factory=list, description="exportTo of Services that have none.")
-    default_virtual_service_export_to: Annotated[
-        list[str], NotTranslated("write exportTo on the objects", unless=(["*"],))
-    ] = Field(default_factory=list, description="exportTo of VirtualServices that have none.")
-    default_destination_rule_export_to: Annotated[
-        list[str], NotTranslated("write exportTo on the objects", unless=(["*"],))
-    ] = Field(default_factory=list, description="exportTo of DestinationRules that have none.")
+    default_service_export_to: list[str] = Field(
+        default_factory=list, description="exportTo of Services and ServiceEntries that have none."
+    )
+    default_virtual_service_export_to: list[str] = Field(
+        default_factory=list, description="exportTo of VirtualServices that have none."
+    )
+    default_destination_rule_export_to: list[str] = Field(
+        default_factory=list, description="exportTo of DestinationRules that have none."
+    )
     enable_auto_mtls: bool | None = Field(default=None, description="Automatic mutual TLS.")
     path_normalization: PathNormalization | None = Field(
         default=None, description="How paths are made alike."
@@ -166,8 +173,8 @@ class MeshConfigSpec(ApiModel):
     service_entry_visibility: Annotated[_Anything | None, _LATER] = Field(
         default=None, description="Who sees ServiceEntries."
     )
-    discovery_selectors: Annotated[list[Any], _LATER] = Field(
-        default_factory=list, description="Namespaces that are looked at."
+    discovery_selectors: list[NamespaceSelector] = Field(
+        default_factory=list, description="Namespaces that are looked at; all by default."
     )
     config_sources: Annotated[list[Any], _LATER] = Field(
         default_factory=list, description="Where objects come from."
@@ -243,6 +250,10 @@ def mesh_config(text: str) -> MeshConfig | None:
         server_tls=tls_limits(spec.mesh_mtls),
         gateway_tls=tls_limits(spec.tls_defaults),
         edge=default_edge(spec.default_config),
+        discovery=namespace_selectors(spec.discovery_selectors),
+        service_export=default_export(spec.default_service_export_to),
+        route_export=default_export(spec.default_virtual_service_export_to),
+        rule_export=default_export(spec.default_destination_rule_export_to),
     )
 
 
@@ -274,6 +285,7 @@ def _check(spec: MeshConfigSpec) -> Iterator[Finding]:
         if not is_name(alias):
             yield invalid(("trustDomainAliases", index), f"{alias!r} is not a trust domain")
     yield from _check_defaults(spec)
+    yield from _check_visibility(spec)
     if spec.default_config is not None:
         yield from at(("defaultConfig",), check_default_edge(spec.default_config))
     yield from at(("extensionProviders",), check_providers(spec.extension_providers))
@@ -284,6 +296,16 @@ def _check(spec: MeshConfigSpec) -> Iterator[Finding]:
     if policy is not None and policy.outlier_detection is not None:
         path = ("defaultTrafficPolicy", "outlierDetection")
         yield from at(path, check_outliers(policy.outlier_detection))
+
+
+def _check_visibility(spec: MeshConfigSpec) -> Iterator[Finding]:
+    yield from at(("discoverySelectors",), check_selectors(spec.discovery_selectors))
+    for name, written in (
+        ("defaultServiceExportTo", spec.default_service_export_to),
+        ("defaultVirtualServiceExportTo", spec.default_virtual_service_export_to),
+        ("defaultDestinationRuleExportTo", spec.default_destination_rule_export_to),
+    ):
+        yield from check_default_export((name,), written)
 
 
 def _check_defaults(spec: MeshConfigSpec) -> Iterator[Finding]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from mizzen.api.base import NotTranslated, OpenModel, Port
-from mizzen.api.findings import Finding, Path, duplicates, invalid, untranslated
+from mizzen.api.findings import Finding, Path, duplicates, invalid, untranslated, without_effect
 from mizzen.api.hosts import check_export_to, is_address, is_name
 from mizzen.api.meta import Manifest
 from mizzen.api.protocols import check_silence, service_protocol
 from mizzen.api.reading import Reading, read
 from mizzen.model.kube import Distribution, Service, ServicePort
-from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, label, labels
+from mizzen.model.meta import EXPORT_ALL, EXPORT_NONE, ExportTo, Meta, label, labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -112,7 +112,17 @@ def _check(manifest: ServiceManifest) -> Iterator[Finding]:
     if exported is not None:
         where: Path = ("metadata", "annotations", _EXPORT_TO)
         own = manifest.metadata.namespace
-        yield from check_export_to(where, _words(exported), own, hidden=True)
+        yield from _check_export(where, _words(exported), own)
+
+
+def _check_export(where: Path, words: tuple[str, ...], own: str) -> Iterator[Finding]:
+    """Check who sees it: an annotation may say several things at once, of which one goes first (Istio)."""
+    if len(words) > 1 and (strongest := _visibility(words)) in (EXPORT_ALL, EXPORT_NONE):
+        yield without_effect(
+            where, f"beside {strongest[0]!r} nothing else counts", "Remove the rest."
+        )
+    else:
+        yield from check_export_to(where, words, own, hidden=True)
 
 
 def _check_address(where: Path, address: str) -> Iterator[Finding]:
@@ -132,12 +142,20 @@ def _convert(manifest: ServiceManifest, meta: Meta) -> Service:
         selector=labels(spec.selector),
         external_name=spec.external_name if spec.type == "ExternalName" else "",
         publish_not_ready=spec.publish_not_ready_addresses,
-        export_to=ExportTo(exported) if exported else EXPORT_ALL,
+        export_to=_visibility(exported),
+        export_unsaid=not exported,
         distribution=_distribution(spec.traffic_distribution, meta),
         service_accounts=tuple(
             account for name in _ACCOUNTS for account in _words(label(meta.annotations, name))
         ),
     )
+
+
+def _visibility(words: tuple[str, ...]) -> ExportTo:
+    """Return who sees a Service: everybody goes before nobody, and both before namespaces (Istio)."""
+    if not words or "*" in words:
+        return EXPORT_ALL
+    return EXPORT_NONE if "~" in words else ExportTo(words)
 
 
 def _distribution(written: str, meta: Meta) -> Distribution | None:

@@ -59,6 +59,7 @@ def _convert(manifest: VirtualServiceManifest, meta: Meta) -> VirtualService:
         hosts=tuple(host.lower() for host in spec.hosts),
         gateways=tuple(spec.gateways) or (MESH_GATEWAY,),
         export_to=ExportTo(tuple(spec.export_to)) if spec.export_to else EXPORT_ALL,
+        export_unsaid=not spec.export_to,
         http=tuple(_rule(rule) for rule in spec.http),
         tls=tuple(_connections(rule) for rule in spec.tls),
         tcp=tuple(_connections(rule) for rule in spec.tcp),

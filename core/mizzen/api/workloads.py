@@ -318,6 +318,7 @@ def _entry(manifest: ServiceEntryManifest, meta: Meta) -> ServiceEntry:
         endpoints=tuple(_endpoint(endpoint) for endpoint in spec.endpoints),
         selector=labels(selector.labels) if selector is not None else None,
         export_to=ExportTo(tuple(spec.export_to)) if spec.export_to else EXPORT_ALL,
+        export_unsaid=not spec.export_to,
         subject_alt_names=tuple(spec.subject_alt_names),
     )
 

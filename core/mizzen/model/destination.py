@@ -221,11 +221,15 @@ class Subset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationRule:
-    """networking.istio.io DestinationRule; with a ``selector`` it is for some clients of its namespace."""
+    """networking.istio.io DestinationRule; with a ``selector`` it is for some clients of its namespace.
+
+    ``export_unsaid``: who sees it is as the mesh has it.
+    """
 
     meta: Meta
     host: str
     policy: TrafficPolicy | None = None
     subsets: tuple[Subset, ...] = ()
     export_to: ExportTo = EXPORT_ALL
+    export_unsaid: bool = False
     selector: Labels | None = None

@@ -62,7 +62,10 @@ class Distribution(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A Kubernetes Service. ``cluster_ips`` is empty for a headless one."""
+    """A Kubernetes Service. ``cluster_ips`` is empty for a headless one.
+
+    ``export_unsaid``: who sees it is as the mesh has it.
+    """
 
     meta: Meta
     ports: tuple[ServicePort, ...] = ()
@@ -72,6 +75,7 @@ class Service:
     external_name: str = ""
     publish_not_ready: bool = False
     export_to: ExportTo = EXPORT_ALL
+    export_unsaid: bool = False
     service_accounts: tuple[str, ...] = ()
     distribution: Distribution | None = None
 

@@ -9,7 +9,9 @@ from typing import Final
 
 from mizzen.identity import DEFAULT_TRUST_DOMAIN, TrustDomain
 from mizzen.model.destination import ConnectionPool, LocalityLb, OutlierDetection, TcpKeepalive
+from mizzen.model.discovery import LabelSelector
 from mizzen.model.edge import ANY_EDGE, Edge
+from mizzen.model.meta import EXPORT_ALL, ExportTo
 from mizzen.model.providers import Authorizer
 from mizzen.model.routing import Retries
 from mizzen.names import DEFAULT_DOMAIN, DEFAULT_ROOT_NAMESPACE
@@ -61,6 +63,10 @@ class MeshSettings:
         server_tls: What of TLS the mesh's servers take among themselves.
         gateway_tls: What gateways take where their servers say nothing.
         edge: What gateways bear with of their clients where their pods say nothing.
+        discovery: Which namespaces are looked at: those that one of these selects; all without any.
+        service_export: Who sees Services and ServiceEntries that say nothing of it.
+        route_export: Who sees VirtualServices that say nothing of it.
+        rule_export: Who sees DestinationRules that say nothing of it.
     """
 
     trust_domain: TrustDomain = DEFAULT_TRUST_DOMAIN
@@ -86,6 +92,10 @@ class MeshSettings:
     server_tls: TlsLimits = field(default_factory=TlsLimits)
     gateway_tls: TlsLimits = field(default_factory=TlsLimits)
     edge: Edge = ANY_EDGE
+    discovery: tuple[LabelSelector, ...] = ()
+    service_export: ExportTo = EXPORT_ALL
+    route_export: ExportTo = EXPORT_ALL
+    rule_export: ExportTo = EXPORT_ALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +121,10 @@ class MeshConfig:
     server_tls: TlsLimits | None = None
     gateway_tls: TlsLimits | None = None
     edge: Edge | None = None
+    discovery: tuple[LabelSelector, ...] | None = None
+    service_export: ExportTo | None = None
+    route_export: ExportTo | None = None
+    rule_export: ExportTo | None = None
 
     def over(self, settings: MeshSettings) -> MeshSettings:
         """Return the settings that hold: what is written here, and the others as they were."""

@@ -66,6 +66,7 @@ class Meta:
 ExportTo = NewType("ExportTo", tuple[str, ...])
 
 EXPORT_ALL: Final = ExportTo(("*",))
+EXPORT_NONE: Final = ExportTo(("~",))
 
 
 def visible_from(namespace: str, *, owner: str, export_to: ExportTo) -> bool:

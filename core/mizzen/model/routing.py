@@ -249,13 +249,14 @@ class ConnectionRule:
 class VirtualService:
     """networking.istio.io VirtualService. ``gateways`` is ("mesh",) where none is written.
 
-    One without hosts is a delegate: it routes nothing by itself.
+    One without hosts is a delegate: it routes nothing by itself. ``export_unsaid``: as the mesh has it.
     """
 
     meta: Meta
     hosts: tuple[str, ...]
     gateways: tuple[str, ...] = ("mesh",)
     export_to: ExportTo = EXPORT_ALL
+    export_unsaid: bool = False
     http: tuple[HttpRoute, ...] = ()
     tls: tuple[ConnectionRule, ...] = ()
     tcp: tuple[ConnectionRule, ...] = ()

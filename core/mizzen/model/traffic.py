@@ -83,7 +83,10 @@ class WorkloadEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceEntry:
-    """networking.istio.io ServiceEntry; ``selector`` None means ``endpoints`` are given in place."""
+    """networking.istio.io ServiceEntry; ``selector`` None means ``endpoints`` are given in place.
+
+    ``export_unsaid``: who sees it is as the mesh has it.
+    """
 
     meta: Meta
     hosts: tuple[str, ...]
@@ -94,6 +97,7 @@ class ServiceEntry:
     endpoints: tuple[WorkloadEndpoint, ...] = ()
     selector: Labels | None = None
     export_to: ExportTo = EXPORT_ALL
+    export_unsaid: bool = False
     subject_alt_names: tuple[str, ...] = ()
 
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 from mizzen.engine import Database, Input
 from mizzen.model.allocation import choices, hosts_without_address
 from mizzen.model.gateway import Gateway
-from mizzen.model.kube import ConfigMap, EndpointSlice, Pod, Protocol, Service
-from mizzen.model.mesh import MESH_CONFIG_MAPS, MeshSettings
+from mizzen.model.kube import EndpointSlice, Pod, Protocol, Service
+from mizzen.model.mesh import MeshSettings
 from mizzen.model.meta import Labels
 from mizzen.model.routing import VirtualService
 from mizzen.model.security import (
@@ -26,15 +26,14 @@ from mizzen.model.sidecar import Sidecar
 from mizzen.model.traffic import DestinationRule, Resolution, ServiceEntry, WorkloadEntry
 from mizzen.model.world import Batch, Object
 from mizzen.names import (
-    DEFAULT_REGISTRY,
     MESH_GATEWAY,
     ObjectKey,
     resolve_host,
     service_host,
 )
+from mizzen.resolve.in_force import InForce
 from mizzen.resolve.indexes import Index, Lazy
 
-_CONFIG_MAP: Final = "ConfigMap"
 # An entry with more objects than this is sorted on the first reading, not by the change.
 _MANY: Final = 32
 
@@ -315,46 +314,31 @@ class World:
     def __init__(self, db: Database, mesh: MeshSettings) -> None:
         self._db = db
         self._mesh = mesh
-        self._objects: dict[ObjectKey, Object] = {}
+        self._in_force = InForce(mesh)
         self._entries: dict[Index[Any], dict[Hashable, set[ObjectKey]]] = {i: {} for i in _INDEXES}
         db.commit([(SETTINGS, "", mesh)])
 
     @property
     def objects(self) -> Mapping[ObjectKey, Object]:
-        """All objects, read-only by convention."""
-        return self._objects
+        """All objects that are in force, read-only by convention."""
+        return self._in_force.objects
+
+    def told(self, key: ObjectKey) -> Object | None:
+        """Return an object as it was told last, whether it is in force or not."""
+        return self._in_force.told(key)
 
     def commit(self, batch: Batch) -> int:
         """Take a batch in, and return the new revision."""
         cells: dict[tuple[Input[Any, Any], Hashable], object] = {}
         touched: set[tuple[Index[Any], Hashable]] = set()
-        for key, item in batch.changes.items():
-            old = self._objects.get(key)
-            if old == item:
-                continue
+        before = self._in_force.settings
+        for key, (old, item) in self._in_force.take(batch.changes).items():
             cells[OBJECT, key] = item
-            self._replace(key, item)
             touched |= self._reindex(key, old, item)
         cells |= self._changed_entries(touched)
-        if any(key.kind == _CONFIG_MAP for key in batch.changes):
-            cells[SETTINGS, ""] = self._settings()
+        if self._in_force.settings is not before:
+            cells[SETTINGS, ""] = self._in_force.settings
         return self._db.commit((source, key, value) for (source, key), value in cells.items())
-
-    def _settings(self) -> MeshSettings:
-        """Return the settings that hold: those of the first ConfigMap that has some, over the process's."""
-        namespace = self._mesh.config_namespace or self._mesh.root_namespace
-        for name in MESH_CONFIG_MAPS:
-            key = ObjectKey(DEFAULT_REGISTRY, _CONFIG_MAP, namespace, name)
-            item = self._objects.get(key)
-            if isinstance(item, ConfigMap) and item.mesh is not None:
-                return item.mesh.over(self._mesh)
-        return self._mesh
-
-    def _replace(self, key: ObjectKey, item: Object | None) -> None:
-        if item is None:
-            self._objects.pop(key, None)
-        else:
-            self._objects[key] = item
 
     def _reindex(
         self, key: ObjectKey, old: Object | None, new: Object | None

@@ -106,16 +106,49 @@ def test_mistakes_of_a_service_are_errors(spec: str, path: str) -> None:
     assert [path for _, path, _ in errors(read_spec("Service", spec))] == [f"spec.{path}"]
 
 
-def test_an_annotation_is_checked() -> None:
-    """exportTo has the rules that it has elsewhere."""
-    parsed = read_one(
-        """
+_EXPORTED = "metadata.annotations[networking.istio.io/exportTo]"
+
+
+def _exported(text: str) -> Parsed:
+    return read_one(
+        f"""
         apiVersion: v1
         kind: Service
-        metadata: {name: a, annotations: {networking.istio.io/exportTo: "*,shop"}}
+        metadata: {{name: a, annotations: {{networking.istio.io/exportTo: "{text}"}}}}
         """
     )
-    assert told(parsed) == [("MZ0202", "metadata.annotations[networking.istio.io/exportTo]", 4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "path"),
+    [("no_name", "MZ0103", f"{_EXPORTED}[0]"), ("shop,shop", "MZ0103", f"{_EXPORTED}[1]")],
+)
+def test_an_annotation_is_checked(text: str, code: str, path: str) -> None:
+    """exportTo has the rules that it has elsewhere."""
+    assert [found[:2] for found in told(_exported(text))] == [(code, path)]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant", "codes"),
+    [
+        ("~", ("~",), []),
+        ("*", ("*",), []),
+        ("~, shop", ("~",), ["MZ0203"]),
+        ("~,*", ("*",), ["MZ0203"]),
+        ("shop,*", ("*",), ["MZ0203"]),
+        ("., bank", (".", "bank"), []),
+        ("", ("*",), []),
+    ],
+)
+def test_one_word_of_an_annotation_goes_before_the_others(
+    text: str, meant: tuple[str, ...], codes: list[str]
+) -> None:
+    """Everybody before nobody before namespaces; what comes of no word is told of."""
+    parsed = _exported(text)
+    found = parsed.object
+    assert isinstance(found, Service)
+    assert (found.export_to, found.export_unsaid) == (meant, not text)
+    assert [code for code, _, _ in told(parsed)] == codes
 
 
 def test_a_slice_has_endpoints(objects: dict[str, Parsed]) -> None:

@@ -15,8 +15,10 @@ from mizzen.model.destination import (
     OutlierDetection,
     TcpKeepalive,
 )
+from mizzen.model.discovery import LabelSelector, Operator, Requirement
 from mizzen.model.kube import ConfigMap
 from mizzen.model.mesh import MeshConfig, MeshSettings, Paths, TlsLimits
+from mizzen.model.meta import EXPORT_NONE, ExportTo, labels
 from mizzen.model.routing import Retries
 from mizzen.model.world import Parsed
 from mizzen.resolve.world import settings
@@ -78,11 +80,44 @@ def test_what_holds_of_upstreams_is_read_as_in_a_destination_rule() -> None:
     )
 
 
+def test_who_sees_what_is_read_as_on_objects() -> None:
+    """Namespaces are selected as Kubernetes selects; nothing written is nothing said."""
+    found = value(
+        _read(
+            "defaultServiceExportTo: ['.']\n"
+            "defaultVirtualServiceExportTo: ['~']\n"
+            "defaultDestinationRuleExportTo: []\n"
+            "discoverySelectors:\n"
+            "- matchLabels: {mesh: 'yes'}\n"
+            "  matchExpressions: [{key: era, operator: NotIn, values: [old]}]"
+        )
+    )
+    assert isinstance(found, ConfigMap)
+    assert found.mesh == MeshConfig(
+        service_export=ExportTo((".",)),
+        route_export=EXPORT_NONE,
+        discovery=(
+            LabelSelector(
+                labels=labels({"mesh": "yes"}),
+                expressions=(Requirement(key="era", operator=Operator.NOT_IN, values=("old",)),),
+            ),
+        ),
+    )
+
+
 def test_other_config_maps_have_no_settings() -> None:
     """Whatever stands in them."""
     found = value(_read("connectTimeout: never", name="mine"))
     assert isinstance(found, ConfigMap)
     assert found.mesh is None
+
+
+_SELECTOR = ".discoverySelectors[0]"
+_ASKED = f"{_SELECTOR}.matchExpressions[0]"
+
+
+def _asking(expression: str) -> str:
+    return f"discoverySelectors: [{{matchExpressions: [{expression}]}}]"
 
 
 @pytest.mark.parametrize(
@@ -134,6 +169,19 @@ def test_other_config_maps_have_no_settings() -> None:
             "MZ0103",
             ".localityLbSetting.failover[0].to",
         ),
+        ("defaultServiceExportTo: [shop]", "MZ0103", ".defaultServiceExportTo[0]"),
+        ("defaultVirtualServiceExportTo: ['*', .]", "MZ0202", ".defaultVirtualServiceExportTo"),
+        (
+            "defaultDestinationRuleExportTo: ['~', .]",
+            "MZ0202",
+            ".defaultDestinationRuleExportTo",
+        ),
+        ("discoverySelectors: [{matchLabels: {a: '*'}}]", "MZ0103", _SELECTOR + ".matchLabels.a"),
+        (_asking("{key: a, operator: In}"), "MZ0104", _ASKED + ".values"),
+        (_asking("{key: a, operator: Exists, values: [b]}"), "MZ0202", _ASKED + ".values"),
+        (_asking("{key: a, operator: Near, values: [b]}"), "MZ0103", _ASKED + ".operator"),
+        (_asking("{key: '', operator: Exists}"), "MZ0103", _ASKED + ".key"),
+        (_asking("{key: a, operator: In, values: [b*]}"), "MZ0103", _ASKED + ".values[0].a"),
         ("a: [", "MZ0103", ""),
         ("- a", "MZ0103", ""),
     ],
@@ -155,6 +203,7 @@ def test_mistakes_of_a_mesh_config_are_errors(mesh: str, code: str, path: str) -
         "enableAutoMtls: true",
         "inboundTrafficPolicy: {mode: PASSTHROUGH}",
         "defaultServiceExportTo: ['*']",
+        "discoverySelectors: [{}]",
         "protocolDetectionTimeout: 0s",
         "outboundTrafficPolicy: {mode: ALLOW_ANY}",
     ],
