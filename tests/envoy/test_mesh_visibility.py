@@ -117,9 +117,9 @@ def test_a_private_service_is_unknown_elsewhere(mesh: LiveMesh) -> None:
 @pytest.mark.parametrize("exported", ["~", "~,other"])
 def test_a_service_may_be_hidden_from_everybody(mesh: LiveMesh, exported: str) -> None:
     """From its own namespace too; what else stands beside it does not count."""
-    with mesh.having(service("hidden", 20, ("api", 13), export_to=exported)):
-        assert "hidden" not in mesh.admin("ann", "/clusters")
-        assert "hidden" not in mesh.admin("bob", "/clusters")
+    with mesh.having(service("vault", 23, ("api", 13), export_to=exported)):
+        assert "vault" not in mesh.admin("ann", "/clusters")
+        assert "vault" not in mesh.admin("bob", "/clusters")
 
 
 def _config(*lines: str) -> str:
