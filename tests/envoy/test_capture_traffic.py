@@ -69,7 +69,7 @@ def realm(request: pytest.FixtureRequest) -> Iterator[Realm]:
             world.network(pod.network, f"{pod.ip}/16", _HUB)
             load_capture(world, pod.network, capture_config(world, _HUB))
             start_proxy(world, envoy, pod, bootstrap)
-            words = (sys.executable, "-I", str(_APP), f"--name={pod.name}", "--port=80")
+            words = (sys.executable, "-B", str(_APP), f"--name={pod.name}", "--port=80")
             log = world.workdir / "logs" / f"{pod.name}.log"
             world.spawn(Command(argv=words, network=pod.network, log=log))
         for pod in (_CLIENT, _SERVER):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SHOP_HOST: Final = "shop.example.com"
+_PARCELS: Final = "parcels.example.com"
 _NEAR: Final = ("reviews-v1", "reviews-v2")
 
 
@@ -98,6 +100,40 @@ def test_somebody_else_decides(mesh: SampleMesh) -> None:
         # a connection that was open already takes one more request under the old policies
         eventually(lambda: asked() == 12, "the ledger is asked of every request")
     eventually(lambda: statuses("thief") == {200}, "nobody is asked any more")
+
+
+def test_somebody_else_decides_over_grpc(mesh: SampleMesh) -> None:
+    """external-authorization-grpc: thieves are refused, and everyone is while nobody can be asked."""
+
+    def statuses(who: str) -> set[int]:
+        replies = mesh.calls(FRONTEND, "http://reviews:9080/self", 12, headers={"end-user": who})
+        return {reply.status for reply in replies}
+
+    with mesh.trying("external-authorization-grpc"):
+        eventually(lambda: statuses("thief") == {403}, "thieves are refused")
+        assert statuses("ann") == {200}
+    eventually(lambda: statuses("thief") == {200}, "nobody is asked any more")
+
+
+def test_bytes_leave_by_a_tunnel(mesh: SampleMesh) -> None:
+    """tunnel: bookings arrive at the courier's port for them, and left as HTTP."""
+    asked = "^cluster.outbound.9000..courier.example.com;.upstream_cx_http1_total$"
+    with mesh.trying("tunnel"):
+        assert mesh.tcp(FRONTEND, COURIER, 9000) == b"courier: hello\n"
+        assert sum(mesh.stats(FRONTEND, asked).values()) == 1
+
+
+def test_a_server_name_leads_somewhere(mesh: SampleMesh) -> None:
+    """tls-routing: to the courier, whatever address the caller has for the name."""
+    with mesh.trying("tls-routing"):
+        made = mesh.connect(FRONTEND, ("10.44.0.99", 9443))
+        with (
+            made,
+            ssl._create_unverified_context().wrap_socket(made, server_hostname=_PARCELS) as secured,
+        ):
+            secured.sendall(f"GET /self HTTP/1.0\r\nhost: {_PARCELS}\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: secured.recv(4096), b""))
+    assert b'"service": "courier"' in answer
 
 
 def test_the_mesh_has_settings(mesh: SampleMesh) -> None:

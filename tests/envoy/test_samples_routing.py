@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.support.live_mesh import eventually
-from tests.support.sample_mesh import CATALOG, CATALOGS, FRONTEND, SampleMesh
+from tests.support.grpc_caller import GrpcCaller
+from tests.support.live_mesh import HUB, eventually
+from tests.support.sample_mesh import CATALOG, CATALOGS, FRONTEND, GATEWAY, SampleMesh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_HOST: Final = "shop.example.com"
 
 
 @pytest.fixture(scope="module")
@@ -208,15 +211,52 @@ def test_pods_are_asked_in_turn(mesh: SampleMesh) -> None:
     assert all(one != following for one, following in pairwise(pods))
 
 
+def test_calls_are_shared_out(mesh: SampleMesh) -> None:
+    """grpc: call by call on one connection; a method is another version's, and one fails."""
+    with (
+        mesh.trying("grpc"),
+        closing(GrpcCaller(mesh.connect(HUB, (GATEWAY, 80)), _HOST)) as caller,
+    ):
+
+        def said(method: str) -> str:
+            answer = caller.call(f"/shop.Opinions/{method}")
+            assert answer.status == "0", answer
+            return answer.message[7:].decode()
+
+        shared = Counter(said("Best") for _ in range(30))
+        assert shared == dict.fromkeys((f"reviews v{number}" for number in (1, 2, 3)), 10)
+        assert {said("Newest") for _ in range(6)} == {"reviews v3"}
+        assert caller.call("/shop.Opinions/Erase").status == "7"
+        with mesh.broken("reviews-v1"):
+            assert {said("Best") for _ in range(9)} == {"reviews v2", "reviews v3"}
+
+
+def test_one_talks_for_as_long_as_one_likes(mesh: SampleMesh) -> None:
+    """websocket: both ways, and for longer than a request may take."""
+    asked = (
+        "GET /talk HTTP/1.1", "host: shop.example.com", "connection: Upgrade", "upgrade: websocket",
+        "sec-websocket-version: 13", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+    )  # fmt: skip
+    with mesh.trying("websocket"), mesh.connect(HUB, (GATEWAY, 80)) as talk:
+        talk.sendall("\r\n".join((*asked, "", "")).encode())
+        agreed = talk.recv(4096).lower()
+        assert agreed.startswith(b"http/1.1 101 ")
+        assert b"sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=" in agreed
+        began = time.monotonic()
+        eventually(lambda: time.monotonic() > began + 1.1, "the time of a request is over")
+        talk.sendall(b"\x81\x85\0\0\0\0hello")
+        assert talk.recv(4096) == b"\x81\x0dledger: hello"
+
+
 def test_a_cookie_is_kept(mesh: SampleMesh) -> None:
     """sticky-cookies: who brings it back stays where he was, who has none is given one."""
     with mesh.trying("sticky-cookies"):
-        first = mesh.knock("/catalog")
+        first = mesh.knock("/catalog", _HOST)
         cookie = first.headers["set-cookie"].partition(";")[0]
         assert cookie.startswith("basket=")
-        pods = {mesh.knock("/catalog", cookie=cookie).pod for _ in range(12)}
+        pods = {mesh.knock("/catalog", _HOST, cookie=cookie).pod for _ in range(12)}
         assert pods == {first.pod}
-        strangers = [mesh.knock("/catalog") for _ in range(30)]
+        strangers = [mesh.knock("/catalog", _HOST) for _ in range(30)]
         assert {reply.pod for reply in strangers} == CATALOGS
 
 

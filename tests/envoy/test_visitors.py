@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from mizzen_cli.demo.gate import gate
-from mizzen_cli.demo.mesh import Mesh, Sources
+from mizzen_cli.demo.mesh import Mesh, MeshError, Sources
 from mizzen_cli.demo.proxies import AskError, ask
 from mizzen_cli.demo.traffic import Visitor, under_load
 
@@ -114,3 +114,14 @@ async def test_the_door_on_the_host_leads_inside(mesh: Mesh) -> None:
         answer = await browser.get(f"http://{host}:{port}/self")
     assert answer.ok
     assert (answer.body["service"], answer.body["from"]) == ("bob", "10.44.0.1")
+
+
+def test_what_has_ended_is_named(tmp_path: Path) -> None:
+    """An application that ends at once is told of, with what it said last, whatever is waited for."""
+    text = _POD.format(name="ann", ip="10.44.0.2").replace("--port=80", "--colour=red")
+    (tmp_path / "ann.yaml").write_text(text, encoding="utf-8")
+    with Mesh(Sources(manifests=tmp_path, apps=_APP)) as made:
+        made.start_networks()
+        made.start_apps()
+        with pytest.raises(MeshError, match=r"the app of \S+: ended with code 2\n(.|\n)*--colour"):
+            made.until(lambda: False, 15, "nothing", "none")

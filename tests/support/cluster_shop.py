@@ -20,7 +20,7 @@ Manifest = dict[str, Any]
 FILE: Final = ROOT / "samples" / "kubernetes" / "shop.yaml"
 _SHOP: Final = ROOT / "samples" / "shop"
 _FILES_OF_A_CLUSTER: Final = ("EndpointSlice", "Node")
-_PROGRAM: Final = ("shop.py", "courier.pem", "keys.json")
+_PROGRAM: Final = ("shop.py", "rpc.py", "talk.py", "courier.pem", "keys.jwks")
 _HEAD: Final = """\
 # The shop of samples/shop/ on a cluster. It is written by `make samples` from samples/shop/workloads and
 # samples/shop/app: edit those.
@@ -38,7 +38,9 @@ def shop() -> str:
     made += [_program(namespace) for namespace in spaces]
     made += _deployments(pods)
     made.sort(key=lambda one: one["kind"] != "Namespace")
-    return _HEAD + yaml.dump_all(made, Dumper=_Dumper, sort_keys=False, width=120)
+    return _HEAD + yaml.dump_all(
+        made, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True
+    )
 
 
 def _documents() -> Iterator[Manifest]:

@@ -92,7 +92,7 @@ def _write_certificates() -> None:
 
 def _write_tokens() -> None:
     issuer = SampleIssuer("https://tokens.example.com")
-    (_SAMPLES / "shop" / "app" / "keys.json").write_text(f"{issuer.key_set()}\n")
+    (_SAMPLES / "shop" / "app" / "keys.jwks").write_text(f"{issuer.key_set()}\n")
     for folder in (_SAMPLES / "tokens", _SAMPLES / "token-routing"):
         for rule in folder.glob("*.yaml"):
             text = rule.read_text(encoding="utf-8")

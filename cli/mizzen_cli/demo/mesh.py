@@ -189,12 +189,13 @@ class Mesh(Closing):
         while not holds():
             if self._given_up:
                 raise MeshError(f"{what}: not waited for")
-            ended = [end for end in self.realm.exits() if end.pid in self._watched()]
-            if ended or time.monotonic() > deadline:
-                why = (
-                    f"ended with code {ended[0].code}" if ended else f"not ready in {seconds:.0f} s"
-                )
-                raise MeshError(f"{what}: {why}\n{self._tail(log)}")
+            watched = self._watched()
+            for end in self.realm.exits():
+                if end.pid in watched:
+                    name, its_log = watched[end.pid]
+                    raise MeshError(f"{name}: ended with code {end.code}\n{self._tail(its_log)}")
+            if time.monotonic() > deadline:
+                raise MeshError(f"{what}: not ready in {seconds:.0f} s\n{self._tail(log)}")
             time.sleep(_POLL_SECONDS)
 
     def give_up(self) -> None:
@@ -220,7 +221,8 @@ class Mesh(Closing):
     def _start_app(self, pod: PodSpec) -> int:
         words = [word.replace("/app/", f"{self._apps}/") for word in pod.command]
         if words[0] in ("python", "python3"):
-            words[:1] = [sys.executable, "-I"]
+            # nothing of the user's, no -I: a program may have modules beside it
+            words[:1] = [sys.executable, "-E", "-s", "-B"]
         return self.realm.spawn(
             Command(
                 argv=tuple(words),
@@ -252,8 +254,13 @@ class Mesh(Closing):
             file.touch(mode=0o600)
             file.write_text(self._tokens[pod.network], encoding="ascii")
 
-    def _watched(self) -> frozenset[int]:
-        return frozenset((self.serve_pid, *self._pids.values()))
+    def _watched(self) -> dict[int, tuple[str, str]]:
+        """Return what runs, by pid: how one calls it, and its log."""
+        found = {self.serve_pid: ("the control plane", "serve.log")}
+        for key, pid in self._pids.items():
+            what, _, network = key.partition(" ")
+            found[pid] = (f"the {what} of {network}", f"{network}.{what}.log")
+        return found
 
     def _tail(self, log: str) -> str:
         """Return the last lines of a log."""

@@ -11,9 +11,12 @@
 ``GET /nap``         the same as ``/self``, after a short while
 ``POST /break``      answer 503 from now on; ``POST /mend`` ends that
 ``GET /count``       how many requests were answered, and how many of them with 503
+``GET /talk``        a WebSocket, on which every text is answered with the same text and its name
+``CONNECT``          a tunnel to wherever one likes, as a forward proxy makes it
 
 With ``--tcp-port`` it also answers every line on a plain TCP connection with the same line and its name; with
-``--tls-port`` it answers requests over TLS, with the key and certificate of ``--pem``.
+``--tls-port`` it answers requests over TLS, with the key and certificate of ``--pem``; with ``--grpc-port`` it says
+over gRPC who it is, and with ``--guard-port`` whether a request may be made.
 """
 
 import argparse
@@ -28,13 +31,16 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import rpc
+import talk
+
 # What a service hands on, so that a rule about a caller's header holds for the calls behind it too.
 HANDED_ON = ("end-user", "authorization", "x-request-id", "traceparent")
 
 # Long enough for several requests to wait at the same time.
 NAP_SECONDS = 0.2
 
-KEYS = Path(__file__).with_name("keys.json")
+KEYS = Path(__file__).with_name("keys.jwks")
 
 
 class State:
@@ -70,8 +76,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         state = self.server.state
-        if self.path == "/count":
-            return self.answer(200, {"answered": state.answered, "refused": state.refused})
+        if self.path in ("/count", "/keys"):
+            return self.answer(200, self.told())
         if state.broken:
             state.count(503)
             return self.answer(503, {**state.who(), "error": "broken"})
@@ -80,12 +86,25 @@ class Handler(BaseHTTPRequestHandler):
             status, body = call(f"{state.calls[called]}/{rest}", self.headers)
             state.count(status)
             return self.answer(status, body)
-        if self.path == "/keys":
-            return self.answer(200, json.loads(KEYS.read_text()))
-        if called == "nap":
-            time.sleep(NAP_SECONDS)
+        if called == "talk" and "sec-websocket-key" in self.headers:
+            return self.talk()
         if called == "guard" and self.headers.get("end-user") == "thief":
             return self.answer(403, {**state.who(), "error": "not for thieves"})
+        if called == "nap":
+            time.sleep(NAP_SECONDS)
+        answer = self.seen(called)
+        state.count(200)
+        return self.answer(200, answer)
+
+    def told(self):
+        if self.path == "/keys":
+            return json.loads(KEYS.read_text())
+        state = self.server.state
+        return {"answered": state.answered, "refused": state.refused}
+
+    def seen(self, called):
+        """Who answers, and what we have seen of the request."""
+        state = self.server.state
         answer = {
             **state.who(),
             "caller": proved(self.headers, "URI"),
@@ -99,8 +118,7 @@ class Handler(BaseHTTPRequestHandler):
             answer["calls"] = {
                 name: call(url, self.headers)[1] for name, url in state.calls.items()
             }
-        state.count(200)
-        return self.answer(200, answer)
+        return answer
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -108,6 +126,24 @@ class Handler(BaseHTTPRequestHandler):
             self.server.state.broken = self.path == "/break"
             return self.answer(200, self.server.state.who())
         return self.answer(404, {"error": f"no {self.path} here"})
+
+    def do_CONNECT(self):
+        host, _, port = self.path.rpartition(":")
+        self.close_connection = True
+        try:
+            talk.tunnel(self.connection, (host, int(port)))
+        except OSError as failed:
+            self.answer(502, {"error": str(failed)})
+
+    def talk(self):
+        self.send_response(101)
+        self.send_header("connection", "Upgrade")
+        self.send_header("upgrade", "websocket")
+        self.send_header("sec-websocket-accept", talk.accepts(self.headers["sec-websocket-key"]))
+        self.end_headers()
+        self.wfile.flush()
+        self.close_connection = True
+        talk.chat(self.rfile, self.wfile, self.server.state.options.name)
 
     def answer(self, status, body):
         data = (json.dumps(body) + "\n").encode()
@@ -162,6 +198,18 @@ class HttpServer(ThreadingHTTPServer):
     request_queue_size = 256
 
 
+def serve_rpc(state):
+    """Serve gRPC on the ports that it is asked for, beside."""
+    name = rpc.text(f"{state.options.name} {state.options.version}")
+    for port, answer in (
+        (state.options.grpc_port, lambda _: None if state.broken else name),
+        (state.options.guard_port, rpc.judge),
+    ):
+        if port:
+            server = rpc.RpcServer(port, answer)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
 def serve_tls(state):
     """Serve the same over TLS, beside."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -179,6 +227,8 @@ def main():
     parser.add_argument("--port", type=int, default=9080)
     parser.add_argument("--tcp-port", type=int, default=0)
     parser.add_argument("--tls-port", type=int, default=0)
+    parser.add_argument("--grpc-port", type=int, default=0)
+    parser.add_argument("--guard-port", type=int, default=0)
     parser.add_argument("--pem", default="")
     parser.add_argument("--calls", action="append", default=[], metavar="NAME=URL")
     parser.add_argument("--failing", action="store_true")
@@ -187,6 +237,7 @@ def main():
         tcp = TcpServer(("", state.options.tcp_port), TcpHandler)
         tcp.state = state
         threading.Thread(target=tcp.serve_forever, daemon=True).start()
+    serve_rpc(state)
     if state.options.tls_port:
         serve_tls(state)
     server = HttpServer(("", state.options.port), Handler)
