@@ -1,6 +1,8 @@
 # Every recipe is about a line of shell; what is longer has a file of its own in .ci/ or tests/support/.
 VENV ?= .venv
 PYTEST ?= $(VENV)/bin/pytest
+# How many processes share the tests.
+WORKERS ?= 2
 export PATH := $(PATH):/usr/sbin:/sbin
 # The hash seed varies from run to run, so that no output can rest on it; pytest prints it, and setting it repeats a run.
 export PYTHONHASHSEED ?= $(shell od -An -N2 -tu2 /dev/urandom | tr -d ' ')
@@ -13,7 +15,7 @@ demo: $(VENV)/.installed debian ## a whole mesh on this machine, without root: m
 
 test: $(VENV)/.installed debian ## every test suite, with the coverage that the project promises
 	@.ci/debian etcd-server || true
-	@$(PYTEST) --cov --cov-report= $(ARGS) && $(VENV)/bin/python -m tests.support.coverage_gate
+	@$(PYTEST) -n $(WORKERS) --cov --cov-report= $(ARGS) && $(VENV)/bin/python -m tests.support.coverage_gate
 	@$(if $(ARGS),true,.ci/e2e $(VENV)/bin --if-possible)
 
 check: $(VENV)/.installed ## format, lint, types, layers and unit tests, in under a minute

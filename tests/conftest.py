@@ -11,6 +11,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
+
 _TESTS = Path(__file__).parent
 
 
@@ -29,6 +32,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         suite = item.path.relative_to(_TESTS).parts[0]
         item.add_marker(suite)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """With ``-n``, processes share the tests by what these share (tests/support/scheduling.py)."""
+    from tests.support.scheduling import Shares  # noqa: PLC0415  # only where there are several
+
+    config.option.loadscopereorder = False  # the order is random, and repeated by its seed
+    return Shares(config, log)
 
 
 @pytest.fixture

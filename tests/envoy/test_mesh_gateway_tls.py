@@ -161,6 +161,7 @@ def test_a_visitor_may_show_a_certificate(mesh: LiveMesh) -> None:
         f"verifyCertificateHash: [{_ANN.hash}]",
         f"verifyCertificateSpki: ['{_ANN.key_hash}']",
     ],
+    ids=["dns_name", "identity", "hash", "key_hash"],  # the same in every process: keys are not
 )
 def test_of_visitors_some_are_let_in(mesh: LiveMesh, wanted: str) -> None:
     """By their names, or by the hash of their certificate or key."""
@@ -224,6 +225,44 @@ def test_versions_and_ciphers_are_what_the_server_says(mesh: LiveMesh) -> None:
     assert [hands.version for hands in found] == ["TLSv1.2", "", "TLSv1.2"]
     assert found[2].cipher == "ECDHE-ECDSA-AES256-GCM-SHA384"
     assert others == [False, True, True]
+
+
+def test_the_mesh_says_what_servers_leave_open(mesh: LiveMesh) -> None:
+    """``tlsDefaults``: each of versions and ciphers, where a server does not say it itself."""
+    config = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    tlsDefaults: {minProtocolVersion: TLSV1_3}
+"""
+    servers = (
+        _server("open.example.org", _SIMPLE, name="open"),
+        _server("own.example.org", f"{_SIMPLE}, minProtocolVersion: TLSV1_2", name="own"),
+    )
+    found = []
+    with mesh.having(tls_secret("web-cert", "ingress", _WEB), _gateway(*servers), config):
+        second = replace(_visitor(mesh), versions=(TLSVersion.TLSv1_2, TLSVersion.TLSv1_2))
+        found += [second.shake_hands(f"{name}.example.org").version for name in ("open", "own")]
+    weaker = config.replace(
+        "minProtocolVersion: TLSV1_3", "cipherSuites: [ECDHE-ECDSA-AES256-GCM-SHA384]"
+    )
+    with mesh.having(tls_secret("web-cert", "ingress", _WEB), _gateway(servers[0]), weaker):
+        found.append(second.shake_hands("open.example.org").cipher)
+    assert found == ["", "TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384"]
+
+
+def test_routes_are_called_by_the_server(mesh: LiveMesh) -> None:
+    """By the name of its port: Envoy counts what it is told of them under that."""
+    with mesh.having(
+        tls_secret("web-cert", "ingress", _WEB),
+        _gateway(_server("web.example.org", _SIMPLE, name="https-shop")),
+        _bound("web", "web.example.org"),
+    ):
+        assert _visitor(mesh).call("web.example.org").status == 200
+        found = mesh.stats("gate", r"rds\.https\.443\.https-shop\.gate\.ingress\.update_success$")
+    assert sum(found.values()) >= 1
 
 
 def test_two_certificates_of_a_server(mesh: LiveMesh) -> None:

@@ -133,7 +133,11 @@ def test_a_marked_field_has_no_effect_but_safety() -> None:
             assert changed.object in (None, _parsed(raw).object), place.path
 
 
-@pytest.mark.parametrize("model", set(MODELS.values()), ids=lambda model: model.__name__)
+@pytest.mark.parametrize(
+    "model",
+    sorted(set(MODELS.values()), key=lambda model: model.__name__),
+    ids=lambda model: model.__name__,
+)
 def test_a_model_describes_itself(model: type[Manifest]) -> None:
     """The CRDs are made from it: every field has a description, and names are those of manifests."""
     schema = model.model_json_schema(by_alias=True)
