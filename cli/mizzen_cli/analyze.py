@@ -52,4 +52,6 @@ def _print_text(findings: tuple[Diagnostic, ...], *, objects: int) -> None:
     for found in findings:
         show(console, found)
     errors, warnings = count(findings, Severity.ERROR), count(findings, Severity.WARNING)
-    console.print(f"{errors} errors, {warnings} warnings in {objects} objects")
+    counted = (errors, "error"), (warnings, "warning"), (objects, "object")
+    said = [f"{number} {what}{'' if number == 1 else 's'}" for number, what in counted]
+    console.print(f"{said[0]}, {said[1]} in {said[2]}")

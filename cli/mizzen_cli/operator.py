@@ -78,11 +78,14 @@ def _address(_ctx: click.Context, _param: click.Parameter, text: str) -> Address
 @click.option(
     "--kubeconfig",
     type=click.Path(path_type=Path),
-    help="How the API server is reached.  [default: as from a pod]",
+    show_default="as from a pod",
+    help="How the API server is reached.",
 )
-@click.option("--sidecar-image", default="", help="Of injected proxies.  [default: this version's]")
 @click.option(
-    "--init-image", default="", help="Of what captures traffic.  [default: this version's]"
+    "--sidecar-image", default="", show_default="this version's", help="Of injected proxies."
+)
+@click.option(
+    "--init-image", default="", show_default="this version's", help="Of what captures traffic."
 )
 @click.option(
     "--injection",
@@ -90,7 +93,10 @@ def _address(_ctx: click.Context, _param: click.Parameter, text: str) -> Address
     help="A file of what else injection is to know: see docs/kubernetes.md.",
 )
 @click.option(
-    "--webhook-url", default="", help="Where API servers find the webhooks, if not at the Service."
+    "--webhook-url",
+    default="",
+    show_default="the Service",
+    help="Where API servers find the webhooks.",
 )
 @click.option(
     "--drain-seconds", type=click.FloatRange(0), default=3.0, help="Served on after SIGTERM."

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from mizzen.api.findings import Finding, Path, fatal, invalid, render_path
 from mizzen.api.kinds import BY_NAME, GROUPS, Kind, by_word
 from mizzen.api.meta import DEFAULT_NAMESPACE, DRY_RUN
+from mizzen.api.shape import nearest
 from mizzen.api.yaml_tree import Tree, TreeError, read_tree
 from mizzen.diagnostics import (
     DUPLICATE_KEY,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from mizzen.names import Registry
 
 _LIST: Final = "List"
+# Every kind of these groups is known, so another one is a slip; others' groups have kinds of all sorts.
+_ISTIO: Final = ".istio.io"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,15 @@ def _key(value: Mapping[str, object], kind: Kind | None, registry: Registry) -> 
 
 
 def _unknown_kind(api_version: str, name: str) -> Finding:
-    return Finding(UNKNOWN_KIND, ("kind",), f"{name} of {api_version} is not handled")
+    group = api_version.rpartition("/")[0]
+    near = nearest(name, _kinds_of(group)) if group.endswith(_ISTIO) else ""
+    hint = f"; did you mean {near}?" if near else ""
+    remedy = f"Write {near} instead." if near else ""
+    return Finding(UNKNOWN_KIND, ("kind",), f"{name} of {api_version} is not handled{hint}", remedy)
+
+
+def _kinds_of(group: str) -> tuple[str, ...]:
+    return tuple(name for of, name in BY_NAME if of == group)
 
 
 def _known(value: Mapping[str, object], kind: Kind, key: ObjectKey, origin: _Origin) -> Parsed:

@@ -25,6 +25,7 @@ _MAX_NODES: Final = 500_000
 # Kubernetes' own decoder stops at 10,000; no schema here goes deeper than 20.
 _MAX_DEPTH: Final = 100
 
+_TEMPLATE: Final = "what stands in {{ }} is to be filled in first, as by `helm template`"
 _TAG: Final = "tag:yaml.org,2002:"
 _WORDS: Final[dict[str, bool | None]] = {
     "": None,
@@ -102,6 +103,20 @@ class _Composer(CParser):
 
 def read_tree(text: str) -> Tree | None:
     """Return what a document says, None where it says nothing; ``TreeError`` where it is broken."""
+    try:
+        return _read(text)
+    except TreeError as error:
+        raise TreeError(f"{error}{_hint(text, error.line)}", error.line) from error
+
+
+def _hint(text: str, line: int) -> str:
+    """Say what people meet who check a chart before it is rendered; YAML's own words do not tell them."""
+    near = text.splitlines()[max(line - 1, 0) : line + 1]
+    is_template = any("{{" in one for one in near)
+    return f"; {_TEMPLATE}" if is_template else ""
+
+
+def _read(text: str) -> Tree | None:
     try:
         root = _Composer(text).get_single_node()
     except MarkedYAMLError as error:

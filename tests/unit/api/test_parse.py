@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mizzen.api.documents import Document
 from mizzen.api.parse import parse_document, parse_object
-from mizzen.diagnostics import Diagnostic
+from mizzen.diagnostics import UNKNOWN_KIND, Diagnostic
 from mizzen.model.kube import Namespace, Pod, Service
 from mizzen.model.world import Parsed
 from mizzen.names import ObjectKey, Registry
@@ -84,6 +84,21 @@ def test_a_kind_that_is_not_handled_is_a_warning() -> None:
         other = _only(f"{{apiVersion: {version}, kind: Gateway, metadata: {{name: a}}}}")
         assert other.code.id == "MZ0106"
     assert _only("{apiVersion: apps/v1, kind: Deployment}").object is None
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "advice"),
+    [
+        ("networking.istio.io/v1", "VirtualServices", "Write VirtualService instead."),
+        ("security.istio.io/v1", "authorizationpolicy", "Write AuthorizationPolicy instead."),
+        ("networking.istio.io/v1", "Cucumber", UNKNOWN_KIND.remedy),
+        ("v1", "ServiceBinding", UNKNOWN_KIND.remedy),
+    ],
+)
+def test_a_misspelt_kind_is_told_of(version: str, kind: str, advice: str) -> None:
+    """Where all kinds of a group are known, and one of them is near."""
+    found = _only(f"{{apiVersion: {version}, kind: {kind}, metadata: {{name: a}}}}")
+    assert (found.code, found.advice) == (UNKNOWN_KIND, advice)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,15 @@ def test_broken_yaml_says_its_line(text: str, line: int) -> None:
     assert str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text", ["a:\n  b: {{ .Values.b }}\n", "{{- if .Values.a }}\na: 1\n{{- end }}\n"]
+)
+def test_a_template_is_known_for_one(text: str) -> None:
+    """It is not YAML yet, which YAML's own words do not say."""
+    with pytest.raises(TreeError, match="helm template"):
+        read_tree(text)
+
+
 def test_aliases_cannot_multiply_without_end() -> None:
     """The billion laughs, and an alias within its own anchor, are refused."""
     levels = "\n".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]" for i in range(1, 9))

@@ -57,7 +57,7 @@ def test_an_error_is_shown_with_its_place_and_remedy_and_is_1(mesh: Path) -> Non
     assert result.exit_code == 1
     assert f"{mesh}/bad.yaml:4 error MZ0103  Service shop/bad  spec.ports[0].port" in result.stdout
     assert "➜ " in result.stdout
-    assert "1 error" in result.stdout
+    assert "1 error, 0 warnings in 2 objects\n" in result.stdout
 
 
 def test_a_script_reads_the_same_findings_as_json(mesh: Path) -> None:
