@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -188,3 +189,106 @@ def test_redirects_keep_the_port_of_the_service(mesh: LiveMesh) -> None:
         visitor = Visitor(mesh=mesh, address=_GATE, port=8443, roots=_CA.pem)
         reply = visitor.call("web.example.org")
     assert (reply.status, reply.headers["location"]) == (301, "https://web.example.org:443/new")
+
+
+# A host that is somewhere behind the gateway: who calls knows the gateway's address alone, and that it speaks in
+# the name of whom is called.
+_AWAY: Final = f"""
+hosts: [orders.example]
+addresses: [192.0.2.8]
+exportTo: ["."]
+location: MESH_INTERNAL
+ports: [{{number: 80, name: http, protocol: HTTP}}, {{number: 9000, name: tcp, protocol: TCP}}]
+resolution: STATIC
+endpoints: [{{address: {_GATE}, ports: {{http: 15443, tcp: 15443}}, serviceAccount: web, labels: {{at: v2}}}}]
+"""
+# The gateway knows where it is: in a pod that takes mutual TLS, and in one that does not.
+_THERE: Final = f"""
+hosts: [orders.example]
+exportTo: ["."]
+location: MESH_INTERNAL
+ports: [{{number: 80, name: http, protocol: HTTP}}, {{number: 9000, name: tcp, protocol: TCP}}]
+resolution: STATIC
+endpoints:
+- {{address: {pod_ip(11)}, ports: {{http: 8080, tcp: 9000}}, serviceAccount: web, labels: {{at: v1}}}}
+- {{address: {pod_ip(14)}, ports: {{http: 8080, tcp: 9000}}, labels: {{at: v1}}}}
+- {{address: {pod_ip(2)}, ports: {{http: 8080, tcp: 9000}}, serviceAccount: web, labels: {{at: v2}}}}
+"""
+_PINNED: Final = """
+host: orders.example
+exportTo: ["."]
+subsets: [{name: one, labels: {at: v1}}, {name: two, labels: {at: v2}}]
+trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}
+"""
+
+
+_TO_ONE: Final = "route: [{destination: {host: orders.example, subset: one}}]"
+
+
+def _passing(hosts: str) -> tuple[str, ...]:
+    server = f"port: {{number: 15443, name: tls, protocol: TLS}}, hosts: [{hosts}], tls: {{mode: AUTO_PASSTHROUGH}}"
+    return (
+        _gateway(server),
+        istio("ServiceEntry", "away", _AWAY, namespace="test"),
+        istio("ServiceEntry", "there", _THERE, namespace="ingress"),
+        istio("DestinationRule", "there", _PINNED, namespace="ingress"),
+        istio("DestinationRule", "away", _PINNED.replace("v1", "v2"), namespace="test"),
+        istio(
+            "VirtualService",
+            "one",
+            f"hosts: [orders.example]\nhttp: [{{{_TO_ONE}}}]\ntcp: [{{{_TO_ONE}}}]",
+            namespace="test",
+        ),
+    )
+
+
+def _shown(mesh: LiveMesh, name: str, *protocols: str) -> bytes:
+    """Return the certificate that a stranger is shown at the gateway who asks for a name; nothing without."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    try:
+        plain = mesh.connect(HUB, (_GATE, 15443))
+        with plain, context.wrap_socket(plain, server_hostname=name) as made:
+            return made.getpeercert(binary_form=True) or b""
+    except OSError:
+        return b""
+
+
+def test_mutual_tls_passes_through_to_who_is_meant(mesh: LiveMesh) -> None:
+    """Unopened: the server sees who really calls; requests by the subset that they chose, and bytes as well."""
+    with mesh.having(*_passing("orders.example")):
+        before = mesh.stats("gate", r"^tcp\.outbound_0\.0\.0\.0_15443\.downstream_cx_total$")
+        replies = [mesh.call("ann", "http://orders.example/path", at="192.0.2.8") for _ in range(6)]
+        answer = mesh.tcp("ann", "192.0.2.8", 9000)
+        after = mesh.stats("gate", r"^tcp\.outbound_0\.0\.0\.0_15443\.downstream_cx_total$")
+    assert {(r.status, r.pod, r.caller) for r in replies} == {
+        (200, "web", "spiffe://cluster.local/ns/test/sa/ann")
+    }
+    assert answer.startswith(b"web:")
+    assert sum(after.values()) > sum(before.values())
+
+
+def test_a_server_passes_on_to_its_hosts_alone(mesh: LiveMesh) -> None:
+    """What is for others gets no further, were it for the name of which these are below."""
+    with mesh.having(*_passing("'*.orders.example', web.test.svc.cluster.local")):
+        assert mesh.tcp("ann", "192.0.2.8", 9000) == b""
+        assert _shown(mesh, "outbound_.80_._.web.test.svc.cluster.local", "istio")
+
+
+def test_strangers_get_no_further_than_who_calls_by_mutual_tls(mesh: LiveMesh) -> None:
+    """A server name is a cluster's only where it is one that sidecars send; plain TLS gets nowhere."""
+    web = "web.test.svc.cluster.local"
+    taken = (f"outbound_.80_._.{web}", "outbound_.80_.one_.orders.example")
+    others = (f"outbound|80||{web}", "outbound|80||far.example", "outbound_.80_._.far.example", web)
+    calls = r"^cluster\.outbound\|80\|\|(web|far)\..*upstream_cx_total$"
+    with mesh.having(*_passing("'*'")):
+        found = [b"/ns/test/sa/web" in _shown(mesh, name, "istio") for name in taken]
+        before = mesh.stats("gate", calls)
+        refused = [_shown(mesh, name, "istio") for name in others]
+        after = mesh.stats("gate", calls)
+        plain = [_shown(mesh, name, *offered) for name in taken for offered in ((), ("h2",))]
+    assert found == [True, True]
+    assert not any((*refused, *plain))
+    assert before == after, "not even called"

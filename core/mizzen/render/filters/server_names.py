@@ -8,19 +8,25 @@ that are passed on.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.config.rbac.v3.rbac_pb2 import RBAC as RULES
 from envoy.extensions.filters.network.rbac.v3.rbac_pb2 import RBAC
 from envoy.extensions.filters.network.sni_cluster.v3.sni_cluster_pb2 import SniCluster
-from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import (
+    TcpProxy,
+    UpstreamConnectMode,
+)
 
 from mizzen.names import BLACK_HOLE_CLUSTER, is_wildcard
 from mizzen.render.proto import pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+# What is kept of a connection until the server is there: more than a ClientHello mostly is.
+_EARLY_BYTES: Final = 16_384
 
 
 def sent_on(hosts: Iterable[str], statistics: str) -> tuple[Filter, ...]:
@@ -31,8 +37,14 @@ def sent_on(hosts: Iterable[str], statistics: str) -> tuple[Filter, ...]:
         name = policy.permissions.add().requested_server_name
         name.safe_regex.regex = _server_names(host)
     policy.principals.add(any=True)
-    # Nothing is sent to the cluster that is named here: what is sent on has been given another one.
-    proxy = TcpProxy(stat_prefix=statistics, cluster=BLACK_HOLE_CLUSTER)
+    # Nothing is sent to the cluster that is named here: what is sent on has been given another one. That is
+    # called once the first bytes have passed the rules, which are not asked before.
+    proxy = TcpProxy(
+        stat_prefix=statistics,
+        cluster=BLACK_HOLE_CLUSTER,
+        upstream_connect_mode=UpstreamConnectMode.ON_DOWNSTREAM_DATA,
+    )
+    proxy.max_early_data_bytes.value = _EARLY_BYTES
     return (
         Filter(
             name="envoy.filters.network.rbac",
