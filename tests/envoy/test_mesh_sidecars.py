@@ -32,12 +32,15 @@ _ADDRESSES: Final = {"web": service_ip(11), "api": service_ip(12), "outside": po
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
-    """Two clients, a service of their namespace and one of another, and a pod outside of the mesh."""
+    """Clients, one of which nothing is captured, services of two namespaces, a pod outside of the mesh."""
     files = {
         "web.yaml": pod("web", 11) + service("web", 11, ("web", 11)),
         "api.yaml": pod("api", 12, namespace="other")
         + service("api", 12, ("api", 12), namespace="other"),
-        "clients.yaml": pod("ann", 2) + pod("bob", 3) + pod("outside", 9, sidecar=False),
+        "clients.yaml": pod("ann", 2)
+        + pod("bob", 3)
+        + pod("free", 4, captured=False)
+        + pod("outside", 9, sidecar=False),
     }
     with LiveMesh(tmp_path_factory.mktemp("mesh"), files) as made:
         yield made
@@ -116,11 +119,12 @@ def test_what_is_not_imported_passes_through_where_all_may(mesh: LiveMesh) -> No
     eventually(lambda: _all(mesh) == [200] * 3, "everything is there again")
 
 
-def test_a_port_may_have_imports_of_its_own(mesh: LiveMesh) -> None:
-    """On HTTP's port the other namespace alone, on all others one's own."""
+@pytest.mark.parametrize("protocol", ["HTTP", "TCP"])
+def test_a_port_may_have_imports_of_its_own(mesh: LiveMesh, protocol: str) -> None:
+    """On HTTP's port the other namespace alone, on all others one's own; services know what they speak."""
     spec = f"""
 egress:
-  - port: {{number: 80, protocol: HTTP}}
+  - port: {{number: 80, protocol: {protocol}}}
     hosts: ["other/*"]
   - hosts: ["./*"]
 {_CLOSED}
@@ -259,6 +263,32 @@ ingress:
         )
         reply = mesh.call("web", "http://any.example:6060/", at="127.0.0.1")
         assert reply.headers["server"] == "istio-envoy"
+
+
+def test_where_nothing_is_captured_the_proxy_is_called(mesh: LiveMesh) -> None:
+    """By clients and by callers, though ``captureMode`` is not written; by mutual TLS like everything else."""
+    spec = f"""
+egress:
+  - port: {{number: 80, protocol: HTTP}}
+    hosts: ["*/*"]
+ingress:
+  - port: {{number: 6060, protocol: HTTP}}
+    defaultEndpoint: 127.0.0.1:{HTTP_PORT}
+"""
+    free = service("free", 24, ("free", 4), ports="http:80:6060")
+    with mesh.having(free, _sidecar(spec, of="free")):
+        url = "http://web.test/"
+        eventually(
+            lambda: mesh.call("free", url, at="127.0.0.1").caller.endswith("/sa/free"),
+            "the proxy listens for its own",
+        )
+        eventually(
+            lambda: mesh.call("ann", "http://free.test/", at=service_ip(24)).pod == "free",
+            "the proxy listens for callers",
+        )
+        reply = mesh.call("ann", "http://free.test/", at=service_ip(24))
+        assert reply.caller.endswith("/sa/ann")
+    eventually(lambda: mesh.call("free", url, at="127.0.0.1").status == 0, "nobody listens")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ def pod(
     namespace: str = NAMESPACE,
     sidecar: bool = True,
     more_labels: str = "",
+    captured: bool = True,
 ) -> str:
     """Return a pod with the application of :mod:`tests.support.live_app` on its usual ports.
 
@@ -28,6 +29,7 @@ def pod(
     app = app or name
     of = f"app: {app}, version: {version}"
     labels = f"{of}, security.istio.io/tlsMode: istio" if sidecar else of
+    mode = "" if captured else ", sidecar.istio.io/interceptionMode: NONE"
     words = [f"--name={app}", f"--version={version}", *_port_words()]
     return f"""
 apiVersion: v1
@@ -36,7 +38,7 @@ metadata:
   name: {name}
   namespace: {namespace}
   labels: {{{labels}{more_labels}}}
-  annotations: {{sidecar.istio.io/inject: "{str(sidecar).lower()}"}}
+  annotations: {{sidecar.istio.io/inject: "{str(sidecar).lower()}"{mode}}}
 spec:
   serviceAccountName: {app}
   containers:

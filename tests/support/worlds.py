@@ -214,13 +214,19 @@ def _ips(four: str, versions: int) -> tuple[str, ...]:
     return {4: (four,), 6: (six,), 46: (four, six)}[versions]
 
 
-_dns = st.sampled_from((NO_LABELS, labels({"sidecar.mizzen.dev/dnsCapture": "true"})))
+_notes = st.sampled_from(
+    (
+        NO_LABELS,
+        labels({"sidecar.mizzen.dev/dnsCapture": "true"}),
+        labels({"sidecar.istio.io/interceptionMode": "NONE"}),
+    )
+)
 _pods = st.builds(
     Pod,
     meta=st.builds(
         Meta,
         kind=st.just("Pod"),
-        annotations=_dns,
+        annotations=_notes,
         namespace=_namespaces,
         name=st.sampled_from((*NAMES, "gate")),
         labels=st.sampled_from((*_APP_LABELS, *_PLACED_LABELS)),
@@ -439,6 +445,14 @@ _sidecars = st.builds(
             (),
             (Ingress(port=8080, protocol=Protocol.HTTP, endpoint="127.0.0.1:80"),),
             (Ingress(port=9000, protocol=Protocol.TCP, own_port=9001),),
+            (
+                Ingress(
+                    port=8080,
+                    protocol=Protocol.HTTP,
+                    endpoint="127.0.0.1:80",
+                    free_bind="127.0.0.1",
+                ),
+            ),
             (
                 Ingress(
                     port=8080,

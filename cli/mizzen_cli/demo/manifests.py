@@ -13,6 +13,7 @@ import yaml
 
 from mizzen.model.meta import Labels, labels
 from mizzen.names import DEFAULT_DOMAIN
+from mizzen.resolve.world import INTERCEPTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,7 @@ class PodSpec:
         command: The application's argv as the manifest has it; empty for a gateway.
         sidecar: Whether an Envoy stands beside the application.
         router: Whether the pod is an Envoy alone (Istio: ``proxy router``).
+        captured: Whether what comes and goes is handed to the Envoy beside the application.
     """
 
     name: str
@@ -42,6 +44,7 @@ class PodSpec:
     command: tuple[str, ...] = ()
     sidecar: bool = True
     router: bool = False
+    captured: bool = True
 
     @property
     def network(self) -> str:
@@ -109,6 +112,7 @@ def _pod(document: dict[str, Any]) -> PodSpec:
     container = spec["containers"][0]
     arguments = tuple(container.get("args", ()))
     router = _ROUTER_ARGUMENT in arguments
+    notes = meta.get("annotations", {})
     return PodSpec(
         name=meta["name"],
         namespace=meta.get("namespace", "default"),
@@ -117,8 +121,9 @@ def _pod(document: dict[str, Any]) -> PodSpec:
         service_account=spec.get("serviceAccountName", "default"),
         node=spec.get("nodeName", ""),
         command=() if router else (*container.get("command", ()), *arguments),
-        sidecar=not router and meta.get("annotations", {}).get(_INJECT) != "false",
+        sidecar=not router and notes.get(_INJECT) != "false",
         router=router,
+        captured=notes.get(INTERCEPTION) != "NONE",
     )
 
 

@@ -115,7 +115,7 @@ class Mesh(Closing):
         capture = capture_config(self.realm, HUB_IP)
         for pod in self.cast.pods:
             self.realm.network(pod.network, f"{pod.ip}/16", HUB_IP)
-            if pod.sidecar:
+            if pod.sidecar and pod.captured:
                 load_capture(self.realm, pod.network, capture)
         self._name_services()
 

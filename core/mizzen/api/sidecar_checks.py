@@ -6,7 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from mizzen.api.destination_rule_checks import check_connection_pool
-from mizzen.api.findings import Finding, Path, at, conflict, invalid, missing, without_effect
+from mizzen.api.findings import (
+    Finding,
+    Path,
+    at,
+    conflict,
+    fatal,
+    invalid,
+    missing,
+    without_effect,
+)
 from mizzen.api.hosts import (
     check_selector,
     is_address,
@@ -138,7 +147,7 @@ def _ingress(ingress: IngressListener) -> Iterator[Finding]:
         yield missing(("port", "number"), "a port needs its number")
     if ingress.bind and not is_address(ingress.bind):
         yield invalid(("bind",), f"{ingress.bind!r} is not an IP address")
-    if ingress.bind and ingress.capture_mode != "NONE":
+    if ingress.bind and ingress.capture_mode != "NONE" and not may_be_bound(ingress):
         remedy = "Leave it out, or write captureMode: NONE."
         yield without_effect(
             ("bind",), "captured connections come to the address they went to", remedy
@@ -156,6 +165,11 @@ def _ingress(ingress: IngressListener) -> Iterator[Finding]:
             written = ingress.port.protocol or "not declared"
             message = f"limits of HTTP are for ports of HTTP; the protocol of this one is {written}"
             yield without_effect(("connectionPool", "http"), message)
+
+
+def may_be_bound(ingress: IngressListener) -> bool:
+    """Tell whether a port is served by a listener of its own in pods of which nothing is captured."""
+    return ingress.capture_mode == "DEFAULT" and not fatal(_bound_endpoint(ingress))
 
 
 def _bound_endpoint(ingress: IngressListener) -> Iterator[Finding]:

@@ -16,7 +16,15 @@ from mizzen.api.sidecar import (
     SidecarManifest,
 )
 from mizzen.model.meta import NO_LABELS, Meta, labels
-from mizzen.model.sidecar import Egress, EgressProxy, Import, Ingress, OutboundPolicy, Sidecar
+from mizzen.model.sidecar import (
+    EVERY_ADDRESS,
+    Egress,
+    EgressProxy,
+    Import,
+    Ingress,
+    OutboundPolicy,
+    Sidecar,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +32,7 @@ if TYPE_CHECKING:
     from mizzen.names import ObjectKey
 
 _UNIX: Final = "unix://"
-_EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - what Istio takes where no address is written
-_ANY_ADDRESS: Final = (_EVERY_ADDRESS, "::")
+_ANY_ADDRESS: Final = (EVERY_ADDRESS, "::")
 
 
 def read_sidecar(raw: Mapping[str, object], key: ObjectKey) -> Reading:
@@ -75,8 +82,14 @@ def _ingress(entry: IngressListener) -> Ingress:
         own_port=own_port,
         connection_pool=connection_pool(entry.connection_pool),
         tls=server_tls(entry.tls) if entry.tls is not None else None,
-        bind=(entry.bind or _EVERY_ADDRESS) if entry.capture_mode == "NONE" else "",
+        bind=(entry.bind or EVERY_ADDRESS) if entry.capture_mode == "NONE" else "",
+        free_bind=_free_bind(entry),
     )
+
+
+def _free_bind(entry: IngressListener) -> str:
+    """Return where the proxy listens in pods of which nothing is captured; empty where it must not."""
+    return (entry.bind or EVERY_ADDRESS) if sidecar_checks.may_be_bound(entry) else ""
 
 
 def _endpoint(text: str) -> tuple[str, int | None]:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from mizzen import diagnostics as codes
 from mizzen.checks.findings import Found, finding, listed, pairs
 from mizzen.checks.workloads import selected
+from mizzen.model.kube import Pod
 from mizzen.model.security import MtlsMode
-from mizzen.model.sidecar import ANY_NAMESPACE
+from mizzen.model.sidecar import ANY_NAMESPACE, EVERY_ADDRESS
 from mizzen.names import is_wildcard
 from mizzen.resolve.inbound import OWN_TLS
 from mizzen.resolve.peers import workload_modes
 from mizzen.resolve.services import written
-from mizzen.resolve.sidecars import sidecars_in
-from mizzen.resolve.world import ROUTES_AT_HOST
+from mizzen.resolve.sidecars import sidecar_for, sidecars_in
+from mizzen.resolve.world import OBJECT, ROUTES_AT_HOST, UNCAPTURED_IN, settings
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -29,6 +30,8 @@ def check(db: Database, item: Sidecar) -> Found:
         yield finding(codes.SELECTS_NOTHING, item.meta, "spec.workloadSelector.labels", message)
     yield from _shadowed(db, item)
     yield from _without_own_tls(db, item)
+    if item.ingress:
+        yield from _unserved(item, _uncaptured(db, item))
     for index, egress in enumerate(item.egress):
         for entry in egress.hosts:
             if not _is_known(db, entry):
@@ -45,6 +48,36 @@ def _without_own_tls(db: Database, item: Sidecar) -> Found:
         if entry.tls is not None and entry.tls.mode in OWN_TLS and mode is not MtlsMode.DISABLE:
             message = f"mutual TLS of the port is {mode}; TLS of its own ends where it is DISABLE"
             yield finding(codes.NO_EFFECT, item.meta, f"spec.ingress[{number}].tls", message)
+
+
+def _uncaptured(db: Database, item: Sidecar) -> Pod | None:
+    """Return a pod of which nothing is captured and for which a Sidecar holds, the first of several."""
+    own = item.meta.namespace
+    is_everywhere = own == settings(db).root_namespace and not item.selector
+    for namespace in sorted(UNCAPTURED_IN.all_keys(db)) if is_everywhere else (own,):
+        for key in UNCAPTURED_IN(db, namespace):
+            found = OBJECT(db, key)
+            if isinstance(found, Pod) and sidecar_for(db, namespace, found.meta.labels) == item:
+                return found
+    return None
+
+
+def _unserved(item: Sidecar, pod: Pod | None) -> Found:
+    """Yield ports that nobody can call where nothing is captured, and addresses that nobody listens at."""
+    for number, entry in enumerate(item.ingress):
+        path = f"spec.ingress[{number}]"
+        if pod is not None and not (entry.bind or entry.free_bind):
+            message = (
+                f"nothing is captured of {pod.meta.key}, where port {entry.port} is not served"
+            )
+            remedy = (
+                "Write captureMode: NONE, and in defaultEndpoint where the application listens."
+            )
+            yield finding(codes.NO_EFFECT, item.meta, f"{path}.captureMode", message, remedy)
+        if pod is None and entry.free_bind not in ("", EVERY_ADDRESS):
+            message = "captured connections come to the address they went to"
+            remedy = "Leave it out, or write captureMode: NONE."
+            yield finding(codes.NO_EFFECT, item.meta, f"{path}.bind", message, remedy)
 
 
 def _shadowed(db: Database, item: Sidecar) -> Found:

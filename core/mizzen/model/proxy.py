@@ -35,6 +35,8 @@ class Scope:
             reached at those that the mesh gives them.
         families: The versions of IP that the proxies have addresses of.
         credentials: Whether what Secrets of the namespace hold may be given to its proxies.
+        captured: False where nothing is captured and the Sidecar therefore has the proxies listen at places
+            that clients call themselves. True without a Sidecar.
     """
 
     namespace: str
@@ -45,6 +47,7 @@ class Scope:
     dns: bool = False
     families: Families = Families.V4
     credentials: bool = False
+    captured: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,7 @@ class Workload:
         is_known: Whether the rest of this was said by somebody else than the proxy. Only then is a router
             given what stands in Secrets.
         edge: What a router bears with of its clients.
+        captured: Whether connections come to the proxy without anybody calling it (interception other than NONE).
     """
 
     namespace: str
@@ -70,6 +74,7 @@ class Workload:
     families: Families = Families.V4
     is_known: bool = False
     edge: Edge = ANY_EDGE
+    captured: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

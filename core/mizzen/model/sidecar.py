@@ -11,6 +11,7 @@ from mizzen.model.meta import NO_LABELS, Labels, Meta
 from mizzen.model.traffic import ConnectionPool
 
 ANY_NAMESPACE: Final = "*"
+EVERY_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - what Istio takes where no address is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class Egress:
     Attributes:
         bind: Where the proxy listens: an address, or ``unix:///path`` (with ``port`` 0); empty for the
             address that the client was going to.
-        captured: False where clients address the proxy themselves (captureMode NONE).
+        captured: False where clients address the proxy themselves (captureMode NONE). In pods of which nothing is
+            captured they do anyway.
     """
 
     port: int | None = None
@@ -61,6 +63,8 @@ class Ingress:
         own_port: The port that they go to on that address; None is the one the client was going to.
         bind: The address on which the proxy listens itself (captureMode NONE); empty where connections are
             captured.
+        free_bind: The same in pods of which nothing is captured (captureMode DEFAULT); empty where it is not to
+            listen, or would call itself.
         tls: How TLS of the port's own ends, instead of the mesh's.
     """
 
@@ -69,6 +73,7 @@ class Ingress:
     endpoint: str = ""
     own_port: int | None = None
     bind: str = ""
+    free_bind: str = ""
     tls: ServerTls | None = None
     connection_pool: ConnectionPool | None = None
 

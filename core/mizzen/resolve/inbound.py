@@ -165,9 +165,14 @@ def _inbound_ports(db: Database, workload: Workload) -> tuple[InboundPort, ...]:
         return tuple(replace(port, connection_pool=pool) if pool else port for port in ports)
     by_number = {port.port: _inbound_port(db, port) for port in served}
     return tuple(
-        _ingress(sidecar, entry, by_number.get(entry.port))
+        _ingress(sidecar, _placed(entry, workload), by_number.get(entry.port))
         for entry in sorted(sidecar.ingress, key=lambda entry: entry.port)
     )
+
+
+def _placed(entry: Ingress, workload: Workload) -> Ingress:
+    """Return a port as a workload has it: where nothing is captured, callers can only call the proxy."""
+    return entry if workload.captured or entry.bind else replace(entry, bind=entry.free_bind)
 
 
 def _inbound_port(db: Database, served: ServedPort) -> InboundPort:

@@ -21,12 +21,19 @@ from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen.resolve.rules import gateway_scope, is_given_secrets
 from mizzen.resolve.sidecars import scope_of
 from mizzen.resolve.whereabouts import parse_locality, pod_locality, with_place
-from mizzen.resolve.world import CLIENT_LABELS, OBJECT, PODS_AT, PODS_IN, SOURCE_LABELS, settings
+from mizzen.resolve.world import (
+    CLIENT_LABELS,
+    INTERCEPTION,
+    OBJECT,
+    PODS_AT,
+    PODS_IN,
+    SOURCE_LABELS,
+    settings,
+)
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
 
-_INTERCEPTION: Final = "sidecar.istio.io/interceptionMode"
 _DNS: Final = "sidecar.mizzen.dev/dnsCapture"
 
 
@@ -49,6 +56,8 @@ def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
             families=workload.families,
             credentials=is_given_secrets(db, workload) and _is_known(db, node),
         )
+        if scope.sidecar is not None:
+            scope = replace(scope, captured=workload.captured)
     return ProxyClass(kind=node.kind, scope=scope, workload=workload)
 
 
@@ -135,12 +144,13 @@ def _asks_proxy(pod: Pod) -> bool:
 
 def _of_pod(pod: Pod, node: NodeInfo) -> Workload:
     ports = tuple((port.name, port.number) for port in pod.ports if port.name)
-    mode = label(pod.meta.annotations, _INTERCEPTION)
+    mode = label(pod.meta.annotations, INTERCEPTION)
     return Workload(
         namespace=pod.meta.namespace,
         labels=pod.meta.labels,
         ports=ports,
         transparent=mode == "TPROXY",
+        captured=mode != "NONE",
         dns=_asks_proxy(pod),
         families=Families.of(pod.ips or (node.ip,)),
     )

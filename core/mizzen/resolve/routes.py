@@ -37,7 +37,7 @@ from mizzen.resolve.services import (
     service_at,
     written,
 )
-from mizzen.resolve.sidecars import Reach, imports, is_sent_to
+from mizzen.resolve.sidecars import Reach, imports, is_sent_to, seeing_everything
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
@@ -55,10 +55,10 @@ def viewer(db: Database, key: tuple[Scope, str]) -> Scope:
     dns = scope.dns and bool(allocated(db, host))
     credentials = scope.credentials and uses_credentials(db, key)
     labels = client_labels(db, key)
-    own = replace(scope, labels=labels, dns=dns, credentials=credentials)
+    own = replace(scope, labels=labels, dns=dns, credentials=credentials, captured=True)
     if scope.sidecar is not None:
         if _sees_clusters_as_others(db, scope, host):
-            return viewer(db, (replace(scope, sidecar=None), host))
+            return viewer(db, (seeing_everything(scope), host))
         return own
     public = Scope(namespace="", gateway=scope.gateway, dns=dns, families=scope.families)
     owners = {service.namespace for service in written(db, host)}
@@ -81,7 +81,7 @@ def route_viewer(db: Database, key: tuple[Scope, str]) -> Scope:
     if scope.sidecar is not None:
         whole = all(sees_as_others(db, (scope, one)) for one in (host, *sorted(near)))
         if whole and all(_sees_clusters_as_others(db, scope, one) for one in sorted(ahead)):
-            return route_viewer(db, (replace(scope, sidecar=None), host))
+            return route_viewer(db, (seeing_everything(scope), host))
         return scope if told_apart else _for_rules(db, scope, {host, *near, *ahead})
     if told_apart:
         return scope
@@ -118,7 +118,7 @@ def sees_as_others(db: Database, key: tuple[Scope, str]) -> bool:
     ports = all(is_seen(db, scope, one, port) for one in services for port in one.ports)
     if any(is_elsewhere(db, scope, one) for one in services):
         return False
-    open_to_all = replace(scope, sidecar=None)
+    open_to_all = seeing_everything(scope)
     routes = (item for item in contenders(db, host) if is_visible(db, item, open_to_all))
     return ports and all(is_visible(db, item, scope) for item in routes)
 

@@ -8,6 +8,7 @@ sends requests, the clusters are there too, and no more of that host.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mizzen.engine import Database
+    from mizzen.names import ObjectKey
 
 
 class Reach(Enum):
@@ -88,8 +90,25 @@ def _unknown(db: Database, item: Sidecar) -> str:
 
 def egress(db: Database, scope: Scope) -> tuple[Egress, ...]:
     """Return what a scope's Sidecar says of destinations; nothing where everything is seen."""
-    item = OBJECT(db, scope.sidecar) if scope.sidecar is not None else None
+    if scope.sidecar is None:
+        return ()
+    if not scope.captured:
+        return uncaptured_egress(db, scope.sidecar)
+    item = OBJECT(db, scope.sidecar)
     return item.egress if isinstance(item, Sidecar) else ()
+
+
+@query
+def uncaptured_egress(db: Database, key: ObjectKey) -> tuple[Egress, ...]:
+    """Return what a Sidecar says of destinations where nothing is captured: its ``captureMode`` is NONE."""
+    item = OBJECT(db, key)
+    entries = item.egress if isinstance(item, Sidecar) else ()
+    return tuple(replace(entry, captured=False) for entry in entries)
+
+
+def seeing_everything(scope: Scope) -> Scope:
+    """Return a scope as it is without its Sidecar."""
+    return replace(scope, sidecar=None, captured=True)
 
 
 def imports(db: Database, scope: Scope, namespace: str, host: str) -> bool:

@@ -15,7 +15,7 @@ from mizzen.model.allocation import choices, hosts_without_address
 from mizzen.model.gateway import Gateway
 from mizzen.model.kube import EndpointSlice, Pod, Protocol, Service
 from mizzen.model.mesh import MeshSettings
-from mizzen.model.meta import Labels
+from mizzen.model.meta import Labels, label
 from mizzen.model.routing import VirtualService
 from mizzen.model.security import (
     AuthorizationPolicy,
@@ -36,6 +36,9 @@ from mizzen.resolve.indexes import Index, Lazy
 
 # An entry with more objects than this is sorted on the first reading, not by the change.
 _MANY: Final = 32
+
+INTERCEPTION: Final = "sidecar.istio.io/interceptionMode"
+"""The annotation that says how connections come to a pod's proxy."""
 
 OBJECT: Final[Input[ObjectKey, Object | None]] = Input("object", None)
 SETTINGS: Final[Input[str, MeshSettings]] = Input("settings", MeshSettings())
@@ -107,6 +110,11 @@ def _slice_service(item: EndpointSlice, _mesh: MeshSettings) -> tuple[tuple[str,
 
 def _pod_addresses(item: Pod, _mesh: MeshSettings) -> tuple[str, ...]:
     return () if item.host_network else item.ips
+
+
+def _without_capture(item: Pod, _mesh: MeshSettings) -> tuple[str, ...]:
+    mode = label(item.meta.annotations, INTERCEPTION)
+    return (item.meta.namespace,) if mode == "NONE" else ()
 
 
 def _labels_in(item: Pod | WorkloadEntry, _mesh: MeshSettings) -> tuple[tuple[str, Labels], ...]:
@@ -218,6 +226,8 @@ SERVICES_SELECTING: Final[Index[tuple[str, tuple[str, str]]]] = Index(
 SLICES_OF: Final[Index[tuple[str, str]]] = Index("slices of", (EndpointSlice,), _slice_service)
 PODS_AT: Final[Index[str]] = Index("pods at", (Pod,), _pod_addresses)
 PODS_IN: Final[Index[str]] = Index("pods in", (Pod,), _own_namespace)
+UNCAPTURED_IN: Final[Index[str]] = Index("pods without capture in", (Pod,), _without_capture)
+"""By namespace, the pods of which nothing is captured."""
 ENTRIES_WITH: Final[Index[tuple[str, tuple[str, str]]]] = Index(
     "workload entries with", (WorkloadEntry,), _own_labels
 )
@@ -288,6 +298,7 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     SLICES_OF,
     PODS_AT,
     PODS_IN,
+    UNCAPTURED_IN,
     ENTRIES_WITH,
     LABELS_IN,
     ROUTES_AT_HOST,

@@ -16,10 +16,16 @@ from mizzen_operator.inject.probes import rewrite_probes
 from mizzen_operator.inject.proxy import Opened, proxy_arguments
 from mizzen_operator.inject.script import capture_script
 from mizzen_operator.inject.template import Rendering, render
-from mizzen_operator.inject.wishes import DNS_CAPTURE, INTERCEPTION, read_wishes
+from mizzen_operator.inject.wishes import (
+    DNS_CAPTURE,
+    INTERCEPTION,
+    NO_INTERCEPTION,
+    read_wishes,
+)
 from mizzen_operator.inject.workload import canonical_labels
 
 if TYPE_CHECKING:
+    from mizzen.capture import CaptureConfig
     from mizzen_operator.inject.raw import Json
     from mizzen_operator.inject.settings import InjectSettings
     from mizzen_operator.inject.wishes import Wishes
@@ -150,7 +156,7 @@ def _mark(pod: Json, before: dict[str, set[str]], wishes: Wishes, settings: Inje
     added = {field: sorted(names - before[field]) for field, names in _names(pod).items()}
     status = {field: names or None for field, names in added.items()}
     capture = wishes.capture
-    mode = {INTERCEPTION: capture.interception.value} if capture and capture.transparent else {}
+    mode = {INTERCEPTION: _mode(capture)} if capture is None or capture.transparent else {}
     dns = {DNS_CAPTURE: "true"} if capture and capture.dns else {}
     metadata["annotations"] = (
         raw.annotations_of(pod)
@@ -161,6 +167,10 @@ def _mark(pod: Json, before: dict[str, set[str]], wishes: Wishes, settings: Inje
             STATUS: json.dumps(status | {"revision": settings.revision}, sort_keys=True),
         }
     )
+
+
+def _mode(capture: CaptureConfig | None) -> str:
+    return NO_INTERCEPTION if capture is None else capture.interception.value
 
 
 def _warnings(pod: Json, wishes: Wishes) -> tuple[str, ...]:

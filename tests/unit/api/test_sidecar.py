@@ -43,7 +43,13 @@ def test_a_sidecar_has_imports_ports_and_a_policy() -> None:
     )
     pool = ConnectionPool(max_connections=5, max_retries=2)
     assert found.ingress == (
-        Ingress(port=8080, protocol=Protocol.HTTP, endpoint="127.0.0.1:9090", connection_pool=pool),
+        Ingress(
+            port=8080,
+            protocol=Protocol.HTTP,
+            endpoint="127.0.0.1:9090",
+            free_bind="0.0.0.0",
+            connection_pool=pool,
+        ),
         Ingress(port=8081, protocol=Protocol.TCP, own_port=9091),
         Ingress(port=8082, protocol=Protocol.TCP, endpoint="unix:///var/run/app", bind="127.0.0.1"),
         Ingress(
@@ -208,9 +214,31 @@ egress:
     assert [each.is_socket for each in parsed.object.egress] == [False, True]
 
 
-def test_the_address_of_a_captured_port_is_of_no_use() -> None:
+@pytest.mark.parametrize("more", ["", ", captureMode: IPTABLES, defaultEndpoint: '127.0.0.1:81'"])
+def test_the_address_of_a_captured_port_is_of_no_use(more: str) -> None:
     """Connections come to the address that they went to."""
-    parsed = read_spec("Sidecar", "ingress: [{port: {number: 80}, bind: 10.0.0.1}]")
+    parsed = read_spec("Sidecar", f"ingress: [{{port: {{number: 80}}, bind: 10.0.0.1{more}}}]")
     assert isinstance(parsed.object, Sidecar)
     assert [path for _, path, _ in told(parsed)] == ["spec.ingress[0].bind"]
-    assert parsed.object.ingress[0].bind == ""
+    (port,) = parsed.object.ingress
+    assert (port.bind, port.free_bind) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("entry", "bind"),
+    [
+        ("defaultEndpoint: '127.0.0.1:81'", "0.0.0.0"),
+        ("defaultEndpoint: '127.0.0.1:81', bind: 10.0.0.1", "10.0.0.1"),
+        ("defaultEndpoint: 'unix:///run/app'", "0.0.0.0"),
+        ("captureMode: IPTABLES, defaultEndpoint: '127.0.0.1:81'", ""),
+        ("defaultEndpoint: '127.0.0.1:80'", ""),
+        ("defaultEndpoint: '0.0.0.0:81'", ""),
+        ("connectionPool: {tcp: {maxConnections: 1}}", ""),
+    ],
+)
+def test_a_port_may_be_bound_where_nothing_is_captured(entry: str, bind: str) -> None:
+    """Unless its connections would come back to the proxy, or it is said to be captured."""
+    parsed = read_spec("Sidecar", f"ingress: [{{port: {{number: 80}}, {entry}}}]")
+    found = value(parsed)
+    assert isinstance(found, Sidecar)
+    assert (found.ingress[0].bind, found.ingress[0].free_bind) == ("", bind)

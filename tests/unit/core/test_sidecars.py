@@ -321,3 +321,71 @@ def test_tls_of_a_port_ends_where_the_meshs_does_not() -> None:
         (True, Protocol.TCP),
     ]
     assert mesh.findings() == []
+
+
+_FREE = "annotations: {sidecar.istio.io/interceptionMode: NONE}"
+
+
+def _pod(name: str, app: str, more: str = "", namespace: str = "shop") -> str:
+    meta = f"{{name: {name}, namespace: {namespace}, labels: {{app: {app}}}{more}}}"
+    spec = "spec: {containers: [{name: app}]}\nstatus: {podIP: 10.0.0.9}"
+    return f"apiVersion: v1\nkind: Pod\nmetadata: {meta}\n{spec}\n"
+
+
+_PLACES = """
+egress:
+- {port: {number: 80}, bind: 127.0.0.2, hosts: ['*/*']}
+- {port: {number: 0}, bind: 'unix:///a', hosts: ['*/*']}
+- {hosts: ['*/*']}
+ingress:
+- {port: {number: 8080}, defaultEndpoint: '127.0.0.1:9090'}
+- {port: {number: 8081}, defaultEndpoint: '127.0.0.1:9091', captureMode: IPTABLES}
+"""
+
+
+def test_where_nothing_is_captured_the_proxy_is_called() -> None:
+    """Every entry is as with captureMode NONE there, unless it is said to be captured."""
+    free, other = sidecar(name="free"), sidecar(name="other")
+    mesh = SmallMesh(
+        *_MESH,
+        istio("Sidecar", "all", _PLACES),
+        _pod("free", "web", f", {_FREE}"),
+        _pod("other", "web"),
+    )
+    found, usual = proxy_class(mesh.db, free), proxy_class(mesh.db, other)
+    listeners = SCOPE_TABLES(mesh.db, found.scope).listeners
+    captured = SCOPE_TABLES(mesh.db, usual.scope).listeners
+    assert {"127.0.0.2_80", "127.0.0.1_9000", "127.0.0.1_3306"} <= set(listeners)
+    assert {"127.0.0.2_80", "10.96.0.1_9000", "10.96.0.3_3306"} <= set(captured)
+    assert listeners["127.0.0.2_80"] != captured["127.0.0.2_80"]
+    ports = [inbound_policy(mesh.db, one.workload).ports for one in (found, usual)]
+    assert [[port.bind for port in each] for each in ports] == [["0.0.0.0", ""], ["", ""]]
+    assert viewer(mesh.db, (found.scope, host("web"))) == viewer(
+        mesh.db, (usual.scope, host("web"))
+    )
+    mesh.delete("Sidecar", "all")
+    assert proxy_class(mesh.db, free).scope == proxy_class(mesh.db, other).scope
+
+
+def test_what_is_of_no_use_without_capture_is_told() -> None:
+    """A port that nobody can call in a pod, and an address at which no pod's proxy listens."""
+    unserved = "ingress: [{port: {number: 8080}}]"
+    bound = "ingress: [{port: {number: 8080}, bind: 10.0.0.9, defaultEndpoint: '127.0.0.1:90'}]"
+    mesh = SmallMesh(*_MESH, _pod("free", "web", f", {_FREE}", namespace="bank"))
+    mesh.apply(istio("Sidecar", "all", unserved, namespace="bank"))
+    assert mesh.findings() == [("MZ0203", "Sidecar bank/all", "spec.ingress[0].captureMode")]
+    assert "Pod bank/free" in mesh.messages()[0]
+    mesh.apply(istio("Sidecar", "all", bound, namespace="bank"))
+    assert mesh.findings() == []
+    mesh.apply(_pod("free", "web", namespace="bank"))
+    assert mesh.findings() == [("MZ0203", "Sidecar bank/all", "spec.ingress[0].bind")]
+    mesh.delete("Sidecar", "all", "bank")
+    mesh.apply(istio("Sidecar", "all", bound, namespace="istio-system"))
+    assert [code for code, _, _ in mesh.findings()] == ["MZ0203"]
+    mesh.apply(_pod("free", "web", f", {_FREE}", namespace="bank"))
+    assert mesh.findings() == []
+    mesh.apply(istio("Sidecar", "own", "ingress: [{port: {number: 8080}}]", namespace="bank"))
+    assert [(one, path) for _, one, path in mesh.findings()] == [
+        ("Sidecar bank/own", "spec.ingress[0].captureMode"),
+        ("Sidecar istio-system/all", "spec.ingress[0].bind"),
+    ]

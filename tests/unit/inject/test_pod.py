@@ -98,6 +98,14 @@ def test_probes_stay_where_they_are_to() -> None:
         assert container(pod, "app")["livenessProbe"] == _HTTP
 
 
+@pytest.mark.parametrize("mode", ["NONE", "TPROXY"])
+def test_how_a_pod_is_captured_is_written_on_it(mode: str) -> None:
+    """Whoever said it: by it the control plane knows how connections come."""
+    asked = {"proxy.istio.io/config": f"interceptionMode: {mode}"}
+    pod = _injected(_pod({"name": "app"}, annotations=asked))
+    assert pod["metadata"]["annotations"]["sidecar.istio.io/interceptionMode"] == mode
+
+
 def test_a_users_own_native_sidecar_is_probed_too() -> None:
     """It lasts as the application does."""
     own = {"name": "logs", "restartPolicy": "Always", "startupProbe": _HTTP}
