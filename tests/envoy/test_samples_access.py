@@ -64,6 +64,23 @@ def test_tls_is_passed_through(mesh: SampleMesh) -> None:
             answer("other.example.com")
 
 
+def test_mutual_tls_is_passed_through(mesh: SampleMesh) -> None:
+    """sni-passthrough: the ledger sees the frontend, though the connection came by the gateway."""
+
+    def passed() -> int:
+        found = mesh.stats("istio-ingressgateway-1", r"^tcp\.outbound_.*_443\.downstream_cx_total$")
+        return sum(found.values())
+
+    with mesh.trying("sni-passthrough"):
+        before = passed()
+        reply = mesh.ask(FRONTEND, "ledger")
+        assert reply.seen["caller"].endswith("/ns/shop/sa/frontend")
+        after = passed()
+        assert after > before
+        assert mesh.ask(FRONTEND, "reviews").status == 200
+        assert passed() == after
+
+
 def test_the_courier_is_known(mesh: SampleMesh) -> None:
     """external-service: its route is in force, and what the mesh has not heard of has none."""
     with mesh.trying("external-service"):

@@ -9,8 +9,10 @@ from mizzen import diagnostics as codes
 from mizzen.checks.findings import Found, finding, listed
 from mizzen.model.destination import ClientTls, DestinationRule, TlsMode
 from mizzen.model.meta import NO_LABELS, selects
+from mizzen.model.proxy import Workload
 from mizzen.model.security import MtlsMode
 from mizzen.resolve.endpoints import takes_mtls_on
+from mizzen.resolve.gateways import gateways_of
 from mizzen.resolve.instances import Instance, instances
 from mizzen.resolve.peers import mode_on
 
@@ -81,6 +83,15 @@ def _is_refused(
 
 
 def _refuses(db: Database, instance: Instance, port: str, mode: TlsMode) -> bool:
+    return _is_averse(db, instance, port, mode) and not _is_router(db, instance)
+
+
+def _is_router(db: Database, instance: Instance) -> bool:
+    """Tell whether Gateways say what a workload's ports take."""
+    return bool(gateways_of(db, Workload(namespace=instance.namespace, labels=instance.labels)))
+
+
+def _is_averse(db: Database, instance: Instance, port: str, mode: TlsMode) -> bool:
     if mode is TlsMode.ISTIO_MUTUAL:
         return instance.captive and not takes_mtls_on(db, instance, port)
     number = dict(instance.ports)[port]

@@ -109,3 +109,14 @@ def test_nothing_is_known_of_servers_outside() -> None:
         istio("DestinationRule", "r", f"{{host: a.example, {_policy('ISTIO_MUTUAL')}}}"),
     )
     assert _told(mesh) == []
+
+
+def test_what_a_gateway_takes_its_servers_say() -> None:
+    """No label and no PeerAuthentication is asked for that."""
+    mesh = _mesh(_policy("ISTIO_MUTUAL"), "DISABLE", mtls=False)
+    servers = "[{port: {number: 80, name: h, protocol: HTTP}, hosts: ['*']}]"
+    gateway = istio("Gateway", "g", f"{{selector: {{app: cart}}, servers: {servers}}}")
+    mesh.apply(gateway)
+    assert _told(mesh) == []
+    mesh.delete("Gateway", "g")
+    assert _told(mesh) == [_NONE]
