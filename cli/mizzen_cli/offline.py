@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mizzen.compile import Compiler
 from mizzen.model.mesh import MeshSettings
 from mizzen_cli.findings import in_reading_order
+from mizzen_cli.workloads import with_workloads
 from mizzen_operator.sources.directory import read_folder
 
 if TYPE_CHECKING:
@@ -26,14 +27,15 @@ class OfflineMesh:
 
 
 def load(directory: Path, settings: MeshSettings | None = None) -> OfflineMesh:
-    """Read and compile all manifests below a folder."""
-    folder, batch = read_folder(directory)
+    """Read and compile all manifests below a folder, with what a cluster would make of Deployments and the like."""
+    folder, read = read_folder(directory)
+    batch, workloads = with_workloads(directory, read)
     compiler = Compiler(settings or MeshSettings())
     compiler.commit(batch)
     analysed = (folder.located(f) for found in compiler.analyze().values() for f in found)
-    read = (found for findings in batch.diagnostics.values() for found in findings)
+    edge = (found for findings in batch.diagnostics.values() for found in findings)
     return OfflineMesh(
         compiler=compiler,
-        findings=in_reading_order((*read, *analysed)),
-        objects=len(compiler.objects),
+        findings=in_reading_order((*edge, *analysed)),
+        objects=sum(item is not None for item in read.changes.values()) + workloads,
     )

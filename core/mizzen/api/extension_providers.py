@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from mizzen.api.base import ApiModel, NotTranslated, Port, UInt32
 from mizzen.api.durations import PositiveDuration
@@ -16,6 +16,14 @@ from mizzen.model.providers import Authorizer, BodyInCheck, HttpCheck
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+
+def _unquoted(value: object) -> object:
+    """Return the number that a text of digits is: MeshConfig is JSON of protobuf, which takes both (``port: "9000"``)."""
+    return int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
+
+
+_DIGITS: Final = re.compile(r"[0-9]{1,10}")
+_QUOTED: Final = BeforeValidator(_unquoted)
 _TELEMETRY: Final = NotTranslated("telemetry comes with a later version")
 _Anything = dict[str, Any] | None
 # The provider's name is part of what proxies match, up to the first bracket.
@@ -39,7 +47,7 @@ _STATUSES: Final = frozenset(
 class RequestBody(ApiModel):
     """The body as who decides sees it (Istio: EnvoyExternalAuthorizationRequestBody)."""
 
-    max_request_bytes: Annotated[UInt32, Field(ge=1)] = Field(
+    max_request_bytes: Annotated[UInt32, Field(ge=1), _QUOTED] = Field(
         description="How much is kept; requests with more get 413, unless part of it will do."
     )
     allow_partial_message: bool = Field(default=False, description="The first bytes will do.")
@@ -48,7 +56,7 @@ class RequestBody(ApiModel):
 
 class _Asked(ApiModel):
     service: str = Field(default="", description="Its host, or namespace/host.")
-    port: Port | None = Field(default=None, description="Its port.")
+    port: Annotated[Port | None, _QUOTED] = Field(default=None, description="Its port.")
     timeout: PositiveDuration | None = Field(default=None, description="600s by default.")
     fail_open: bool = Field(default=False, description="Let pass what nobody could decide of.")
     clear_route_cache: bool = Field(

@@ -49,6 +49,13 @@ def inject_text(text: str, settings: InjectSettings) -> tuple[str, tuple[str, ..
     return "---\n".join(parts), tuple(warnings)
 
 
+def pod_of(manifest: Json) -> Json | None:
+    """Return the template of an object's pods as a pod that it will be; None where there is no template."""
+    place = _TEMPLATES.get(str(manifest.get("kind")))
+    pod = _at(manifest, place) if place else {}
+    return _owned(pod, manifest) if pod else None
+
+
 def _written(value: object) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=_ONE_LINE)
 

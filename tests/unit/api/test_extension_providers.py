@@ -69,6 +69,17 @@ def test_who_is_asked_over_http() -> None:
     )
 
 
+def test_numbers_may_be_quoted() -> None:
+    """As Istio's documentation has it; other texts are no numbers."""
+    body = "includeRequestBodyInCheck: {maxRequestBytes: '9'}"
+    (found,) = _authorizers(
+        f"{{name: a, envoyExtAuthzGrpc: {{service: x.y, port: '9000', {body}}}}}"
+    )
+    assert (found.port, found.body) == (9000, BodyInCheck(max_bytes=9))
+    wrong = read_one(_text("{name: a, envoyExtAuthzGrpc: {service: x.y, port: '9k'}}"))
+    assert errors(wrong)
+
+
 def test_those_who_are_asked_are_sorted_by_name() -> None:
     """Over gRPC as over HTTP; an old name of a field counts where the new one is not written."""
     found = _authorizers(
