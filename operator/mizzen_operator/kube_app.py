@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from mizzen.identity import TrustDomain
-from mizzen.model.kube import ConfigMap, Pod
+from mizzen.model.kube import Pod
 from mizzen.model.mesh import MeshSettings
 from mizzen_certs import CertsError, StoreCorrupt, StoreError, SystemClock
 from mizzen_operator.admission.webhook import validation_handler
@@ -26,6 +26,7 @@ from mizzen_operator.kube.client import ApiClient, ApiError
 from mizzen_operator.kube.connection import ConfigError, auto
 from mizzen_operator.kube.lease import Lease
 from mizzen_operator.kube.owner import owners
+from mizzen_operator.kube.paths import ROOTS_CONFIG_MAP
 from mizzen_operator.kube.reviews import TokenReviews
 from mizzen_operator.kube.webhooks import (
     INJECT,
@@ -312,15 +313,15 @@ class _Replica:
         """Note what is needed here, and take out what means nothing to a proxy; in the source's thread."""
         ours: dict[ObjectKey, Object | None] = {}
         for key, item in batch.changes.items():
-            if key.kind in ("Namespace", "ConfigMap"):
+            if key.kind == "Namespace" or _is_of_roots(key):
                 ours[key] = item
             elif key.kind == "Pod":
                 self._note_account(key, item)
         if ours:
             self._loop.call_soon_threadsafe(self._bundles.take, ours)
-        if not any(isinstance(item, ConfigMap) for item in ours.values()):
+        if not any(map(_is_of_roots, ours)):
             return batch
-        kept = {key: item for key, item in batch.changes.items() if key.kind != "ConfigMap"}
+        kept = {key: item for key, item in batch.changes.items() if not _is_of_roots(key)}
         return replace(batch, changes=kept)
 
     def _note_account(self, key: ObjectKey, item: Object | None) -> None:
@@ -343,6 +344,11 @@ class _Replica:
             yield Sample("mizzen_operator_admission_reviews_total", number, (("path", place),))
         yield Sample("mizzen_operator_admission_failures_total", self._webhooks.failures_total)
         yield from self._status.samples()
+
+
+def _is_of_roots(key: ObjectKey) -> bool:
+    """Tell whether an object is what RootBundles writes; another ConfigMap has the mesh's settings."""
+    return (key.kind, key.name) == ("ConfigMap", ROOTS_CONFIG_MAP)
 
 
 def _number(text: str) -> int:

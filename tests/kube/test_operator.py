@@ -127,6 +127,35 @@ async def test_a_token_of_a_pod_lets_that_pod_in(api: ApiClient, own_server: Api
             await client.until_has(TypeUrl.CLUSTER, f"outbound|80||shop.{home}.svc.cluster.local")
 
 
+async def test_the_settings_of_the_mesh_are_in_force(api: ApiClient, own_server: ApiServer) -> None:
+    """A namespace that they do not look at is unknown to proxies until its labels are others."""
+    home, other = [await _ensure_namespace(api, f"settings-{one}") for one in ("home", "other")]
+    asked = "{key: settings-view, operator: NotIn, values: ['no']}"
+    config = {"mesh": f"discoverySelectors: [{{matchExpressions: [{asked}]}}]"}
+    await _create(api, home, "ServiceAccount", "web")
+    for namespace in (home, other):
+        spec = {"ports": [{"name": "http", "port": 80}]}
+        await _create(api, namespace, "Service", "shop", spec=spec)
+    place = RESOURCE_OF["Namespace"].path(name=other)
+    await api.patch(place, {"metadata": {"labels": {"settings-view": "no"}}})
+    await _create(api, _SYSTEM, "ConfigMap", "mizzen", data=config)
+    try:
+        pod = await _pod(api, home, "web-0", "web")
+        async with operated(own_server.kubeconfig) as running:
+            await until_ready(running)
+            token = await token_for(api, home, "web", pod=pod)
+            client = AdsClient(node_id("web-0", home), service_account="web")
+            trust = Trust(roots_pem=await _trusted(api))
+            async with stream(running.secure, client, token=token, trust=trust):
+                cluster = "outbound|80||shop.%s.svc.cluster.local"
+                await client.until_has(TypeUrl.CLUSTER, cluster % home)
+                assert cluster % other not in client.has[TypeUrl.CLUSTER]
+                await api.patch(place, {"metadata": {"labels": {"settings-view": "yes"}}})
+                await client.until_has(TypeUrl.CLUSTER, cluster % other)
+    finally:
+        await api.delete(RESOURCE_OF["ConfigMap"].path(_SYSTEM, "mizzen"))
+
+
 async def test_nobody_else_is_let_in(api: ApiClient, own_server: ApiServer) -> None:
     """Not another pod with that token, nor a token for somebody else or of nobody."""
     home = await _ensure_namespace(api, "strangers")

@@ -319,3 +319,26 @@ async def test_the_settings_of_the_mesh_are_told(api: ApiClient, api_server: Api
 
 def _settings(text: str) -> Json:
     return _object("v1", "ConfigMap", "mizzen", data={"mesh": text})
+
+
+async def test_namespaces_come_into_view_and_go(api: ApiClient, api_server: ApiServer) -> None:
+    """By the settings that are there at first, and by labels after; of the others nothing is told."""
+    home, other = [await _namespace(api, f"view-{one}") for one in ("home", "other")]
+    await _create(api, home, _settings("{discoverySelectors: [{matchLabels: {view: 'yes'}}]}"))
+    await _create(api, other, _service("before"))
+    place = RESOURCE_OF["Namespace"].path(name=other)
+    async with told_by(api_server.kubeconfig, io.StringIO(), namespace=home) as (_, told):
+        assert told.named("Namespace", other) is not None
+        assert told.names("Service", other) == set()
+        await _create(api, other, _service("after"))
+        await _create(api, home, _service("seen"))
+        await told.until(lambda: told.named("Service", "seen", home))
+        await api.patch(place, {"metadata": {"labels": {"view": "yes"}}})
+        await told.until(lambda: told.names("Service", other) == {"before", "after"})
+        await _create(api, other, _service("later"))
+        await told.until(lambda: told.named("Service", "later", other))
+        await api.patch(place, {"metadata": {"labels": {"view": "no"}}})
+        await told.until(lambda: told.names("Service", other) == set())
+        assert told.named("Service", "seen", home) is not None
+        await api.delete(RESOURCE_OF["ConfigMap"].path(home, "mizzen"))
+        await told.until(lambda: told.names("Service", other) == {"before", "after", "later"})

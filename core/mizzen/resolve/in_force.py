@@ -10,13 +10,13 @@ with the mesh's own settings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 from mizzen.model.kube import ConfigMap, Namespace, Service
 from mizzen.model.mesh import MESH_CONFIG_MAPS, MeshSettings
-from mizzen.model.meta import ExportTo
+from mizzen.model.meta import NO_LABELS, ExportTo, Labels
 from mizzen.model.routing import VirtualService
 from mizzen.model.traffic import DestinationRule, ServiceEntry
 from mizzen.model.world import Object
@@ -30,6 +30,24 @@ _CONFIG_MAP: Final = "ConfigMap"
 _NAMESPACE: Final = "Namespace"
 # What an API server says of every namespace, and nobody needs to write in a folder.
 _NAME_LABEL: Final = "kubernetes.io/metadata.name"
+
+
+def settings_of(own: MeshSettings, look: Callable[[ObjectKey], object]) -> MeshSettings:
+    """Return the settings that hold: those of the first ConfigMap that has some, over the process's."""
+    namespace = own.config_namespace or own.root_namespace
+    for name in MESH_CONFIG_MAPS:
+        item = look(ObjectKey(DEFAULT_REGISTRY, _CONFIG_MAP, namespace, name))
+        if isinstance(item, ConfigMap) and item.mesh is not None:
+            return item.mesh.over(own)
+    return own
+
+
+def is_looked_at(mesh: MeshSettings, namespace: str, own: Labels) -> bool:
+    """Tell whether the objects of a namespace with labels of its own are in force."""
+    if not mesh.discovery or namespace in ("", mesh.root_namespace, mesh.config_namespace):
+        return True
+    labels = {_NAME_LABEL: namespace, **dict(own)}
+    return any(selector.selects(labels) for selector in mesh.discovery)
 
 
 def default_export(item: Object, mesh: MeshSettings) -> ExportTo | None:
@@ -80,7 +98,9 @@ class InForce:
         )
         seen = {place: self._is_seen(place, {}) for place in places}
         if next(_of(changes, _CONFIG_MAP), None) is not None:
-            self.settings = self._settings(changes)
+            self.settings = settings_of(
+                self._own, lambda key: changes[key] if key in changes else self.objects.get(key)
+            )
         turned = {place for place in places if self._is_seen(place, changes) != seen[place]}
         everything = _decisive(before) != _decisive(self.settings)
         again = self._keys(turned, everything=everything) if turned or everything else ()
@@ -111,28 +131,17 @@ class InForce:
     def _is_seen(self, place: _Place, changes: Changes) -> bool:
         """Tell whether the objects of a namespace are in force, once the changes are in."""
         registry, name = place
-        mesh = self.settings
-        if not mesh.discovery or name in ("", mesh.root_namespace, mesh.config_namespace):
+        if not self.settings.discovery:
             return True
         key = ObjectKey(registry, _NAMESPACE, "", name)
         found = changes[key] if key in changes else self.objects.get(key)
-        own = dict(found.meta.labels) if isinstance(found, Namespace) else {}
-        return any(one.selects({_NAME_LABEL: name, **own}) for one in mesh.discovery)
+        labels = found.meta.labels if isinstance(found, Namespace) else NO_LABELS
+        return is_looked_at(self.settings, name, labels)
 
     def _keys(self, places: set[_Place], *, everything: bool) -> list[ObjectKey]:
         """Return the objects of some namespaces, or all."""
         known = (*self.objects, *(key for key in self._apart if key not in self.objects))
         return [key for key in known if everything or (key.registry, key.namespace) in places]
-
-    def _settings(self, changes: Changes) -> MeshSettings:
-        """Return the settings that hold: those of the first ConfigMap that has some, over the process's."""
-        namespace = self._own.config_namespace or self._own.root_namespace
-        for name in MESH_CONFIG_MAPS:
-            key = ObjectKey(DEFAULT_REGISTRY, _CONFIG_MAP, namespace, name)
-            item = changes[key] if key in changes else self.objects.get(key)
-            if isinstance(item, ConfigMap) and item.mesh is not None:
-                return item.mesh.over(self._own)
-        return self._own
 
 
 def _of(changes: Changes, kind: str) -> Iterator[ObjectKey]:

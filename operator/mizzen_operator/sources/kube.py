@@ -21,10 +21,12 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from mizzen.model.mesh import MeshSettings
 from mizzen.names import ObjectKey
 from mizzen_operator.kube.client import ApiClient, ApiError, NotFoundError
 from mizzen_operator.kube.paths import SECRETS, WATCHED
 from mizzen_operator.sources.mesh_config import MeshConfigMap
+from mizzen_operator.sources.namespaces import ComingIntoView
 from mizzen_operator.sources.objects import Objects, key_of, secret_key, together, typed
 
 if TYPE_CHECKING:
@@ -83,7 +85,9 @@ class KubeSource:
 
     async def run(self, deliver: Callable[[Batch], None]) -> None:
         """Deliver everything there is, and then each change, until cancelled."""
-        thread = _Thread(self, self._connection, self._log, self._resources, deliver)
+        thread = _Thread(
+            self, self._connection, self._log, self._resources, deliver, self._namespace
+        )
         if self._namespace:
             thread.read_mesh_config_of(self._namespace)
         self._thread = thread
@@ -105,13 +109,14 @@ class _Thread:
         log: Log,
         resources: tuple[Resource, ...],
         deliver: Callable[[Batch], None],
+        namespace: str,
     ) -> None:
         self._source = source
         self._connection = connection
         self._log = log
         self._resources = resources
-        self._deliver = deliver
-        self._objects = Objects()
+        self._deliver_on = deliver
+        self._objects = Objects(MeshSettings(config_namespace=namespace))
         self._mesh_config: MeshConfigMap | None = None
         self._served: tuple[Resource, ...] = ()
         # The versions of lists that no watch has begun from yet, by plurals.
@@ -120,6 +125,7 @@ class _Thread:
         self._main: asyncio.Task[None] | None = None
         self._is_stopping = False
         self._referred = asyncio.Event()
+        self._coming = ComingIntoView(self._objects, log, lambda: self._served)
         self._told_at = float("-inf")
         self._compiled = asyncio.Event()
 
@@ -156,6 +162,7 @@ class _Thread:
                 group.create_task(self._keep_watching(client))
                 group.create_task(self._keep_sweeping(client, sweep_seconds))
                 group.create_task(self._keep_secrets(client))
+                group.create_task(self._coming.keep(client, self._come))
                 if self._mesh_config is not None:
                     group.create_task(self._mesh_config.keep(client, self._deliver))
         finally:
@@ -167,24 +174,14 @@ class _Thread:
     async def _load(self, client: ApiClient) -> None:
         """Deliver everything there is as one complete batch."""
         batches: list[Batch] = []
+        # First, for they say of which namespaces anything is kept.
+        if self._mesh_config is not None:
+            batches += filter(None, (await self._mesh_config.load(client),))
         for resource in self._resources:
             if await self._load_kind(client, resource, batches):
                 self._served = (*self._served, resource)
         await self._fetch_secrets(client, batches.append)
-        await self._load_mesh_config(client, batches)
         self._deliver(together(batches, complete=True))
-
-    async def _load_mesh_config(self, client: ApiClient, batches: list[Batch]) -> None:
-        """Take in the mesh's settings, trying until it works: proxies are not to have other ones first."""
-        while self._mesh_config is not None:
-            try:
-                batch, _ = await self._mesh_config.read(client)
-            except ApiError as error:
-                self._log.warning("cannot read the mesh's settings", reason=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                batches += filter(None, (batch,))
-                return
 
     async def _load_kind(self, client: ApiClient, resource: Resource, batches: list[Batch]) -> bool:
         """Take in all objects of a kind, trying until it works; False where the server does not have it."""
@@ -309,10 +306,19 @@ class _Thread:
         if self._objects.references != referred:
             self._referred.set()
 
+    def _deliver(self, batch: Batch) -> None:
+        self._deliver_on(batch)
+        self._coming.look()
+
     def _hand_over(self, batches: Iterable[Batch]) -> None:
         whole = together(batches, complete=True)
         if whole.changes or whole.diagnostics:
             self._deliver(whole)
+
+    def _come(self, batches: Iterable[Batch]) -> None:
+        """Deliver what has come into view, and look at once which Secrets it refers to."""
+        self._hand_over(batches)
+        self._referred.set()
 
     # The sweep
 

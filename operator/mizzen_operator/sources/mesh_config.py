@@ -48,6 +48,15 @@ class MeshConfigMap:
         raw = {**found[0], "kind": CONFIG_MAPS.kind, "apiVersion": CONFIG_MAPS.api_version}
         return self._objects.take(raw), version
 
+    async def load(self, client: ApiClient) -> Batch | None:
+        """Return what changes by it, trying until it can be read: proxies are not to have other settings first."""
+        while True:
+            try:
+                return (await self.read(client))[0]
+            except ApiError as error:
+                self._log.warning("cannot read the mesh's settings", reason=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+
     async def keep(self, client: ApiClient, deliver: Callable[[Batch], None]) -> None:
         """Deliver each change, for ever."""
         while True:

@@ -16,14 +16,17 @@ What is older than what is known is therefore passed over, by resourceVersion; a
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.api.parse import parse_object
 from mizzen.diagnostics import Diagnostic
+from mizzen.model.mesh import MeshSettings
 from mizzen.model.world import Batch
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen_operator.kube.paths import RESOURCE_OF, SECRETS, is_steering
+from mizzen_operator.sources.looked_at import LookedAt
 from mizzen_operator.sources.references import References
 
 if TYPE_CHECKING:
@@ -53,10 +56,14 @@ class _Known:
 class Objects:
     """All objects that an API server has told of, and the Secrets that they refer to."""
 
-    def __init__(self) -> None:
+    def __init__(self, mesh: MeshSettings | None = None) -> None:
         self._known: dict[ObjectKey, _Known] = {}
         self._references = References()
+        self._looked_at = LookedAt(mesh or MeshSettings())
         self._told = 0
+        self._wanted: frozenset[str] = frozenset()
+        # What was deleted since the objects of some namespaces are being listed; None while none are.
+        self._ended: set[ObjectKey] | None = None
 
     @property
     def told(self) -> int:
@@ -68,13 +75,33 @@ class Objects:
         """A number that grows when other Secrets may be referred to."""
         return self._references.changes
 
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Namespaces that are looked at and were not, so that their objects are to be listed."""
+        return self._wanted
+
+    @contextmanager
+    def listing(self) -> Iterator[frozenset[str]]:
+        """Have the objects of the wanted namespaces listed; inside, what ends is not brought back by a list.
+
+        Those of which that fails go on being wanted.
+        """
+        namespaces, self._wanted, self._ended = self._wanted, frozenset(), set()
+        try:
+            yield namespaces
+        except BaseException:
+            self._wanted |= namespaces
+            raise
+        finally:
+            self._ended = None
+
     def __len__(self) -> int:
         return len(self._known)
 
     def take(self, raw: Raw, *, is_listed: bool = False) -> Batch | None:
         """Take in an object as it is now; return what that changes, None where that is nothing."""
         key = key_of(raw)
-        if key is None:
+        if key is None or self._is_left_out(key):
             return None
         self._told += 1
         version = _version(raw)
@@ -89,6 +116,8 @@ class Objects:
     def end(self, raw: Raw) -> Batch | None:
         """Take out an object that was deleted; None where another of its name has been made since."""
         key = key_of(raw)
+        if key is not None and self._ended is not None:
+            self._ended.add(key)
         known = None if key is None else self._known.get(key)
         if key is None or known is None or _is_older(_version(raw), known.resource_version):
             return None
@@ -102,7 +131,8 @@ class Objects:
             return None
         # Told with what comes after it in one batch, an empty version is what says that it went.
         gone = {key: ""} if is_steering(key.kind) else {}
-        return Batch(changes={key: None}, diagnostics={key: ()}, versions=gone)
+        batch = Batch(changes={key: None}, diagnostics={key: ()}, versions=gone)
+        return self._decided(key, batch, None)
 
     def sweep(self, kind: str, listed: Iterable[ObjectKey], since: int) -> Iterator[Batch]:
         """Yield the removals of those of a kind that a list lacks which began at ``since``."""
@@ -140,7 +170,20 @@ class Objects:
             self._told,
         )
         self._known[key] = known
-        return _difference(key, before, known)
+        return self._decided(key, _difference(key, before, known), meaning)
+
+    def _is_left_out(self, key: ObjectKey) -> bool:
+        return self._looked_at.leaves_out(key) or (self._ended is not None and key in self._ended)
+
+    def _decided(self, key: ObjectKey, batch: Batch | None, meaning: Object | None) -> Batch | None:
+        """Return a change with what it has come and go of other objects, where it decides of them."""
+        if batch is None or not self._looked_at.decides(key):
+            return batch
+        self._looked_at.note(key, meaning)
+        self._wanted |= self._looked_at.wanted()
+        hidden = [one for one in self._known if self._looked_at.leaves_out(one)]
+        gone = (self.remove(one) for one in hidden)
+        return together((batch, *filter(None, gone)), complete=True) if hidden else batch
 
 
 def _version(raw: Mapping[str, Any]) -> str:

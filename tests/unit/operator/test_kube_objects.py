@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from mizzen.model.kube import Pod, Service
+from mizzen.model.world import Batch
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen_operator.sources.objects import Objects, key_of, secret_key, together
 
@@ -264,3 +265,87 @@ def test_many_batches_are_one() -> None:
     whole = together(batches, complete=True)
     assert whole.changes == {_key("Service"): None}
     assert whole.complete
+
+
+_CONFIG: Final = ObjectKey(DEFAULT_REGISTRY, "ConfigMap", "istio-system", "mizzen")
+
+
+def _config(version: str, selector: str = "{matchLabels: {mesh: 'yes'}}") -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "mizzen", "namespace": "istio-system", "resourceVersion": version},
+        "data": {"mesh": f"discoverySelectors: [{selector}]"},
+    }
+
+
+def _namespace(version: str, mesh: str = "yes", name: str = "shop") -> Json:
+    meta = {"name": name, "resourceVersion": version, "labels": {"mesh": mesh}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
+
+
+def _changed(batch: Batch | None) -> dict[str, bool]:
+    """Return by key whether a batch has an object there."""
+    return {str(key): item is not None for key, item in batch.changes.items()} if batch else {}
+
+
+def test_nothing_is_kept_of_a_namespace_that_is_not_looked_at() -> None:
+    """But of itself, and the roots that its pods need; it is wanted once it is looked at."""
+    objects = Objects()
+    assert objects.take(_config("1")) is not None
+    assert _changed(objects.take(_namespace("1", mesh="no"))) == {"Namespace shop": True}
+    known = len(objects)
+    roots = _service(name="mizzen-ca-root-cert") | {"kind": "ConfigMap"}
+    assert objects.take(_service()) is None
+    assert objects.take(_virtual_service("1", 1)) is None
+    assert len(objects) == known
+    assert objects.take(roots) is not None
+    assert objects.wanted == frozenset()
+    assert _changed(objects.take(_namespace("2"))) == {"Namespace shop": True}
+    assert objects.wanted == {"shop"}
+    with objects.listing() as namespaces:
+        assert namespaces == {"shop"}
+        assert objects.take(_service()) is not None
+    assert objects.wanted == frozenset()
+
+
+def test_what_is_not_looked_at_any_more_is_told_to_be_gone() -> None:
+    """With the change that has it go: of a label, of the settings; and comes back with the next."""
+    objects = Objects()
+    for raw in (_config("1"), _namespace("1"), _service(), _virtual_service("1", 1)):
+        objects.take(raw)
+    batch = objects.take(_namespace("2", mesh="no"))
+    assert _changed(batch) == {
+        "Namespace shop": True,
+        "Service shop/web": False,
+        "VirtualService shop/web": False,
+    }
+    assert batch is not None
+    assert batch.versions == {_key("VirtualService"): ""}
+    assert _changed(objects.remove(_CONFIG)) == {str(_CONFIG): False}
+    assert objects.wanted == {"shop"}
+    assert objects.take(_service()) is not None
+    gone = objects.take(_config("2", "{matchLabels: {mesh: other}}"))
+    assert _changed(gone) == {str(_CONFIG): True, "Service shop/web": False}
+    assert objects.end(_namespace("3")) is not None
+    assert objects.take(_config("3", "{}")) is not None
+    assert objects.wanted == {"shop"}
+
+
+def test_what_ends_while_a_namespace_is_listed_is_not_brought_back() -> None:
+    """A list may be older than what the watch has told since; one that fails is made again."""
+    objects = Objects()
+    for raw in (_config("1"), _service(), _namespace("1")):
+        objects.take(raw)
+
+    def _listed() -> None:
+        with objects.listing():
+            objects.end(_service(version="5"))
+            assert objects.take(_service(version="4")) is None
+            raise ValueError("the server is gone")
+
+    with pytest.raises(ValueError, match="gone"):
+        _listed()
+    assert objects.wanted == {"shop"}
+    with objects.listing():
+        assert objects.take(_service(version="6")) is not None
