@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--proxy", "name", required=True, metavar="NAME.NAMESPACE", help="Its pod, or Deployment.")
+@click.option(
+    "--proxy", "name", required=True, metavar="NAME.NAMESPACE", help="Its pod, or Deployment."
+)
 @click.option("--type", "kind", type=click.Choice(list(TYPES)), help="Only this type.")
 @click.option("-o", "output", type=click.Choice(["yaml", "json"]), default="yaml", help="Format.")
 @click.option(
