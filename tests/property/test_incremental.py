@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from mizzen.compile import Compiler
 from mizzen.model.world import Batch, Object
 from mizzen.names import ObjectKey
-from tests.support.worlds import PROXIES, batch_of, edits
+from mizzen.wire import TypeUrl
+from tests.support.worlds import PROXIES, batch_of, edits, passing_edits
 
 # Up to 5 batches of 4 edits an example: over 5,000 edits a run, counted and asserted below.
 _EXAMPLES = 1_000
@@ -55,6 +56,30 @@ def test_incremental_equals_from_scratch() -> None:
     _counted[0] = 0
     _check_the_law()
     assert _counted[0] >= _MINIMUM_EDITS
+
+
+_passed = [0]
+
+
+@given(st.lists(st.lists(passing_edits, min_size=2, max_size=6), min_size=2, max_size=4))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def _check_what_passes_through(batches: list[list[Object | int]]) -> None:
+    known: dict[ObjectKey, Object] = {}
+    compiler = Compiler()
+    for edited in batches:
+        compiler.commit(Batch(changes=batch_of(edited, known)))
+        fresh = Compiler()
+        fresh.commit(Batch(changes=dict(known)))
+        assert _outcome(compiler) == _outcome(fresh)
+        layers = compiler.bundle(compiler.classify(PROXIES[-1])).layers(TypeUrl.ENDPOINT)
+        _passed[0] += any(name.startswith("outbound_.") for table in layers for name in table)
+
+
+def test_what_passes_through_routers_equals_from_scratch() -> None:
+    """The same of clusters for mutual TLS that goes on, in worlds that have many."""
+    _passed[0] = 0
+    _check_what_passes_through()
+    assert _passed[0] >= 20
 
 
 @given(st.lists(st.lists(edits, min_size=1, max_size=4), min_size=2, max_size=4), st.data())

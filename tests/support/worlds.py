@@ -74,7 +74,7 @@ from mizzen.model.traffic import (
 )
 from mizzen.model.world import Object
 from mizzen.names import ObjectKey
-from tests.support.worlds_gateways import gateways, secrets
+from tests.support.worlds_gateways import gateways, passing_gateways, secrets
 from tests.support.worlds_namespaces import MESHES_BY_NAMESPACE, as_written, namespaces
 from tests.support.worlds_routing import virtual_services
 
@@ -538,6 +538,20 @@ objects: Final[st.SearchStrategy[Object]] = st.one_of(
 edits: Final[st.SearchStrategy[Object | int]] = objects | st.integers(0, 99)
 
 
+# Edits of what matters to routers that pass mutual TLS on.
+passing_edits: Final[st.SearchStrategy[Object | int]] = st.one_of(
+    passing_gateways(meta=_metas("Gateway"), selector=_SELECTORS[3]),
+    as_written(_services),
+    as_written(_entries),
+    as_written(_rules),
+    _slices,
+    _pods,
+    _workload_entries,
+    _peer_authentications,
+    st.integers(0, 99),
+)
+
+
 def batch_of(
     chosen: list[Object | int], known: dict[ObjectKey, Object]
 ) -> dict[ObjectKey, Object | None]:
@@ -554,4 +568,4 @@ def batch_of(
     return changes
 
 
-__all__ = ["PROXIES", "Labels", "batch_of", "edits", "objects"]
+__all__ = ["PROXIES", "Labels", "batch_of", "edits", "objects", "passing_edits"]

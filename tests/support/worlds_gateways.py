@@ -39,6 +39,41 @@ def gateways(
     )
 
 
+def passing_gateways(
+    *, meta: st.SearchStrategy[Meta], selector: Labels
+) -> st.SearchStrategy[Gateway]:
+    """Return Gateways that pass mutual TLS on, to hosts that there may be."""
+    hosts = st.sampled_from(
+        (
+            "*",
+            "*.example.com",
+            "api.example.com",
+            "*.svc.cluster.local",
+            "cart.shop",
+            "web.shop.svc",
+        )
+    )
+    servers = st.builds(
+        Server,
+        port=st.sampled_from((80, 9000)).map(
+            lambda number: ServicePort(name="p", number=number, protocol=Protocol.TLS)
+        ),
+        hosts=st.lists(hosts, min_size=1, max_size=2).map(tuple),
+        tls=st.sampled_from(
+            (
+                *3 * (ServerTls(mode=ServerTlsMode.AUTO_PASSTHROUGH),),
+                ServerTls(mode=ServerTlsMode.ISTIO_MUTUAL),
+            )
+        ),
+    )
+    return st.builds(
+        Gateway,
+        meta=meta,
+        selector=st.just(selector),
+        servers=st.lists(servers, min_size=1, max_size=2).map(tuple),
+    )
+
+
 def secrets(namespaces: tuple[str, ...]) -> st.SearchStrategy[Secret]:
     """Return Secrets with all, some or none of what servers look for in them."""
     meta = st.builds(

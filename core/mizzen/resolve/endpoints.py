@@ -38,6 +38,7 @@ class EdsCluster:
         names: Whether names are looked up; elsewhere only addresses and ``unix://`` are of use.
         passing: Whether it is for mutual TLS that goes through a router as it is: only of use are endpoints
             that take it, and its name is the server name.
+        without: Addresses that are left out.
         locality: How its clients' places count; None where all clients use it alike.
         origins: The rules that say so.
     """
@@ -51,6 +52,7 @@ class EdsCluster:
     families: Families = Families.V4
     names: bool = False
     passing: bool = False
+    without: frozenset[str] = frozenset()
     locality: LocalityLb | None = None
     origins: Origins = ()
 
@@ -91,7 +93,8 @@ def belonging(db: Database, cluster: EdsCluster) -> Iterator[tuple[Instance, End
 def _belongs(cluster: EdsCluster, instance: Instance) -> bool:
     if cluster.ready_only and instance.health is not Health.HEALTHY:
         return False
-    if not instance.address or not is_of_use(instance.address, names=cluster.names):
+    address = instance.address
+    if not address or address in cluster.without or not is_of_use(address, names=cluster.names):
         return False
     return selects(cluster.labels, instance.labels)
 

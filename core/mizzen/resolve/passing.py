@@ -15,20 +15,25 @@ from typing import TYPE_CHECKING, Final
 from mizzen.engine import query
 from mizzen.ir import Discovery, Plaintext, Upstream, UpstreamHttp
 from mizzen.model.destination import ConnectionPool, SimpleLb
-from mizzen.model.kube import Protocol
+from mizzen.model.families import Families
+from mizzen.model.kube import Pod, Protocol
 from mizzen.model.proxy import Scope, Workload
 from mizzen.names import host_matches, is_wildcard
 from mizzen.resolve.discovery import BY_NAME, discovery_of
 from mizzen.resolve.endpoints import EdsCluster, endpoint_group
-from mizzen.resolve.gateways import server_hosts, servers_of
+from mizzen.resolve.gateways import gateways_of, server_hosts, servers_of
+from mizzen.resolve.instances import instances
 from mizzen.resolve.rules import gateway_scope, rule_for
 from mizzen.resolve.services import service_at
 from mizzen.resolve.upstreams import assigned, eds_cluster, upstreams
+from mizzen.resolve.world import OBJECT, PODS_AT
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
     from mizzen.model.gateway import Server
+    from mizzen.names import ObjectKey
     from mizzen.resolve.gateways import Servers
+    from mizzen.resolve.services import MeshService
 
 _SENT_ON: Final = frozenset((Discovery.EDS, *BY_NAME))
 
@@ -89,7 +94,7 @@ def _pairs(db: Database, key: tuple[Scope, str]) -> Iterator[tuple[Upstream, Eds
     service = service_at(db, scope, host)
     if service is None or service.external:
         return
-    rule = rule_for(db, key)
+    rule, back = rule_for(db, key), _ways_back(db, service)
     for seen in upstreams(db, key):
         upstream = _as_it_is(seen)
         # Endpoints are chosen here whatever the rule says: a client behind a router knows no addresses.
@@ -98,7 +103,7 @@ def _pairs(db: Database, key: tuple[Scope, str]) -> Iterator[tuple[Upstream, Eds
             continue
         if found not in BY_NAME:
             cluster = eds_cluster(db, service, upstream, rule)
-            yield replace(upstream, discovery=found), replace(cluster, passing=True)
+            yield replace(upstream, discovery=found), replace(cluster, passing=True, without=back)
             continue
         looked_up = replace(
             assigned(service, upstream.port, rule.subset(upstream.subset), upstream),
@@ -110,6 +115,31 @@ def _pairs(db: Database, key: tuple[Scope, str]) -> Iterator[tuple[Upstream, Eds
         # Envoy takes exactly one name for the other.
         way = found if endpoints.size == 1 else Discovery.DNS
         yield replace(upstream, discovery=way, endpoints=endpoints), looked_up
+
+
+def _ways_back(db: Database, service: MeshService) -> frozenset[str]:
+    """Return the endpoints of a host that would pass on to the same again, without end."""
+    known = instances(db, (service.key, service.host))
+    return frozenset(
+        one.address
+        for one in known
+        if any(_comes_back(db, pod, service) for pod in PODS_AT(db, one.address))
+    )
+
+
+def _comes_back(db: Database, key: ObjectKey, service: MeshService) -> bool:
+    """Tell whether a pod is a router that passes a host on, and sees the same in it."""
+    pod = OBJECT(db, key)
+    if not isinstance(pod, Pod):
+        return False
+    router = Workload(
+        namespace=pod.meta.namespace, labels=pod.meta.labels, families=Families.of(pod.ips)
+    )
+    passing = passing_of(db, router) if gateways_of(db, router) else None
+    if passing is None or not any(host_matches(one, service.host) for one in passing.hosts):
+        return False
+    seen = service_at(db, passing.scope, service.host)
+    return seen is not None and seen.key == service.key
 
 
 def _as_it_is(seen: Upstream) -> Upstream:

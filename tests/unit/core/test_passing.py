@@ -9,6 +9,7 @@ from mizzen.ir import Discovery, Plaintext
 from mizzen.model.meta import labels
 from mizzen.model.proxy import NodeInfo, ProxyKind, Workload
 from mizzen.model.world import Batch
+from mizzen.resolve.endpoints import endpoint_group
 from mizzen.resolve.gateway_listeners import gateway_listeners
 from mizzen.resolve.passing import (
     passed_eds_clusters,
@@ -179,6 +180,31 @@ def test_a_rule_says_what_concerns_connections() -> None:
     assert (pool.max_connections, pool.max_retries) == (7, None)
     assert found.connect_timeout.total_seconds() == 3
     assert found.outlier_detection is not None
+
+
+def test_a_router_does_not_call_itself() -> None:
+    """Whoever passes on to the same again is left out; a router that sees something else in a host is not."""
+    doors = [
+        pod("10.0.0.9", "gate", namespace="ingress"),
+        pod("10.0.0.8", "gate", namespace="other"),
+        pod("10.0.0.7", "web"),
+    ]
+    addresses = [f"{{address: 10.0.0.{n}, serviceAccount: web}}" for n in (6, 7, 8, 9)]
+    elsewhere = entry("e", "STATIC", more="exportTo: ['.']").replace(
+        "namespace: shop", "namespace: other"
+    )
+    mesh = SmallMesh(
+        *doors, entry("e", "STATIC", *addresses), elsewhere, gateway((1, "e.example", AUTO))
+    )
+
+    def called() -> list[str]:
+        (cluster,) = passed_eds_clusters(mesh.db, (GATEWAY, "e.example"))
+        groups = endpoint_group(mesh.db, cluster).groups
+        return [one.address for group in groups for one in group.endpoints]
+
+    assert called() == ["10.0.0.6", "10.0.0.7", "10.0.0.8"]
+    mesh.apply(gateway((1, "f.example", AUTO)))
+    assert called() == ["10.0.0.6", "10.0.0.7", "10.0.0.8", "10.0.0.9"]
 
 
 NODE = NodeInfo(
