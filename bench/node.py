@@ -32,6 +32,7 @@ def encode_node(facts: NodeFacts) -> bytes:
         cluster=f"{facts.labels.get('app', facts.name)}.{facts.namespace}",
         user_agent_name="envoy",
     )
+    node.locality.SetInParent()  # an Envoy that was told of no place
     node.user_agent_build_version.version.major_number = 1
     node.user_agent_build_version.version.minor_number = 40
     node.metadata.update(
@@ -41,6 +42,7 @@ def encode_node(facts: NodeFacts) -> bytes:
             "SERVICE_ACCOUNT": facts.service_account,
             "INSTANCE_IPS": facts.ip,
             "CLUSTER_ID": "Kubernetes",
+            "ENABLE_SELF_DISCOVERY": "true",
         }
     )
     body: bytes = node.SerializeToString(deterministic=True)

@@ -140,6 +140,7 @@ def node(service: int, replica: int = 0) -> NodeInfo:
         labels=labels(dict(of.labels)),
         service_account=of.service_account,
         envoy_version="1.40.0",
+        has_local_cluster=True,
     )
 
 

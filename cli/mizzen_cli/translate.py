@@ -73,6 +73,7 @@ def _node(mesh: OfflineMesh, name: str, role: str | None) -> NodeInfo | None:
         namespace=namespace,
         labels=pod.meta.labels,
         service_account=pod.service_account,
+        has_local_cluster=True,  # as those have whose bootstraps are made here
     )
 
 

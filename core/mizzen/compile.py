@@ -19,7 +19,7 @@ from mizzen.model.mesh import MeshSettings
 from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
 from mizzen.model.world import Batch
 from mizzen.passed import PASSED_TABLES
-from mizzen.placed import NEAR_ENDPOINTS, placed_class
+from mizzen.placed import NEAR_ENDPOINTS, local_tables, passing_for, placed_class
 from mizzen.render.cluster import (
     gateway_clusters,
     render_inbound_cluster,
@@ -39,7 +39,6 @@ from mizzen.resolve.gateway_listeners import gateway_listeners
 from mizzen.resolve.gateway_tls import gateway_wishes
 from mizzen.resolve.gateways import gateway_hosts, gateway_tables, gateway_virtual_host
 from mizzen.resolve.inbound import inbound_policy
-from mizzen.resolve.passing import passing_of
 from mizzen.resolve.proxies import usual_scope
 from mizzen.resolve.routes import required_clusters
 from mizzen.resolve.sidecars import sidecar_for
@@ -228,7 +227,7 @@ def layers_of(db: Database, proxies: ProxyClass) -> Layers:
     near = NEAR_ENDPOINTS(db, (proxies.scope, proxies.where))
     return (
         (TypeUrl.CLUSTER, (*own.clusters, shared.clusters)),
-        (TypeUrl.ENDPOINT, (shared.endpoints, near)),
+        (TypeUrl.ENDPOINT, (shared.endpoints, near, *local_tables(db, proxies))),
         *(((TypeUrl.SECRET, (shared.secrets,)),) if shared.secrets else ()),
         (TypeUrl.LISTENER, (*own.listeners, _beside(shared, own.inbound))),
         (TypeUrl.ROUTE, (shared.routes,)),
@@ -283,7 +282,16 @@ def _gateway_layers(db: Database, proxies: ProxyClass) -> Layers:
     own = (gateway_statics(db, ""), gateway_key_servers(db, proxies.workload))
     return (
         (TypeUrl.CLUSTER, (*own, passed.clusters, shared.clusters)),
-        (TypeUrl.ENDPOINT, (passed.endpoints, passed_near, shared.endpoints, near)),
+        (
+            TypeUrl.ENDPOINT,
+            (
+                passed.endpoints,
+                passed_near,
+                shared.endpoints,
+                near,
+                *local_tables(db, proxies),
+            ),
+        ),
         (TypeUrl.SECRET, (GATEWAY_SECRETS(db, proxies.workload), shared.secrets)),
         (TypeUrl.LISTENER, (listeners,)),
         (TypeUrl.ROUTE, (routes,)),
@@ -294,7 +302,7 @@ def _gateway_layers(db: Database, proxies: ProxyClass) -> Layers:
 @query
 def passed_tables(db: Database, proxies: ProxyClass) -> tuple[ScopeTables, Table]:
     """Return what a class of routers passes mutual TLS on to, and of its endpoints those used by place."""
-    passing = passing_of(db, proxies.workload)
+    passing = passing_for(db, proxies)
     if passing is None:
         return _NOTHING_PASSED
     return PASSED_TABLES(db, passing), NEAR_ENDPOINTS(db, (passing, proxies.where))

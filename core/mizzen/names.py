@@ -24,6 +24,8 @@ BLACK_HOLE_CLUSTER: Final = "BlackHoleCluster"
 VIRTUAL_OUTBOUND: Final = "virtualOutbound"
 VIRTUAL_INBOUND: Final = "virtualInbound"
 MESH_GATEWAY: Final = "mesh"
+LOCAL_CLUSTER: Final = "local_cluster"
+"""The cluster of a proxy's own workload, in its bootstrap: what keeping to a zone is measured by (Istio)."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

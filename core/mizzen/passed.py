@@ -6,6 +6,7 @@ with those that have none.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mizzen.bundle import Entry
@@ -35,17 +36,23 @@ def passed_resources(db: Database, key: tuple[Passing, str]) -> HostResources:
     passing, host = key
     if not any(host_matches(pattern, host) for pattern in passing.hosts):
         return NOTHING
-    return passed_host(db, (viewer(db, (passing.scope, host)), host))
+    scope = passing.scope
+    alike = replace(scope, zones=False) if scope.zones else scope
+    seen_by = viewer(db, (alike, host))
+    return passed_host(db, (replace(seen_by, zones=True) if scope.zones else seen_by, host))
 
 
 @query
 def passed_host(db: Database, key: tuple[Scope, str]) -> HostResources:
     """Return the clusters to which mutual TLS for a host goes on, with their endpoints."""
-    found = passed_eds_clusters(db, key)
+    scope, host = key
+    alike = (replace(scope, zones=False) if scope.zones else scope), host
+    found = passed_eds_clusters(db, alike)
     groups = (endpoint_group(db, one) for one in found if one.locality is None)
     return HostResources(
         clusters=tuple(
-            Entry(render_upstream(one), origins=one.origins) for one in passed_upstreams(db, key)
+            Entry(render_upstream(one, zones=scope.zones), origins=one.origins)
+            for one in passed_upstreams(db, alike)
         ),
         endpoints=tuple(Entry(render_endpoints(one), origins=one.origins) for one in groups),
         near=tuple(one for one in found if one.locality is not None),

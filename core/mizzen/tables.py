@@ -16,6 +16,7 @@ from mizzen.bundle import EMPTY_TABLE, Entry, Table
 from mizzen.engine import Fold, query
 from mizzen.ir import OutboundListener, RouteTable, TcpChain, TcpProxy
 from mizzen.model.proxy import Scope
+from mizzen.near import NOTHING_NEAR, Near
 from mizzen.render.cluster import render_upstream
 from mizzen.render.endpoint import render_endpoints
 from mizzen.render.listener import render_outbound
@@ -34,7 +35,6 @@ from mizzen.resolve.listeners import (
     shared_table,
     socket_listeners,
 )
-from mizzen.resolve.localities import priority_labels
 from mizzen.resolve.places import place_of, placed
 from mizzen.resolve.plain import leaves_all
 from mizzen.resolve.routes import (
@@ -86,16 +86,6 @@ NOTHING = HostResources()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Near:
-    """The hosts whose endpoints depend on places, with the names of the clients' labels that count."""
-
-    keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
-
-
-NOTHING_NEAR = Near()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScopeTables:
     """Everything outbound of a scope. ``claims`` are by listener name, then by host.
 
@@ -116,9 +106,11 @@ class ScopeTables:
 @query
 def host_clusters(db: Database, key: tuple[Scope, str]) -> tuple[Entry, ...]:
     """Return the clusters of a host, encoded."""
+    scope, host = key
+    alike = replace(scope, zones=False) if scope.zones else scope
     return tuple(
-        Entry(render_upstream(upstream), origins=upstream.origins)
-        for upstream in upstreams(db, key)
+        Entry(render_upstream(upstream, zones=scope.zones), origins=upstream.origins)
+        for upstream in upstreams(db, (alike, host))
     )
 
 
@@ -209,26 +201,25 @@ def host_resources(db: Database, key: tuple[Scope, str]) -> HostResources:
     there = reach(db, key)
     if there is Reach.NOTHING:
         return NOTHING
-    # Only listeners know of unknown destinations, and only clusters of what may be given.
-    bare = replace(scope, unknown="") if scope.unknown else scope
+    # Only listeners know of unknown destinations, only clusters of what may be given and of zones.
+    bare = replace(scope, unknown="", zones=False) if scope.unknown or scope.zones else scope
     known = (replace(bare, credentials=False) if bare.credentials else bare), host
     seen_by = viewer(db, (bare, host))
-    if scope.gateway or there is Reach.CLUSTERS:
-        return HostResources(
-            clusters=host_clusters(db, (seen_by, host)),
-            endpoints=host_endpoints(db, (seen_by, host)),
-            near=host_near(db, (seen_by, host)),
-            secrets=host_secrets(db, (seen_by, host)),
-        )
-    listening = listener_viewer(db, known)
-    return HostResources(
-        clusters=host_clusters(db, (seen_by, host)),
+    made_for = replace(seen_by, zones=True) if scope.zones else seen_by
+    outbound = HostResources(
+        clusters=host_clusters(db, (made_for, host)),
         endpoints=host_endpoints(db, (seen_by, host)),
+        near=host_near(db, (seen_by, host)),
+        secrets=host_secrets(db, (seen_by, host)),
+    )
+    if scope.gateway or there is Reach.CLUSTERS:
+        return outbound
+    listening = listener_viewer(db, known)
+    return replace(
+        outbound,
         routes=host_route_tables(db, (listening, host)),
         virtual_hosts=host_virtual_hosts(db, (route_viewer(db, known), host)),
         claims=host_claims(db, (replace(listening, unknown=scope.unknown), host)),
-        near=host_near(db, (seen_by, host)),
-        secrets=host_secrets(db, (seen_by, host)),
     )
 
 
@@ -249,6 +240,7 @@ def with_changes(tables: ScopeTables, changes: Changes) -> ScopeTables:
     routes: dict[str, Entry | None] = {}
     hosts: dict[str, Entry | None] = {}
     secrets: dict[str, Entry | None] = {}
+    near = {host: new.near if new else () for host, (_, new) in changes.items()}
     for before, after in changes.values():
         old, new = before or NOTHING, after or NOTHING
         differ(old.clusters, new.clusters, clusters)
@@ -262,29 +254,10 @@ def with_changes(tables: ScopeTables, changes: Changes) -> ScopeTables:
         endpoints=tables.endpoints.updated(endpoints),
         routes=tables.routes.updated(routes),
         virtual_hosts=tables.virtual_hosts.updated(hosts),
-        near=_apply_near(tables.near, changes),
+        near=tables.near.with_changes(near),
         secrets=tables.secrets.updated(secrets),
     )
     return _apply_claims(updated, changes)
-
-
-def _apply_near(near: Near, changes: Changes) -> Near:
-    """Return which hosts depend on places; the very same where none does differently from before."""
-    before = {host: near.keys.get(host) for host in changes}
-    after = {host: _asked_of_clients(new) for host, (_, new) in changes.items()}
-    if before == after:
-        return near
-    keys = {**near.keys, **after}
-    return Near(keys={host: names for host, names in keys.items() if names is not None})
-
-
-def _asked_of_clients(resources: HostResources | None) -> frozenset[str] | None:
-    """Return the names of labels that a host's endpoints depend on besides the place; None where on neither."""
-    if resources is None or not resources.near:
-        return None
-    return frozenset().union(
-        *(priority_labels(one.locality) for one in resources.near if one.locality)
-    )
 
 
 def differ(old: tuple[Entry, ...], new: tuple[Entry, ...], into: dict[str, Entry | None]) -> None:

@@ -1,12 +1,16 @@
-"""Localities as requests meet them: near pods first, far ones when those fail, shares where they are written."""
+"""Localities as requests meet them: near pods first, far ones when those fail, shares, and zones as Envoy reckons."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from mizzen.names import LOCAL_CLUSTER
+from mizzen_cli.demo.proxies import is_ready, proxy_files, start_proxy
 from tests.support.live_mesh import LiveMesh, eventually, pod, pod_ip, service
 from tests.support.small_mesh import istio
 
@@ -115,6 +119,119 @@ def test_localities_may_be_switched_off(mesh: LiveMesh) -> None:
     with mesh.having(_rule("enabled: false")):
         assert len(_counted(mesh, 80)) == len(_PODS)
     assert len(_counted(mesh, 80)) == len(_PODS)
+
+
+# Zones: what a zone serves itself depends on how many of the client's kind are in it.
+
+
+def _zones(inner: str = "minClusterSize: 1", detection: str = "") -> str:
+    balancer = f"loadBalancer: {{zoneAwareLbSetting: {{{inner}}}}}"
+    policy = ", ".join(filter(None, (balancer, detection)))
+    return istio(
+        "DestinationRule", "web", f"host: web\ntrafficPolicy: {{{policy}}}", namespace="test"
+    )
+
+
+def _fellow(number: int, place: str) -> str:
+    """Another one of the client's kind; nobody is there, and nobody calls it."""
+    spec = f"address: 10.77.0.{number}\nlocality: {place}\nlabels: {{app: ann, version: v2}}"
+    return istio("WorkloadEntry", f"ann-{number}", spec, namespace="test")
+
+
+def test_requests_stay_in_their_zone(mesh: LiveMesh) -> None:
+    """Where one of two clients has one of two pods; false shares them out."""
+    with mesh.having(_zones(), _fellow(1, "eu/b")):
+        assert set(_counted(mesh, 40)) == {"web-1"}
+    with mesh.having(_zones("enabled: false"), _fellow(1, "eu/b")):
+        assert len(_counted(mesh, 80)) == len(_PODS)
+
+
+def test_a_zone_serves_what_it_can(mesh: LiveMesh) -> None:
+    """Three in four clients get two thirds of their requests served in their own, which has half the pods."""
+    fellows = (_fellow(1, "eu/a"), _fellow(2, "eu/a"), _fellow(3, "eu/b"))
+    with mesh.having(_zones(), *fellows):
+        counted = _counted(mesh, 200)
+        sent_away = mesh.stats("ann", r"^cluster\.outbound.80..web.*\.lb_zone_routing_cross_zone$")
+    assert set(counted) == {"web-1", "web-2"}
+    assert 100 <= counted["web-1"] <= 165
+    assert sum(sent_away.values()) > 0
+
+
+def test_few_pods_are_shared_by_all_zones(mesh: LiveMesh) -> None:
+    """Of the region; so are those of a client that is the only one of its kind."""
+    with mesh.having(_zones("minClusterSize: 3"), _fellow(1, "eu/b")):
+        assert set(_counted(mesh, 60)) == {"web-1", "web-2"}
+    with mesh.having(_zones()):
+        assert set(_counted(mesh, 60)) == {"web-1", "web-2"}
+
+
+def test_a_region_stands_in_for_another_where_zones_count(mesh: LiveMesh) -> None:
+    """The own one first in any case, and others when all of its pods fail."""
+    with mesh.having(
+        _zones("minClusterSize: 1, failover: [{from: eu, to: ap}]", _DETECTION), _fellow(1, "eu/b")
+    ):
+        assert set(_counted(mesh, 20)) == {"web-1"}
+        _becomes(mesh, {"web-2"}, "?broken=web-1")
+        _becomes(mesh, {"web-4"}, "?broken=web-2")
+
+
+def test_labels_count_before_zones(mesh: LiveMesh) -> None:
+    """The client's own version, wherever it is."""
+    with mesh.having(
+        _zones("minClusterSize: 1, failoverPriority: [version]", _DETECTION), _fellow(1, "eu/b")
+    ):
+        assert set(_counted(mesh, 40)) == {"web-2"}
+        _becomes(mesh, {"web-4"}, "?broken=web-2")
+
+
+def test_the_mesh_may_keep_to_zones(mesh: LiveMesh) -> None:
+    """Where no rule says how places count; a port and a subset may have it otherwise."""
+    config = """apiVersion: v1
+kind: ConfigMap
+metadata: {name: mizzen, namespace: istio-system}
+data: {mesh: "zoneAwareLbSetting: {minClusterSize: 1}"}
+"""
+    off = "loadBalancer: {zoneAwareLbSetting: {enabled: false}}"
+    port = istio(
+        "DestinationRule",
+        "web",
+        f"host: web\ntrafficPolicy: {{portLevelSettings: [{{port: {{number: 80}}, {off}}}]}}",
+        namespace="test",
+    )
+    with mesh.having(config, _fellow(1, "eu/b")):
+        assert set(_counted(mesh, 40)) == {"web-1"}
+    with mesh.having(config, _fellow(1, "eu/b"), port):
+        assert len(_counted(mesh, 80)) == len(_PODS)
+
+
+@contextmanager
+def _started_as_before(mesh: LiveMesh, of: str) -> Iterator[None]:
+    """Have a pod's Envoy run with the bootstrap of a time in which there were no local clusters."""
+    inner, spec = mesh.mesh, mesh.pod(of)
+    file = proxy_files(inner.realm, spec).bootstrap
+    made = json.loads(file.read_text(encoding="utf-8"))
+    made["cluster_manager"].pop("local_cluster_name")
+    made["node"]["metadata"].pop("ENABLE_SELF_DISCOVERY")
+    static = made["static_resources"]
+    static["clusters"] = [one for one in static["clusters"] if one["name"] != LOCAL_CLUSTER]
+    mesh.kill_proxy(of)
+    file.write_text(json.dumps(made), encoding="utf-8")
+    inner._pids[f"envoy {spec.network}"] = start_proxy(inner.realm, inner._envoy, spec, file)
+    eventually(lambda: is_ready(inner.realm, spec), "the Envoy is ready")
+    try:
+        yield
+    finally:
+        mesh.restart_proxy(of)
+        mesh.settle()
+
+
+def test_a_proxy_with_an_older_bootstrap_stays_in_its_region(mesh: LiveMesh) -> None:
+    """It knows no local cluster, and shares its region's pods out."""
+    with mesh.having(_zones(), _fellow(1, "eu/b")):
+        assert set(_counted(mesh, 40)) == {"web-1"}
+        with _started_as_before(mesh, "ann"):
+            assert set(_counted(mesh, 60)) == {"web-1", "web-2"}
+        assert set(_counted(mesh, 40)) == {"web-1"}
 
 
 def test_a_service_may_prefer_near_pods(mesh: LiveMesh) -> None:

@@ -1,13 +1,15 @@
 """A golden case: a file of manifests, and what comes of it for the proxies that it names.
 
-The first document of a case says for which proxies the outcome is kept::
+The first document of a case says for which proxies the outcome is kept, and which of them have a local
+cluster::
 
     proxies: [frontend.shop]
+    local clusters: [frontend.shop]
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -55,7 +57,9 @@ class Case:
 def load_case(path: Path) -> Case:
     """Compile a case's file."""
     head, *documents = split_documents(path.read_text())
-    names: list[str] = yaml.safe_load(head.text)["proxies"]
+    wanted = yaml.safe_load(head.text)
+    names: list[str] = wanted["proxies"]
+    keeping = wanted.get("local clusters", ())
     objects: dict[ObjectKey, Object] = {}
     diagnostics: list[Diagnostic] = []
     for document in documents:
@@ -68,9 +72,10 @@ def load_case(path: Path) -> Case:
                 objects[parsed.key] = parsed.object
     compiler = Compiler()
     compiler.commit(Batch(changes=dict(objects)))
-    bundles = {
-        name: compiler.bundle(compiler.classify(node_of(name, objects))) for name in sorted(names)
+    nodes = {
+        name: replace(node_of(name, objects), has_local_cluster=name in keeping) for name in names
     }
+    bundles = {name: compiler.bundle(compiler.classify(nodes[name])) for name in sorted(names)}
     diagnostics += [one for found in compiler.analyze().values() for one in found]
     return Case(proxies=bundles, diagnostics=tuple(diagnostics), objects=objects)
 

@@ -23,6 +23,7 @@ from mizzen.model.destination import (
     TlsMode,
     TrafficPolicy,
     Tunnel,
+    ZoneLb,
 )
 from mizzen.model.edge import Edge
 from mizzen.model.gateway import CertificateFiles, ServerTls, ServerTlsMode
@@ -40,6 +41,7 @@ from mizzen.model.kube import (
 )
 from mizzen.model.mesh import MeshConfig, Paths, TlsLimits
 from mizzen.model.meta import NO_LABELS, ExportTo, Labels, Meta, labels
+from mizzen.model.place import Locality
 from mizzen.model.providers import Authorizer, HttpCheck
 from mizzen.model.proxy import NodeInfo, ProxyKind
 from mizzen.model.routing import Retries
@@ -123,11 +125,12 @@ PROXIES: Final = (
             name=name,
             namespace=namespace,
             labels=app,
+            has_local_cluster=keeps,
         )
-        for ip, name, namespace, app in (
-            ("10.0.0.1", "web", "shop", _APP_LABELS[0]),
-            ("10.0.0.2", "cart", "bank", _APP_LABELS[2]),
-            ("10.0.9.9", "stranger", "shop", NO_LABELS),
+        for ip, name, namespace, app, keeps in (
+            ("10.0.0.1", "web", "shop", _APP_LABELS[0], True),
+            ("10.0.0.2", "cart", "bank", _APP_LABELS[2], False),
+            ("10.0.9.9", "stranger", "shop", NO_LABELS, True),
         )
     ),
     NodeInfo(
@@ -137,6 +140,8 @@ PROXIES: Final = (
         name="gate",
         namespace="istio-system",
         labels=_APP_LABELS[3],
+        locality=Locality(region="eu", zone="a"),
+        has_local_cluster=True,
     ),
 )
 
@@ -259,6 +264,9 @@ _port_policies = st.builds(
             LoadBalancer(locality=LocalityLb(failover=(("eu", "us"),))),
             LoadBalancer(locality=LocalityLb(failover_priority=("version", "app=web"))),
             LoadBalancer(locality=LocalityLb(distribute=(("eu/*", (("eu/a", 60), ("*", 40))),))),
+            LoadBalancer(zones=ZoneLb(failover=(("eu", "us"),), minimum=2)),
+            LoadBalancer(zones=ZoneLb(failover_priority=("version",))),
+            LoadBalancer(zones=ZoneLb(enabled=False)),
         )
     ),
     connection_pool=st.sampled_from((None, ConnectionPool(max_connections=5))),
@@ -507,6 +515,7 @@ _config_maps = st.builds(
                 upgrades=True,
             ),
             MeshConfig(locality=LocalityLb(enabled=False)),
+            MeshConfig(zones=ZoneLb()),
             MeshConfig(authorizers=_AUTHORIZERS),
             MeshConfig(authorizers=_AUTHORIZERS[:1]),
             MeshConfig(connect_timeout=timedelta(seconds=3), trust_domain_aliases=("old",)),

@@ -23,7 +23,7 @@ from mizzen.api.hosts import (
     is_label,
     is_name,
 )
-from mizzen.api.locality_checks import check_locality
+from mizzen.api.locality_checks import check_locality, check_zones
 from mizzen.api.meta import DEFAULT_NAMESPACE
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mizzen.api.load_balancing import (
         ConsistentHashLb,
         LoadBalancerSettings,
+        ZoneAwareLbSetting,
     )
     from mizzen.api.traffic_policy import (
         ClientTlsSettings,
@@ -126,9 +127,16 @@ def _load_balancer(balancer: LoadBalancerSettings, *, ejects: bool) -> Iterator[
     if balancer.locality_lb_setting is not None:
         found = check_locality(balancer.locality_lb_setting, ejects=ejects)
         yield from at(("localityLbSetting",), found)
-    if balancer.locality_lb_setting is not None and balancer.zone_aware_lb_setting is not None:
-        message = "localityLbSetting and zoneAwareLbSetting exclude each other"
-        yield conflict(("zoneAwareLbSetting",), message)
+    if balancer.zone_aware_lb_setting is not None:
+        yield from at(("zoneAwareLbSetting",), _zones(balancer, balancer.zone_aware_lb_setting))
+
+
+def _zones(balancer: LoadBalancerSettings, zones: ZoneAwareLbSetting) -> Iterator[Finding]:
+    yield from check_zones(zones)
+    if balancer.locality_lb_setting is not None:
+        yield conflict((), "localityLbSetting and zoneAwareLbSetting exclude each other")
+    elif balancer.consistent_hash is not None and zones.enabled is not False:
+        yield without_effect((), "a hash chooses among all endpoints of the region, near or far")
 
 
 def _hash(settings: ConsistentHashLb) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ from mizzen.model.destination import (
     TrafficPolicy,
     Tunnel,
     Warmup,
+    ZoneLb,
 )
 from mizzen.model.meta import EXPORT_ALL, ExportTo, Meta, labels
 
@@ -126,6 +127,7 @@ def _load_balancer(balancer: load_balancing.LoadBalancerSettings | None) -> Load
         consistent_hash=_hash(balancer.consistent_hash) if balancer.consistent_hash else None,
         warmup=_warmup(balancer),
         locality=locality_lb(balancer.locality_lb_setting),
+        zones=zone_lb(balancer.zone_aware_lb_setting),
     )
 
 
@@ -138,6 +140,18 @@ def locality_lb(setting: load_balancing.LocalityLbSetting | None) -> LocalityLb 
         distribute=tuple((one.from_, tuple(one.to.items())) for one in setting.distribute),
         failover=tuple((one.from_, one.to) for one in setting.failover),
         failover_priority=tuple(setting.failover_priority),
+    )
+
+
+def zone_lb(setting: load_balancing.ZoneAwareLbSetting | None) -> ZoneLb | None:
+    """Return what is written of zones; a MeshConfig may say it too."""
+    if setting is None:
+        return None
+    return ZoneLb(
+        enabled=setting.enabled is not False,
+        failover=tuple((one.from_, one.to) for one in setting.failover),
+        failover_priority=tuple(setting.failover_priority),
+        minimum=setting.min_cluster_size,
     )
 
 

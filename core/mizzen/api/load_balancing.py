@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mizzen.api.base import ApiModel, NotTranslated, Percent, UInt32
+from mizzen.api.base import ApiModel, Percent, UInt32
 from mizzen.api.durations import Duration, PositiveDuration
 
 _UInt64 = Annotated[int, Field(ge=0, le=18_446_744_073_709_551_615)]
@@ -86,13 +86,17 @@ class LocalityLbSetting(ApiModel):
 
 
 class ZoneAwareLbSetting(ApiModel):
-    """Zone-aware load balancing (Istio: ZoneAwareLbSetting)."""
+    """Zone-aware load balancing (Istio: ZoneAwareLoadBalancerSetting)."""
 
-    enabled: bool | None = Field(default=None, description="Whether it is on.")
-    failover: list[LocalityFailover] = Field(default_factory=list, description="Regions.")
-    failover_priority: list[str] = Field(default_factory=list, description="Labels.")
+    enabled: bool | None = Field(default=None, description="False switches the mesh's off.")
+    failover: list[LocalityFailover] = Field(
+        default_factory=list, description="Regions; the own one comes first in any case."
+    )
+    failover_priority: list[str] = Field(
+        default_factory=list, description="Labels, the first of which matters most."
+    )
     min_cluster_size: Annotated[int, Field(ge=1, le=4_294_967_295)] | None = Field(
-        default=None, description="Fewer endpoints switch it off."
+        default=None, description="Fewer endpoints in the region switch it off; 6 by default."
     )
 
 
@@ -119,10 +123,9 @@ class LoadBalancerSettings(ApiModel):
     locality_lb_setting: LocalityLbSetting | None = Field(
         default=None, description="Preference for near endpoints."
     )
-    zone_aware_lb_setting: Annotated[
-        ZoneAwareLbSetting | None,
-        NotTranslated("a proxy is not told who else serves beside it; use localityLbSetting"),
-    ] = Field(default=None, description="Preference for the own zone.")
+    zone_aware_lb_setting: ZoneAwareLbSetting | None = Field(
+        default=None, description="Preference for the own zone, as far as it has servers."
+    )
     warmup: WarmupConfiguration | None = Field(default=None, description="Slow start.")
     warmup_duration_secs: PositiveDuration | None = Field(
         default=None, description="Deprecated: use warmup."

@@ -9,7 +9,11 @@ from mizzen.api.findings import Finding, Path, at, conflict, invalid, without_ef
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from mizzen.api.load_balancing import LocalityFailover, LocalityLbSetting
+    from mizzen.api.load_balancing import (
+        LocalityFailover,
+        LocalityLbSetting,
+        ZoneAwareLbSetting,
+    )
 
 _WHOLE: Final = 100
 _ANY: Final = "*"
@@ -40,6 +44,16 @@ def check_locality(locality: LocalityLbSetting, *, ejects: bool) -> Iterator[Fin
         field = "failover" if locality.failover else "failoverPriority"
         message = "without outlierDetection no endpoint is found to fail, and nothing fails over"
         yield without_effect((field,), message, "Add outlierDetection beside the load balancer.")
+
+
+def check_zones(zones: ZoneAwareLbSetting) -> Iterator[Finding]:
+    """Check a setting about zones (Istio: ZoneAwareLoadBalancerSetting)."""
+    for index, label in enumerate(zones.failover_priority):
+        if label.partition("=")[0] in _TOPOLOGY:
+            message = f"regions and zones count in any case, so {label} does not go with it"
+            yield conflict(("failoverPriority", index), message)
+    for index, failover in enumerate(zones.failover):
+        yield from at(("failover", index), _failover(failover))
 
 
 def _failover(failover: LocalityFailover) -> Iterator[Finding]:

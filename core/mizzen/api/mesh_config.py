@@ -18,6 +18,7 @@ from mizzen.api.destination_rule_values import (
     locality_lb,
     outlier_detection,
     tcp_keepalive,
+    zone_lb,
 )
 from mizzen.api.durations import Duration, PositiveDuration
 from mizzen.api.edge import ProxyDefaults, check_default_edge, default_edge
@@ -26,8 +27,8 @@ from mizzen.api.findings import Finding, at, fatal, invalid
 from mizzen.api.hosts import is_name
 from mizzen.api.http_action import HttpRetry
 from mizzen.api.http_checks import check_retries
-from mizzen.api.load_balancing import LocalityLbSetting
-from mizzen.api.locality_checks import check_locality
+from mizzen.api.load_balancing import LocalityLbSetting, ZoneAwareLbSetting
+from mizzen.api.locality_checks import check_locality, check_zones
 from mizzen.api.mesh_defaults import MeshTls, PathNormalization, check_tls, paths, tls_limits
 from mizzen.api.mesh_visibility import (
     NamespaceSelector,
@@ -158,8 +159,8 @@ class MeshConfigSpec(ApiModel):
     locality_lb_setting: LocalityLbSetting | None = Field(
         default=None, description="Localities, where no DestinationRule speaks of them."
     )
-    zone_aware_lb_setting: Annotated[_Anything | None, _DEFAULTS] = Field(
-        default=None, description="Zones."
+    zone_aware_lb_setting: ZoneAwareLbSetting | None = Field(
+        default=None, description="Zones, where no DestinationRule speaks of places."
     )
     h2_upgrade_policy: Literal["DO_NOT_UPGRADE", "UPGRADE"] | None = Field(
         default=None, description="Whether HTTP/1.1 becomes HTTP/2."
@@ -236,6 +237,7 @@ def mesh_config(text: str) -> MeshConfig | None:
         trust_domain_aliases=tuple(aliases) if aliases is not None else None,
         authorizers=authorizers(spec.extension_providers),
         locality=locality_lb(spec.locality_lb_setting),
+        zones=zone_lb(spec.zone_aware_lb_setting),
         connection_pool=connection_pool(upstreams.connection_pool),
         outlier_detection=outlier_detection(upstreams.outlier_detection),
         keepalive=tcp_keepalive(spec.tcp_keepalive),
@@ -316,6 +318,8 @@ def _check_defaults(spec: MeshConfigSpec) -> Iterator[Finding]:
         # Without outlier detection it waits for a rule that has some.
         found = check_locality(spec.locality_lb_setting, ejects=True)
         yield from at(("localityLbSetting",), found)
+    if spec.zone_aware_lb_setting is not None:
+        yield from at(("zoneAwareLbSetting",), check_zones(spec.zone_aware_lb_setting))
     for name, written in (
         ("defaultHttpRetryPolicy", spec.default_http_retry_policy),
         ("defaultInboundHttpRetryPolicy", spec.default_inbound_http_retry_policy),

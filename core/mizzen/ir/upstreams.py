@@ -13,6 +13,7 @@ from mizzen.model.destination import (
     OutlierDetection,
     ProxyProtocol,
     RetryBudget,
+    ZoneLb,
 )
 from mizzen.model.families import Families
 from mizzen.model.kube import Protocol
@@ -92,6 +93,7 @@ class Upstream:
         own_port: The port on the address that the client was going to, where it is another one.
         families: The versions of IP of which addresses are looked up.
         passing: Whether it is for mutual TLS that goes through as it is, and is called as that's server name.
+        zones: How requests keep to the client's zone; None where they do not.
     """
 
     host: str
@@ -110,6 +112,7 @@ class Upstream:
     retry_budget: RetryBudget | None = None
     proxy_protocol: ProxyProtocol | None = None
     locality_weighted: bool = False
+    zones: ZoneLb | None = None
     connect_timeout: timedelta
     dns_refresh: timedelta = timedelta(seconds=60)
     service_name: str

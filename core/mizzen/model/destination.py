@@ -77,13 +77,31 @@ class LocalityLb:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneLb:
+    """``loadBalancer.zoneAwareLbSetting``: requests stay in their zone as far as it has servers for them.
+
+    Attributes:
+        enabled: False where the mesh's setting is not to hold.
+        failover: By the client's region, the region that comes before all others.
+        failover_priority: Names of labels, or ``name=value``, the first of which matters most.
+        minimum: How many endpoints there must be; None is Envoy's own, 6.
+    """
+
+    enabled: bool = True
+    failover: tuple[tuple[str, str], ...] = ()
+    failover_priority: tuple[str, ...] = ()
+    minimum: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadBalancer:
-    """``trafficPolicy.loadBalancer``; a ``locality`` of None leaves localities to the mesh's settings."""
+    """``trafficPolicy.loadBalancer``; without ``locality`` and ``zones`` places are left to the mesh's settings."""
 
     simple: SimpleLb = SimpleLb.UNSPECIFIED
     consistent_hash: ConsistentHash | None = None
     warmup: Warmup | None = None
     locality: LocalityLb | None = None
+    zones: ZoneLb | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,13 @@ from enum import StrEnum
 from typing import Final
 
 from mizzen.identity import DEFAULT_TRUST_DOMAIN, TrustDomain
-from mizzen.model.destination import ConnectionPool, LocalityLb, OutlierDetection, TcpKeepalive
+from mizzen.model.destination import (
+    ConnectionPool,
+    LocalityLb,
+    OutlierDetection,
+    TcpKeepalive,
+    ZoneLb,
+)
 from mizzen.model.discovery import LabelSelector
 from mizzen.model.edge import ANY_EDGE, Edge
 from mizzen.model.meta import EXPORT_ALL, ExportTo
@@ -49,6 +55,7 @@ class MeshSettings:
         registry_only: True refuses traffic to unknown hosts (outboundTrafficPolicy REGISTRY_ONLY).
         authorizers: Who may be asked by CUSTOM policies, sorted by name.
         locality: How places count where no DestinationRule says so; near ones first.
+        zones: How requests keep to zones where no DestinationRule and no Service says how places count.
         connection_pool: The limits of upstreams that no DestinationRule writes any for.
         outlier_detection: When their failing endpoints are taken out, likewise.
         keepalive: Of upstream connections, as far as a DestinationRule does not say it.
@@ -78,6 +85,7 @@ class MeshSettings:
     registry_only: bool = False
     authorizers: tuple[Authorizer, ...] = ()
     locality: LocalityLb = field(default_factory=LocalityLb)
+    zones: ZoneLb | None = None
     connection_pool: ConnectionPool | None = None
     outlier_detection: OutlierDetection | None = None
     keepalive: TcpKeepalive | None = None
@@ -107,6 +115,7 @@ class MeshConfig:
     trust_domain_aliases: tuple[str, ...] | None = None
     authorizers: tuple[Authorizer, ...] = ()
     locality: LocalityLb | None = None
+    zones: ZoneLb | None = None
     connection_pool: ConnectionPool | None = None
     outlier_detection: OutlierDetection | None = None
     keepalive: TcpKeepalive | None = None

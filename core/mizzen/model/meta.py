@@ -27,6 +27,35 @@ def label(of: Labels, key: str, default: str = "") -> str:
     return default
 
 
+# What controllers, schedulers and injectors write on single workloads, or on some generations of them.
+_INDIVIDUAL: Final = frozenset(
+    (
+        "apps.kubernetes.io/pod-index",
+        "batch.kubernetes.io/job-completion-index",
+        "controller-revision-hash",
+        "istio-locality",
+        "istio.io/rev",
+        "pod-template-generation",
+        "pod-template-hash",
+        "rollouts-pod-template-hash",
+        "security.istio.io/tlsMode",
+        "service.istio.io/canonical-name",
+        "service.istio.io/canonical-revision",
+        "statefulset.kubernetes.io/pod-name",
+    )
+)
+_OF_PLACES: Final = "topology."
+
+
+def shared_labels(of: Labels) -> Labels:
+    """Return the labels that all workloads of one kind have, wherever they run."""
+    return Labels(
+        tuple(
+            pair for pair in of if pair[0] not in _INDIVIDUAL and not pair[0].startswith(_OF_PLACES)
+        )
+    )
+
+
 def selects(selector: Labels, of: Labels) -> bool:
     """Tell whether a workload's labels contain every pair of the selector; an empty one selects all."""
     return not selector or set(selector) <= set(of)

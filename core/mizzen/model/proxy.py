@@ -8,7 +8,7 @@ from enum import StrEnum
 from mizzen.model.edge import ANY_EDGE, Edge
 from mizzen.model.families import Families
 from mizzen.model.meta import NO_LABELS, Labels
-from mizzen.model.place import ANYWHERE, Whereabouts
+from mizzen.model.place import ANYWHERE, NOWHERE, Locality, Whereabouts
 from mizzen.names import ObjectKey
 
 
@@ -37,6 +37,8 @@ class Scope:
         credentials: Whether what Secrets of the namespace hold may be given to its proxies.
         captured: False where nothing is captured and the Sidecar therefore has the proxies listen at places
             that clients call themselves. True without a Sidecar.
+        zones: Whether the proxies have a local cluster, and so would keep to zones wherever they are not
+            told to let it be. Only clusters know of it.
     """
 
     namespace: str
@@ -48,6 +50,7 @@ class Scope:
     families: Families = Families.V4
     credentials: bool = False
     captured: bool = True
+    zones: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,9 @@ class NodeInfo:
     Attributes:
         id: ``<kind>~<ip>~<pod>.<namespace>~<namespace>.svc.<domain>``.
         labels: ``metadata.LABELS``; used where the pod is not (yet) known to the World.
+        locality: Where its Envoy believes to be; empty where nobody could tell it.
+        has_local_cluster: Whether its bootstrap has a cluster of its own workload, by which its Envoy can
+            keep requests to a zone.
     """
 
     id: str
@@ -94,6 +100,8 @@ class NodeInfo:
     labels: Labels = NO_LABELS
     service_account: str = ""
     envoy_version: str = ""
+    locality: Locality = NOWHERE
+    has_local_cluster: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

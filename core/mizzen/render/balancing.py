@@ -6,7 +6,7 @@ DestinationRule ``loadBalancer`` and ``outlierDetection`` as Istio maps them
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 
@@ -15,6 +15,11 @@ from mizzen.render.proto import duration
 
 if TYPE_CHECKING:
     from google.protobuf.wrappers_pb2 import UInt32Value
+
+    from mizzen.model.destination import ZoneLb
+
+# What looks at zones at all: not the tables that a hash is looked up in.
+_BY_ZONES: Final = (Cluster.LEAST_REQUEST, Cluster.ROUND_ROBIN, Cluster.RANDOM)
 
 
 def apply_load_balancer(cluster: Cluster, balancer: LoadBalancer) -> None:
@@ -31,6 +36,28 @@ def apply_load_balancer(cluster: Cluster, balancer: LoadBalancer) -> None:
         cluster.lb_policy = Cluster.LEAST_REQUEST
         if balancer.warmup is not None:
             _apply_warmup(cluster.least_request_lb_config.slow_start_config, balancer.warmup)
+
+
+def apply_zones(cluster: Cluster, wanted: ZoneLb | None) -> None:
+    """Write that requests keep to the own zone, or that they do not.
+
+    An Envoy that has a local cluster keeps to its zone unless it is told not to: where several endpoints of
+    one cluster are at different places, and no places have weights.
+    """
+    is_over_several = cluster.type == Cluster.EDS or cluster.HasField("cluster_type")
+    config = cluster.common_lb_config
+    if (
+        cluster.lb_policy not in _BY_ZONES
+        or config.HasField("locality_weighted_lb_config")
+        or not is_over_several
+    ):
+        return
+    found = config.zone_aware_lb_config
+    found.SetInParent()
+    if wanted is None:
+        found.routing_enabled.SetInParent()  # of 0 percent of requests
+    elif wanted.minimum is not None:
+        found.min_cluster_size.value = wanted.minimum
 
 
 def _apply_consistent_hash(cluster: Cluster, wanted: ConsistentHash) -> None:

@@ -28,7 +28,7 @@ from envoy.extensions.resource_monitors.downstream_connections.v3 import (
 from google.protobuf import json_format
 
 from mizzen.model.meta import NO_LABELS, Labels, label
-from mizzen.names import DEFAULT_DOMAIN, DEFAULT_REGISTRY
+from mizzen.names import DEFAULT_DOMAIN, DEFAULT_REGISTRY, LOCAL_CLUSTER
 from mizzen.render.application import (
     Application,
     application_clusters,
@@ -40,6 +40,7 @@ from mizzen.render.control_plane import (
     address,
     control_plane_clusters,
     dynamic_resources,
+    local_cluster,
     packed,
     static_cluster,
 )
@@ -185,6 +186,7 @@ def _clusters(config: BootstrapConfig) -> list[cluster_pb2.Cluster]:
     own = [
         static_cluster(_ADMIN_CLUSTER, Endpoint(host=_LOOPBACK, port=config.admin_port)),
         *control_plane_clusters(config.control_plane),
+        local_cluster(),
     ]
     return own if config.application is None else [*own, *application_clusters(config.application)]
 
@@ -199,6 +201,8 @@ def _node(node: Node) -> base_pb2.Node:
     )
     metadata = {
         "CLUSTER_ID": node.cluster_id,
+        # Istio's word for a proxy that has a local cluster.
+        "ENABLE_SELF_DISCOVERY": "true",
         "INSTANCE_IPS": ",".join(node.ips),
         "LABELS": dict(node.labels),
         "MESH_ID": node.mesh_id,
@@ -240,9 +244,9 @@ def _forward(name: str, where: Endpoint, path: str, admin_path: str) -> listener
     )
 
 
-def _cluster_manager(mark: int) -> bootstrap_pb2.ClusterManager | None:
+def _cluster_manager(mark: int) -> bootstrap_pb2.ClusterManager:
     if not mark:
-        return None
+        return bootstrap_pb2.ClusterManager(local_cluster_name=LOCAL_CLUSTER)
     option = socket_option_pb2.SocketOption(
         description="told from the application by capture",
         level=_SOL_SOCKET,
@@ -251,10 +255,11 @@ def _cluster_manager(mark: int) -> bootstrap_pb2.ClusterManager | None:
         state=socket_option_pb2.SocketOption.STATE_PREBIND,
     )
     return bootstrap_pb2.ClusterManager(
+        local_cluster_name=LOCAL_CLUSTER,
         upstream_bind_config=address_pb2.BindConfig(
             source_address=address_pb2.SocketAddress(address=_ANY_ADDRESS, port_value=0),
             socket_options=[option],
-        )
+        ),
     )
 
 

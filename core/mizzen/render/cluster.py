@@ -21,7 +21,11 @@ from mizzen.model.families import Families
 from mizzen.model.kube import Protocol
 from mizzen.render import alpn
 from mizzen.render.announce import announce_clients
-from mizzen.render.balancing import apply_load_balancer, apply_outlier_detection
+from mizzen.render.balancing import (
+    apply_load_balancer,
+    apply_outlier_detection,
+    apply_zones,
+)
 from mizzen.render.lookup import apply_lookup, apply_requested
 from mizzen.render.proto import ads, duration, fill_address, fill_socket
 from mizzen.render.tls import mesh_client, simple_client
@@ -50,11 +54,16 @@ _LONGEST_KEEPALIVE_SECONDS: Final = 32_767
 _PASSTHROUGH_POOL: Final = ConnectionPool(http_idle_timeout=timedelta(minutes=5))
 
 
-def render_upstream(upstream: Upstream) -> Resource:
-    """Return the outbound cluster of a host's port or of one of its subsets."""
+def render_upstream(upstream: Upstream, *, zones: bool = False) -> Resource:
+    """Return the outbound cluster of a host's port or of one of its subsets.
+
+    ``zones`` tells that it is for proxies with a local cluster, which keep to zones unless they are told not to.
+    """
     name = upstream.name
     cluster = _named(name, upstream.connect_timeout)
     _apply_discovery(cluster, upstream)
+    if zones:
+        apply_zones(cluster, upstream.zones)
     _apply_pool(cluster, upstream.connection_pool)
     if upstream.retry_budget is not None:
         _apply_budget(cluster, upstream.retry_budget)

@@ -35,6 +35,8 @@ from google.protobuf import duration_pb2, json_format
 from google.protobuf.any_pb2 import Any as AnyMessage
 from xds.type.v3 import typed_struct_pb2
 
+from mizzen.names import LOCAL_CLUSTER
+
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
@@ -48,6 +50,7 @@ _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _KEEPALIVE_MS: Final = 30_000
 # A restarted control plane has its proxies back within seconds; both clients add jitter, so no stampede.
 _RECONNECT_BASE_MS: Final = 500
+_LOCAL_CLUSTER_WAIT_S: Final = 1
 _RECONNECT_MAX_SECONDS: Final = 5
 _RESOLVE_SECONDS: Final = 60
 # gRPC's own client lets a stream wait for its connection (gRFC A6). Otherwise each attempt without one
@@ -143,11 +146,7 @@ def _secret_document(name: str, secret: dict[str, object]) -> str:
 
 def dynamic_resources(control_plane: ControlPlane) -> bootstrap_pb2.Bootstrap.DynamicResources:
     """Return delta ADS for everything; nothing is given up on, so no start with half a configuration."""
-    over_ads = config_source_pb2.ConfigSource(
-        ads=config_source_pb2.AggregatedConfigSource(),
-        initial_fetch_timeout=duration_pb2.Duration(seconds=0),
-        resource_api_version=config_source_pb2.ApiVersion.V3,
-    )
+    over_ads = _over_ads(wait_s=0)
     return bootstrap_pb2.Bootstrap.DynamicResources(
         lds_config=over_ads,
         cds_config=over_ads,
@@ -157,6 +156,31 @@ def dynamic_resources(control_plane: ControlPlane) -> bootstrap_pb2.Bootstrap.Dy
             set_node_on_first_message_only=True,
             grpc_services=[_grpc_service(control_plane)],
         ),
+    )
+
+
+def local_cluster() -> cluster_pb2.Cluster:
+    """Return the cluster of the proxy's own workload, whose endpoints come with everything else.
+
+    Nobody calls it. Envoy asks for it ahead of all other clusters, and goes on without it where nobody
+    answers: a control plane that knows nothing of it holds no start up.
+    """
+    return cluster_pb2.Cluster(
+        name=LOCAL_CLUSTER,
+        type=cluster_pb2.Cluster.EDS,
+        connect_timeout=duration_pb2.Duration(seconds=1),
+        eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(
+            eds_config=_over_ads(wait_s=_LOCAL_CLUSTER_WAIT_S)
+        ),
+    )
+
+
+def _over_ads(*, wait_s: int) -> config_source_pb2.ConfigSource:
+    """Return "by the stream", waited for this long; 0 is for ever."""
+    return config_source_pb2.ConfigSource(
+        ads=config_source_pb2.AggregatedConfigSource(),
+        initial_fetch_timeout=duration_pb2.Duration(seconds=wait_s),
+        resource_api_version=config_source_pb2.ApiVersion.V3,
     )
 
 

@@ -20,6 +20,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Disc
 from google.protobuf.message import DecodeError
 
 from mizzen.model.meta import labels
+from mizzen.model.place import Locality
 from mizzen.model.proxy import NodeInfo, parse_node_id
 from mizzen.wire import Resource, TypeUrl, encode, varint
 
@@ -171,6 +172,12 @@ def _node(node: Node) -> NodeInfo:
         labels=labels(_strings(node.metadata, "LABELS")),
         service_account=node.metadata.fields["SERVICE_ACCOUNT"].string_value,
         envoy_version=_version(node),
+        locality=Locality(
+            region=node.locality.region, zone=node.locality.zone, subzone=node.locality.sub_zone
+        ),
+        # An Envoy that was told of no place at all, not even of an empty one, takes none for its own.
+        has_local_cluster=node.HasField("locality")
+        and node.metadata.fields["ENABLE_SELF_DISCOVERY"].string_value == "true",
     )
 
 

@@ -24,7 +24,7 @@ from mizzen.resolve.world import OBJECT, SERVICES_AT_HOST
 
 if TYPE_CHECKING:
     from mizzen.engine import Database
-    from mizzen.model.destination import LocalityLb
+    from mizzen.model.destination import LocalityLb, ZoneLb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class EdsCluster:
     names: bool = False
     passing: bool = False
     without: frozenset[str] = frozenset()
-    locality: LocalityLb | None = None
+    locality: LocalityLb | ZoneLb | None = None
     origins: Origins = ()
 
 

@@ -1,8 +1,9 @@
 """Localities: which of a cluster's endpoints a client uses first, and how much each place gets.
 
 ``distribute`` gives places shares; else, where failing endpoints are detected, near ones come before far ones:
-by their localities, or by labels, the first of which matters most (Istio: ``loadbalancer.go``). A rule's
-setting stands for the mesh's as a whole.
+by their localities, or by labels, the first of which matters most (Istio: ``loadbalancer.go``). Where requests
+keep to zones, only regions come one after the other; the rest is for Envoy to reckon. A rule's setting stands
+for the mesh's as a whole.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from mizzen.engine import query
 from mizzen.ir import Endpoint, EndpointGroup, LocalityGroup
-from mizzen.model.destination import LocalityLb
+from mizzen.model.destination import LoadBalancer, LocalityLb, ZoneLb
 from mizzen.model.kube import Distribution
 from mizzen.model.meta import label
 from mizzen.resolve.endpoints import EdsCluster, belonging, endpoint_group
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
 
 # How many priorities localities alone can give, other regions than the one to fail over to included.
 _PRIORITIES: Final = 5
+# What another zone of the region has: all of the region, where the choice among zones is Envoy's.
+_REGION: Final = 2
 _ANY: Final = "*"
-
+_UNSAID: Final = LoadBalancer()
 
 _NEAR: Final = (NETWORK, REGION, ZONE)
 # Labels that say who is near; PreferClose looks at parts of zones as well (Istio).
@@ -49,17 +52,25 @@ _BY_DISTRIBUTION: Final = {
 }
 
 
-def locality_setting(db: Database, service: MeshService, policy: PortPolicy) -> LocalityLb | None:
+def locality_setting(
+    db: Database, service: MeshService, policy: PortPolicy
+) -> LocalityLb | ZoneLb | None:
     """Return how places count for a port, without what does not: None where they do not at all.
 
-    A rule goes before the Service's own word, and that before the mesh's. Nothing fails over without the
-    detection of what fails, but by the Service's word, which is about endpoints that are ready (Istio).
+    A rule goes before the Service's own word, and that before the mesh's; zones go before localities. Nothing
+    fails over without the detection of what fails, but by the Service's word, which is about endpoints that
+    are ready (Istio).
     """
-    balancer = policy.load_balancer
-    written = balancer.locality if balancer is not None else None
+    balancer = policy.load_balancer or _UNSAID
+    written, zones = balancer.locality, balancer.zones
+    if zones is not None and zones.enabled:
+        return zones
     if written is None and service.distribution is not None:
         return _BY_DISTRIBUTION[service.distribution]
-    setting = settings(db).locality if written is None else written
+    general = settings(db)
+    if written is None and zones is None and general.zones is not None and general.zones.enabled:
+        return general.zones
+    setting = general.locality if written is None else written
     if not setting.enabled:
         return None
     if setting.distribute:
@@ -67,14 +78,14 @@ def locality_setting(db: Database, service: MeshService, policy: PortPolicy) -> 
     return setting if policy.outlier_detection is not None else None
 
 
-def is_weighted(setting: LocalityLb | None) -> bool:
+def is_weighted(setting: LocalityLb | ZoneLb | None) -> bool:
     """Tell whether places have weights ahead of the choice within them."""
-    return setting is not None and bool(
+    return isinstance(setting, LocalityLb) and bool(
         setting.distribute or setting.failover or setting.failover_priority
     )
 
 
-def priority_labels(setting: LocalityLb) -> frozenset[str]:
+def priority_labels(setting: LocalityLb | ZoneLb) -> frozenset[str]:
     """Return the names of labels of clients that a setting asks for."""
     return frozenset(name for name, value in _wanted(setting) if value is None)
 
@@ -87,7 +98,9 @@ def placed_group(db: Database, key: tuple[EdsCluster, Whereabouts]) -> EndpointG
     setting = cluster.locality
     if setting is None:
         return group
-    if setting.distribute:
+    if isinstance(setting, ZoneLb):
+        groups = _by_region(db, cluster, where, group.groups)
+    elif setting.distribute:
         groups = _distributed(group.groups, where.locality, setting)
     else:
         groups = _by_failover(db, cluster, where, group.groups)
@@ -158,17 +171,34 @@ def _by_failover(
     return _by_locality(split, where.locality, setting.failover)
 
 
-def _by_locality(
-    groups: tuple[LocalityGroup, ...], client: Locality, failover: tuple[tuple[str, str], ...]
+def _by_region(
+    db: Database, cluster: EdsCluster, where: Whereabouts, groups: tuple[LocalityGroup, ...]
 ) -> tuple[LocalityGroup, ...]:
-    """Return the groups, those next to the client first; what labels say goes before that."""
+    """Return the groups, those of the client's region first, by the names by which its Envoy finds its own."""
+    setting = cluster.locality
+    if setting is not None and setting.failover_priority:
+        groups = tuple(_by_labels(db, cluster, where, setting))
+    ranked = _by_locality(groups, where.locality, setting.failover if setting else (), _REGION)
+    return tuple(replace(one, locality=where.as_called(one.locality)) for one in ranked)
+
+
+def _by_locality(
+    groups: tuple[LocalityGroup, ...],
+    client: Locality,
+    failover: tuple[tuple[str, str], ...],
+    nearest: int = 0,
+) -> tuple[LocalityGroup, ...]:
+    """Return the groups, those next to the client first; what labels say goes before that.
+
+    What is nearer than ``nearest`` is all alike.
+    """
     next_region = dict(reversed(failover)).get(client.region)
     return _compact(
         tuple(
             replace(
                 group,
                 priority=group.priority * _PRIORITIES
-                + _distance(client, group.locality, next_region),
+                + max(_distance(client, group.locality, next_region), nearest),
             )
             for group in groups
         )
@@ -185,7 +215,7 @@ def _distance(client: Locality, other: Locality, next_region: str | None) -> int
 
 
 def _by_labels(
-    db: Database, cluster: EdsCluster, where: Whereabouts, setting: LocalityLb
+    db: Database, cluster: EdsCluster, where: Whereabouts, setting: LocalityLb | ZoneLb
 ) -> Iterator[LocalityGroup]:
     """Yield groups by locality and by how many labels, from the first on, endpoints share with the client."""
     own = dict(where.labels)
@@ -206,7 +236,7 @@ def _group_order(key: tuple[Locality, int]) -> tuple[str, str, str, int]:
     return where.region, where.zone, where.subzone, priority
 
 
-def _wanted(setting: LocalityLb) -> Iterator[tuple[str, str | None]]:
+def _wanted(setting: LocalityLb | ZoneLb) -> Iterator[tuple[str, str | None]]:
     """Yield names of labels with the value that is wanted; None is the client's own."""
     for text in setting.failover_priority:
         name, equals, value = text.partition("=")

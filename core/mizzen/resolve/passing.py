@@ -114,7 +114,7 @@ def _pairs(db: Database, key: tuple[Scope, str]) -> Iterator[tuple[Upstream, Eds
         endpoints = endpoint_group(db, looked_up)
         # Envoy takes exactly one name for the other.
         way = found if endpoints.size == 1 else Discovery.DNS
-        yield replace(upstream, discovery=way, endpoints=endpoints), looked_up
+        yield replace(upstream, discovery=way, endpoints=endpoints, zones=None), looked_up
 
 
 def _ways_back(db: Database, service: MeshService) -> frozenset[str]:

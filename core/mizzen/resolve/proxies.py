@@ -14,13 +14,13 @@ from mizzen.model.edge import Edge
 from mizzen.model.families import Families
 from mizzen.model.kube import Pod
 from mizzen.model.meta import NO_LABELS, Labels, label
-from mizzen.model.place import Whereabouts
+from mizzen.model.place import NOWHERE, Locality, Whereabouts
 from mizzen.model.proxy import NodeInfo, ProxyClass, ProxyKind, Scope, Workload
 from mizzen.model.traffic import WorkloadEntry
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen.resolve.rules import gateway_scope, is_given_secrets
 from mizzen.resolve.sidecars import scope_of
-from mizzen.resolve.whereabouts import parse_locality, pod_locality, with_place
+from mizzen.resolve.whereabouts import with_place, workload_locality
 from mizzen.resolve.world import (
     CLIENT_LABELS,
     INTERCEPTION,
@@ -45,7 +45,7 @@ def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
     if gateway:
         workload = replace(workload, is_known=_is_known(db, node), edge=_edge(db, node))
     if gateway:
-        scope = gateway_scope(db, workload)
+        scope = replace(gateway_scope(db, workload), zones=node.has_local_cluster)
     else:
         asked_for = SOURCE_LABELS.all_keys(db) | CLIENT_LABELS.all_keys(db)
         told_apart = Labels(tuple(pair for pair in workload.labels if pair in asked_for))
@@ -55,6 +55,7 @@ def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
             dns=workload.dns,
             families=workload.families,
             credentials=is_given_secrets(db, workload) and _is_known(db, node),
+            zones=node.has_local_cluster,
         )
         if scope.sidecar is not None:
             scope = replace(scope, captured=workload.captured)
@@ -92,17 +93,22 @@ def _is_known(db: Database, node: NodeInfo) -> bool:
 @query
 def whereabouts(db: Database, node: NodeInfo) -> Whereabouts:
     """Return where a proxy is, with all its labels."""
-    match _known(db, node):
-        case Pod() as pod:
-            locality = pod_locality(db, pod)
-            labels = with_place(pod.meta.labels, locality, pod.node)
-            return Whereabouts(locality=locality, labels=labels)
-        case WorkloadEntry(endpoint=endpoint):
-            locality = parse_locality(endpoint.locality)
-            labels = with_place(endpoint.labels, locality, "")
-            return Whereabouts(locality=locality, labels=labels)
-        case None:
-            return Whereabouts(labels=node.labels)
+    known = _known(db, node)
+    if known is None:
+        return Whereabouts(labels=node.labels, called=_called(node, NOWHERE))
+    locality = workload_locality(db, known)
+    of = known.meta.labels if isinstance(known, Pod) else known.endpoint.labels
+    labels = with_place(of, locality, known.node if isinstance(known, Pod) else "")
+    return Whereabouts(locality=locality, labels=labels, called=_called(node, locality))
+
+
+def _called(node: NodeInfo, locality: Locality) -> Locality | None:
+    """Return what an Envoy that looks at zones takes for its own place; None where that is what it is.
+
+    A pod does not know its zone when it starts, so mostly it is an empty one.
+    """
+    is_told = not node.has_local_cluster or node.locality == locality
+    return None if is_told else node.locality
 
 
 def _workload(db: Database, node: NodeInfo) -> Workload:
@@ -130,7 +136,7 @@ def _known(db: Database, node: NodeInfo) -> Pod | WorkloadEntry | None:
 @query
 def usual_scope(db: Database, namespace: str) -> Scope:
     """Return how a namespace's pods see the mesh, told by one of them; without labels that tell pods apart."""
-    scope = scope_of(db, (namespace, NO_LABELS))
+    scope = replace(scope_of(db, (namespace, NO_LABELS)), zones=True)
     pods = (OBJECT(db, key) for key in PODS_IN(db, namespace)[:1])
     for pod in pods:
         if isinstance(pod, Pod):

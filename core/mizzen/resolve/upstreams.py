@@ -23,6 +23,7 @@ from mizzen.model.destination import (
     Subset,
     TcpKeepalive,
     TlsMode,
+    ZoneLb,
 )
 from mizzen.model.kube import Protocol, ServicePort
 from mizzen.model.meta import NO_LABELS
@@ -90,6 +91,7 @@ def _upstream(db: Database, seen: _Seen, port: ServicePort, subset: Subset | Non
         if discovery is Discovery.DNS_ROUND_ROBIN and endpoints.size != 1:
             discovery = Discovery.DNS  # Envoy takes exactly one name for the other
     tls = _tls(db, seen, port, name, policy, discovery)
+    places = locality_setting(db, service, policy)
     return Upstream(
         host=service.host,
         port=port.number,
@@ -106,7 +108,8 @@ def _upstream(db: Database, seen: _Seen, port: ServicePort, subset: Subset | Non
         outlier_detection=policy.outlier_detection,
         retry_budget=retry_budget_for(rule, subset),
         proxy_protocol=proxy_protocol_for(rule, port.number, subset),
-        locality_weighted=is_weighted(locality_setting(db, service, policy)),
+        locality_weighted=is_weighted(places),
+        zones=places if endpoints is None and isinstance(places, ZoneLb) else None,
         connect_timeout=pool.connect_timeout or settings(db).connect_timeout,
         dns_refresh=settings(db).dns_refresh,
         service_name=service.meta.name,
@@ -203,6 +206,8 @@ def eds_cluster(
     """Return what the endpoints of a cluster are made from, and how its clients' places count."""
     subset = rule.subset(upstream.subset)
     locality = locality_setting(db, service, policy_at(db, rule, upstream.port, subset))
+    if isinstance(locality, ZoneLb):
+        locality = replace(locality, minimum=None)  # the cluster's, not the endpoints'
     return replace(
         assigned(service, upstream.port, subset, upstream),
         families=upstream.families,

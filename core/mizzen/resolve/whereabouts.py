@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mizzen.model.kube import Node, Pod, SliceEndpoint
 from mizzen.model.meta import Labels, label
 from mizzen.model.place import Locality
+from mizzen.model.traffic import WorkloadEntry
 from mizzen.names import ObjectKey
 from mizzen.resolve.world import OBJECT
 
@@ -34,6 +35,13 @@ def pod_locality(db: Database, pod: Pod | None, endpoint: SliceEndpoint = _UNTOL
         if isinstance(node, Node):
             return Locality(region=node.region, zone=node.zone, subzone=node.subzone)
     return Locality(zone=endpoint.zone)
+
+
+def workload_locality(db: Database, workload: Pod | WorkloadEntry) -> Locality:
+    """Return where a workload is."""
+    if isinstance(workload, Pod):
+        return pod_locality(db, workload)
+    return parse_locality(workload.endpoint.locality)
 
 
 def parse_locality(text: str) -> Locality:

@@ -15,7 +15,7 @@ from mizzen.model.allocation import choices, hosts_without_address
 from mizzen.model.gateway import Gateway
 from mizzen.model.kube import EndpointSlice, Pod, Protocol, Service
 from mizzen.model.mesh import MeshSettings
-from mizzen.model.meta import Labels, label
+from mizzen.model.meta import Labels, label, shared_labels
 from mizzen.model.routing import VirtualService
 from mizzen.model.security import (
     AuthorizationPolicy,
@@ -120,6 +120,10 @@ def _without_capture(item: Pod, _mesh: MeshSettings) -> tuple[str, ...]:
 def _labels_in(item: Pod | WorkloadEntry, _mesh: MeshSettings) -> tuple[tuple[str, Labels], ...]:
     labels = item.meta.labels if isinstance(item, Pod) else item.endpoint.labels
     return ((item.meta.namespace, labels),)
+
+
+def _fellow(item: Pod | WorkloadEntry, mesh: MeshSettings) -> tuple[tuple[str, Labels], ...]:
+    return tuple((namespace, shared_labels(of)) for namespace, of in _labels_in(item, mesh))
 
 
 def _own_labels(
@@ -235,6 +239,7 @@ ENTRIES_WITH: Final[Index[tuple[str, tuple[str, str]]]] = Index(
 LABELS_IN: Final[Index[tuple[str, Labels]]] = Index(
     "labels of workloads", (Pod, WorkloadEntry), _labels_in
 )
+FELLOWS: Final[Index[tuple[str, Labels]]] = Index("of a kind", (Pod, WorkloadEntry), _fellow)
 ROUTES_AT_HOST: Final[Index[str]] = Index("routes at host", (VirtualService,), _mesh_hosts)
 HOSTS: Final[Index[str]] = Index("hosts", (Service, ServiceEntry, VirtualService), _named_hosts)
 """By host, what gives it or routes it: one look tells whether a name means anything."""
@@ -301,6 +306,7 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     UNCAPTURED_IN,
     ENTRIES_WITH,
     LABELS_IN,
+    FELLOWS,
     ROUTES_AT_HOST,
     HOSTS,
     ROUTES_AT_GATEWAY,

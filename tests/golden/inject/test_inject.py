@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _HERE: Final = Path(__file__).parent
 _CASES: Final = sorted(file.name.removesuffix(".in.yaml") for file in _HERE.glob("*.in.yaml"))
 _CONTROL_PLANE: Final = "xds-grpc"
-_STATIC: Final = (_CONTROL_PLANE, "prometheus_stats")
+_STATIC: Final = (_CONTROL_PLANE, "prometheus_stats", "local_cluster")
 
 
 def _settings(wanted: Json) -> InjectSettings:

@@ -24,6 +24,7 @@ from mizzen.model.destination import (
     TlsMode,
     Tunnel,
     Warmup,
+    ZoneLb,
 )
 from mizzen.model.meta import NO_LABELS, Labels
 from tests.unit.api.reading import errors, read_manifest, read_spec, told, value
@@ -96,7 +97,14 @@ def test_ports_have_their_own_blocks() -> None:
             443,
             PortPolicy(
                 load_balancer=LoadBalancer(
-                    simple=SimpleLb.LEAST_REQUEST, warmup=Warmup(duration=timedelta(seconds=10))
+                    simple=SimpleLb.LEAST_REQUEST,
+                    warmup=Warmup(duration=timedelta(seconds=10)),
+                    zones=ZoneLb(
+                        enabled=False,
+                        failover=(("eu", "us"),),
+                        failover_priority=("version",),
+                        minimum=3,
+                    ),
                 ),
                 tls=ClientTls(mode=TlsMode.SIMPLE, insecure_skip_verify=True),
             ),
@@ -228,7 +236,6 @@ def test_what_is_not_translated_is_told_of() -> None:
     assert {code for code, _, _ in told(parsed)} == {"MZ0201"}
     assert [path.removeprefix("spec.") for _, path, _ in told(parsed)] == [
         "trafficPolicy.outlierDetection.consecutiveErrors",
-        "subsets[0].trafficPolicy.loadBalancer.zoneAwareLbSetting",
     ]
 
 

@@ -14,6 +14,7 @@ from mizzen.model.destination import (
     LocalityLb,
     OutlierDetection,
     TcpKeepalive,
+    ZoneLb,
 )
 from mizzen.model.discovery import LabelSelector, Operator, Requirement
 from mizzen.model.kube import ConfigMap
@@ -66,6 +67,7 @@ def test_what_holds_of_upstreams_is_read_as_in_a_destination_rule() -> None:
             "  connectionPool: {tcp: {maxConnections: 5}}\n"
             "  outlierDetection: {consecutive5xxErrors: 2}\n"
             "localityLbSetting: {enabled: false}\n"
+            "zoneAwareLbSetting: {minClusterSize: 2, failoverPriority: [app]}\n"
             "tcpKeepalive: {time: 60s}\n"
             "h2UpgradePolicy: UPGRADE"
         )
@@ -75,6 +77,7 @@ def test_what_holds_of_upstreams_is_read_as_in_a_destination_rule() -> None:
         connection_pool=ConnectionPool(max_connections=5),
         outlier_detection=OutlierDetection(consecutive_5xx_errors=2),
         locality=LocalityLb(enabled=False),
+        zones=ZoneLb(minimum=2, failover_priority=("app",)),
         keepalive=TcpKeepalive(time=timedelta(seconds=60)),
         upgrades=True,
     )
@@ -182,6 +185,11 @@ def _asking(expression: str) -> str:
         (_asking("{key: a, operator: Near, values: [b]}"), "MZ0103", _ASKED + ".operator"),
         (_asking("{key: '', operator: Exists}"), "MZ0103", _ASKED + ".key"),
         (_asking("{key: a, operator: In, values: [b*]}"), "MZ0103", _ASKED + ".values[0].a"),
+        (
+            "zoneAwareLbSetting: {failoverPriority: [topology.kubernetes.io/zone]}",
+            "MZ0202",
+            ".zoneAwareLbSetting.failoverPriority[0]",
+        ),
         ("a: [", "MZ0103", ""),
         ("- a", "MZ0103", ""),
     ],

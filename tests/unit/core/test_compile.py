@@ -219,9 +219,10 @@ def test_what_is_warmed_is_as_a_namespaces_pods_see_it() -> None:
     text = text.replace("labels:", "annotations: {sidecar.mizzen.dev/dnsCapture: 'true'}, labels:")
     made = compiler(text)
     found = usual_scope(database(made), "shop")
-    assert found == made.classify(replace(sidecar("shop"), name="p-10-0-0-2")).scope
+    node = replace(sidecar("shop"), name="p-10-0-0-2", has_local_cluster=True)
+    assert found == made.classify(node).scope
     assert (found.families, found.dns) == (Families.V6, True)
-    assert usual_scope(database(made), "empty") == Scope(namespace="empty")
+    assert usual_scope(database(made), "empty") == Scope(namespace="empty", zones=True)
 
 
 def test_warming_ends_where_the_budget_does(monkeypatch: pytest.MonkeyPatch) -> None:

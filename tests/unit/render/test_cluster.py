@@ -21,6 +21,7 @@ from mizzen.model.destination import (
     SimpleLb,
     TcpKeepalive,
     Warmup,
+    ZoneLb,
 )
 from mizzen.model.kube import Protocol
 from mizzen.model.security import MtlsMode
@@ -35,6 +36,14 @@ from tests.support.render_samples import FULL_OUTLIERS, FULL_POOL, UPSTREAM
 from tests.support.show import show
 
 _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+NAMED = ir.EndpointGroup(
+    cluster="c",
+    groups=(
+        ir.LocalityGroup(
+            locality=ir.Locality(), endpoints=(ir.Endpoint(address="a.example.com", port=80),)
+        ),
+    ),
+)
 _NAME = "outbound|9080||reviews.shop.svc.cluster.local"
 
 
@@ -362,6 +371,30 @@ def test_a_budget_of_retries_may_look_back() -> None:
     (limits,) = cluster.circuit_breakers.thresholds
     assert limits.retry_budget is not None
     assert limits.retry_budget.budget_interval == timedelta(seconds=10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, {"routing_enabled": {}}),
+        ({"zones": ZoneLb()}, {}),
+        ({"zones": ZoneLb(minimum=2)}, {"min_cluster_size": "2"}),
+        ({"load_balancer": LoadBalancer(simple=SimpleLb.RANDOM)}, {"routing_enabled": {}}),
+        ({"discovery": ir.Discovery.DNS, "endpoints": NAMED}, {"routing_enabled": {}}),
+        ({"locality_weighted": True}, None),
+        ({"load_balancer": LoadBalancer(consistent_hash=ConsistentHash())}, None),
+        ({"discovery": ir.Discovery.ORIGINAL_DESTINATION}, None),
+        ({"discovery": ir.Discovery.NOWHERE}, None),
+    ],
+)
+def test_who_has_a_local_cluster_is_told_of_zones(
+    changes: dict[str, Any], said: dict[str, object] | None
+) -> None:
+    """That requests keep to them, or that they do not, which Envoy would have them do by itself."""
+    for zones, expected in ((True, said), (False, None)):
+        shown = show(render_upstream(replace(UPSTREAM, **changes), zones=zones))
+        config = shown.get("common_lb_config", {})
+        assert config.get("zone_aware_lb_config") == expected
 
 
 def test_localities_may_be_weighed() -> None:
