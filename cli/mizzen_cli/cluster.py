@@ -124,7 +124,9 @@ class Replicas:
             async with self._session.get(url, headers=replica.headers) as answer:
                 return content_of(answer.status, answer.reason or "", await answer.read())
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            return FailedError(f"{replica.name} cannot be asked: {error!r}")
+            return FailedError(
+                f"{replica.name} cannot be asked: {str(error) or type(error).__name__}"
+            )
         except ApiError as error:
             return None if error.status == 404 else FailedError(f"{replica.name}: {error}")
 

@@ -113,7 +113,8 @@ def from_kubeconfig(file: Path) -> Connection:
             namespace=context.get("namespace") or "default",
         )
     except OSError as error:
-        raise ConfigError(f"cannot read {error.filename or file}: {error.strerror}") from error
+        why = f"cannot read {error.filename or file}: {error.strerror}"
+        raise ConfigError(f"{why}; say which cluster: --kubeconfig FILE, or KUBECONFIG") from error
     except (KeyError, TypeError, ValueError, StopIteration, yaml.YAMLError) as error:
         raise ConfigError(f"{file} is not a usable kubeconfig: {error!r}") from error
 

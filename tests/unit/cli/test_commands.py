@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from mizzen_cli.main import mizzen
+from tests.support.repository import ROOT
 from tests.unit.operator.manifests import documents, invalid_service, service
 
 if TYPE_CHECKING:
@@ -160,3 +162,32 @@ def test_help_lists_the_verbs_and_an_unknown_one_is_2() -> None:
 def test_versions_are_printed_for_people_and_scripts() -> None:
     assert "mizzen" in run("version").stdout
     assert "python" in json.loads(run("version", "-o", "json").stdout)
+
+
+@pytest.mark.parametrize(("word", "meant"), [("analyse", "analyze"), ("waiting", "wait")])
+def test_a_misspelt_verb_is_told_of(word: str, meant: str) -> None:
+    """With the one that is near."""
+    result = run(word)
+    assert result.exit_code == 2
+    assert f"Did you mean '{meant}'?" in result.stderr
+
+
+def test_a_verb_that_is_none_is_told_of() -> None:
+    """Where none is near."""
+    result = run("xyzzy")
+    assert result.exit_code == 2
+    assert "No such command 'xyzzy'" in result.stderr
+
+
+def test_what_the_readme_shows_offline_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it stands there, from the checkout's folder."""
+    monkeypatch.chdir(ROOT)
+    shown = re.findall(
+        r"^\$ \.venv/bin/mizzen ((?:analyze|translate) .*?)\s+#",
+        (ROOT / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert len(shown) == 2
+    for words in shown:
+        result = run(*words.split())
+        assert (result.exit_code, result.stderr) == (0, "")

@@ -32,7 +32,9 @@ def test_without_a_way_to_a_cluster_it_does_not_start(
     with pytest.raises(SystemExit) as ended:
         main(["operator", *_LOOPBACK, "--kubeconfig", str(tmp_path / "missing")])
     assert ended.value.code == 1
-    assert "cannot read" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "cannot read" in said
+    assert "--kubeconfig FILE" in said
 
 
 def test_options_come_from_the_environment_too(
