@@ -37,26 +37,31 @@ def passed_resources(db: Database, key: tuple[Passing, str]) -> HostResources:
     if not any(host_matches(pattern, host) for pattern in passing.hosts):
         return NOTHING
     scope = passing.scope
-    alike = replace(scope, zones=False) if scope.zones else scope
-    seen_by = viewer(db, (alike, host))
-    return passed_host(db, (replace(seen_by, zones=True) if scope.zones else seen_by, host))
+    seen_by = viewer(db, (replace(scope, zones=False) if scope.zones else scope, host))
+    near = (one for one in passed_eds_clusters(db, (seen_by, host)) if one.locality is not None)
+    return HostResources(
+        clusters=passed_clusters(db, ((seen_by, host), scope.zones)),
+        endpoints=passed_endpoints(db, (seen_by, host)),
+        near=tuple(near),
+    )
 
 
 @query
-def passed_host(db: Database, key: tuple[Scope, str]) -> HostResources:
-    """Return the clusters to which mutual TLS for a host goes on, with their endpoints."""
-    scope, host = key
-    alike = (replace(scope, zones=False) if scope.zones else scope), host
-    found = passed_eds_clusters(db, alike)
-    groups = (endpoint_group(db, one) for one in found if one.locality is None)
-    return HostResources(
-        clusters=tuple(
-            Entry(render_upstream(one, zones=scope.zones), origins=one.origins)
-            for one in passed_upstreams(db, alike)
-        ),
-        endpoints=tuple(Entry(render_endpoints(one), origins=one.origins) for one in groups),
-        near=tuple(one for one in found if one.locality is not None),
+def passed_clusters(db: Database, key: tuple[tuple[Scope, str], bool]) -> tuple[Entry, ...]:
+    """Return the clusters to which mutual TLS for a host goes on, encoded; true where zones count."""
+    seen, zones = key
+    return tuple(
+        Entry(render_upstream(one, zones=zones), origins=one.origins)
+        for one in passed_upstreams(db, seen)
     )
+
+
+@query
+def passed_endpoints(db: Database, key: tuple[Scope, str]) -> tuple[Entry, ...]:
+    """Return the load assignments of these clusters that all routers use alike, encoded."""
+    alike = (one for one in passed_eds_clusters(db, key) if one.locality is None)
+    groups = (endpoint_group(db, cluster) for cluster in alike)
+    return tuple(Entry(render_endpoints(group), origins=group.origins) for group in groups)
 
 
 PASSED_TABLES: Fold[Passing, str, HostResources, ScopeTables] = Fold(

@@ -86,7 +86,12 @@ def passed_upstreams(db: Database, key: tuple[Scope, str]) -> tuple[Upstream, ..
 @query
 def passed_eds_clusters(db: Database, key: tuple[Scope, str]) -> tuple[EdsCluster, ...]:
     """Return what the endpoints of these clusters are made from, where they are not looked up."""
-    return tuple(cluster for upstream, cluster in _pairs(db, key) if upstream.endpoints is None)
+    service = service_at(db, *key)
+    found = [cluster for upstream, cluster in _pairs(db, key) if upstream.endpoints is None]
+    if service is None or not found:
+        return ()
+    back = _ways_back(db, service)
+    return tuple(replace(cluster, without=back) for cluster in found)
 
 
 def _pairs(db: Database, key: tuple[Scope, str]) -> Iterator[tuple[Upstream, EdsCluster]]:
@@ -94,7 +99,7 @@ def _pairs(db: Database, key: tuple[Scope, str]) -> Iterator[tuple[Upstream, Eds
     service = service_at(db, scope, host)
     if service is None or service.external:
         return
-    rule, back = rule_for(db, key), _ways_back(db, service)
+    rule = rule_for(db, key)
     for seen in upstreams(db, key):
         upstream = _as_it_is(seen)
         # Endpoints are chosen here whatever the rule says: a client behind a router knows no addresses.
@@ -103,7 +108,7 @@ def _pairs(db: Database, key: tuple[Scope, str]) -> Iterator[tuple[Upstream, Eds
             continue
         if found not in BY_NAME:
             cluster = eds_cluster(db, service, upstream, rule)
-            yield replace(upstream, discovery=found), replace(cluster, passing=True, without=back)
+            yield replace(upstream, discovery=found), replace(cluster, passing=True)
             continue
         looked_up = replace(
             assigned(service, upstream.port, rule.subset(upstream.subset), upstream),
