@@ -134,6 +134,26 @@ def test_denying_comes_before_allowing(mesh: LiveMesh) -> None:
         )
 
 
+def test_a_policy_is_for_whom_it_selects(mesh: LiveMesh) -> None:
+    """Of its own namespace; of all where it stands in the root namespace."""
+
+    def _found() -> list[int]:
+        return [mesh.call("ann", f"http://{name}.test/").status for name in ("web", "free")]
+
+    some = "selector: {matchLabels: {app: web, version: v1}}\n"
+    for namespace, selector, wanted in (
+        ("test", some, [403, 200]),
+        ("test", "", [403, 403]),
+        ("test", some.replace("v1", "v2"), [200, 200]),
+        ("istio-system", some, [403, 200]),
+        ("istio-system", "", [403, 403]),
+        ("other", some, [200, 200]),
+    ):
+        spec = f"action: DENY\n{selector}rules: [{{}}]"
+        with mesh.having(istio("AuthorizationPolicy", "p", spec, namespace=namespace)):
+            eventually(lambda: _found() == wanted, f"{namespace} {selector}")  # noqa: B023 - at once
+
+
 def test_a_policy_without_rules_allows_nobody(mesh: LiveMesh) -> None:
     """The default deny of a workload, and of a namespace when it selects none."""
     with mesh.having(_policy("ALLOW")):

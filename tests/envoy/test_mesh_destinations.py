@@ -78,6 +78,27 @@ def test_a_rule_may_be_for_some_clients(mesh: LiveMesh) -> None:
         assert len(_pods(mesh, "cay", url=_FAR)) == 3
 
 
+def test_the_rule_of_the_most_specific_host_holds(mesh: LiveMesh) -> None:
+    """Whole, and whatever the order: a host's own before a wildcard's, a longer wildcard's before a shorter one's."""
+    hosts = ("web", "'*.test.svc.cluster.local'", "'*.svc.cluster.local'")
+    even = "{loadBalancer: {simple: ROUND_ROBIN}}"
+    for specific, other in ((0, 1), (1, 2)):
+        for found, policies in ((1, (_STICKY, even)), (3, (even, _STICKY))):
+            rules = [
+                istio(
+                    "DestinationRule",
+                    name,
+                    f"host: {host}\ntrafficPolicy: {policy}",
+                    namespace="test",
+                )
+                for name, host, policy in zip(
+                    "ba", (hosts[specific], hosts[other]), policies, strict=True
+                )
+            ]
+            with mesh.having(*rules):
+                assert len(_pods(mesh, "ann", 12)) == found
+
+
 def test_a_rule_may_stay_at_home(mesh: LiveMesh) -> None:
     """``exportTo: ['.']`` leaves clients of other namespaces alone."""
     with mesh.having(_rule(_STICKY, "exportTo: ['.']")):
@@ -126,19 +147,40 @@ def test_a_cookie_has_the_attributes_that_are_written(mesh: LiveMesh) -> None:
 
 
 def test_a_new_pod_is_warmed(mesh: LiveMesh) -> None:
-    """It gets little at first, and its share when its time is over."""
+    """It gets little at first, and its share when its time is over; however it is written."""
     before = (mesh.mesh.folder / "web.yaml").read_text(encoding="utf-8")
     head, _, newest = before.rpartition("  - addresses:")
     assert pod_ip(13) in newest
     warmup = "warmup: {duration: 4s, minimumPercent: 1, aggression: 1}"
-    with mesh.having(_rule(f"{{loadBalancer: {{simple: ROUND_ROBIN, {warmup}}}}}")):
+    # As it was written once, of a subset with all pods.
+    old = """
+subsets:
+  - name: all
+    labels: {app: web}
+    trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN, warmupDurationSecs: 4s}}
+"""
+    to_subset = istio(
+        "VirtualService",
+        "web",
+        """
+        hosts: [web]
+        http:
+        - match: [{uri: {prefix: /old}}]
+          route: [{destination: {host: web, subset: all}}]
+        - route: [{destination: {host: web}}]
+        """,
+        namespace="test",
+    )
+    urls = (_WEB, f"{_WEB}old")
+    with mesh.having(_rule(f"{{loadBalancer: {{simple: ROUND_ROBIN, {warmup}}}}}", old), to_subset):
         mesh.apply("web.yaml", head)
         warm = time.monotonic() + 4.5
         eventually(lambda: time.monotonic() > warm, "the others are warm")
         mesh.apply("web.yaml", before)
-        at_first = _pods(mesh, "ann", 60)["web-3"]
-        eventually(lambda: _pods(mesh, "ann", 60)["web-3"] >= 18, "the new pod has its share")
-    assert at_first <= 12
+        at_first = [_pods(mesh, "ann", 60, url)["web-3"] for url in urls]
+        for url in urls:
+            eventually(lambda: _pods(mesh, "ann", 60, url)["web-3"] >= 18, "it has its share")  # noqa: B023 - at once
+    assert max(at_first) <= 12
 
 
 def _ejected(mesh: LiveMesh, host: str = "web") -> int:
@@ -283,13 +325,20 @@ def test_servers_are_told_of_clients(mesh: LiveMesh, version: str, said: bytes) 
         assert pod_ip(2).encode() in found
 
 
-def test_bytes_are_carried_through_a_tunnel(mesh: LiveMesh) -> None:
-    """The server is asked to CONNECT to where the tunnel ends."""
-    tunnel = "{tunnel: {targetHost: end.example.com, targetPort: 7}}"
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [
+        ("", b"through end.example.com:7"),
+        ("protocol: CONNECT, ", b"through end.example.com:7"),
+        ("protocol: POST, ", b"by POST through end.example.com:7"),
+    ],
+)
+def test_bytes_are_carried_through_a_tunnel(mesh: LiveMesh, protocol: str, said: bytes) -> None:
+    """The server is asked to CONNECT to where the tunnel ends, or to take a POST for it."""
+    tunnel = f"{{tunnel: {{{protocol}targetHost: end.example.com, targetPort: 7}}}}"
     with mesh.having(_rule(tunnel, host="plain")):
         eventually(
-            lambda: b"through end.example.com:7" in mesh.tcp("ann", "plain", TCP_PORT),
-            "bytes go through the tunnel",
+            lambda: said in mesh.tcp("ann", "plain", TCP_PORT), "bytes go through the tunnel"
         )
 
 

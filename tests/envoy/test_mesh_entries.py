@@ -322,6 +322,26 @@ def test_a_workload_of_the_mesh_is_called_as_one(mesh: LiveMesh) -> None:
         assert mesh.call("ann", _FAR, at=_NOWHERE).caller == ""
 
 
+def test_a_machine_of_the_mesh_is_called_as_one(mesh: LiveMesh) -> None:
+    """A WorkloadEntry with a service account: mutual TLS with exactly that identity, and else plain text."""
+    entry = _far(
+        "STATIC", "location: MESH_INTERNAL\nworkloadSelector: {labels: {app: vm}}", _TO_APP
+    )
+
+    def _found() -> tuple[int, str]:
+        reply = mesh.call("ann", _FAR, at=_NOWHERE)
+        return reply.status, reply.caller
+
+    for account, wanted in (
+        ("serviceAccount: web", (200, _ANN)),
+        ("serviceAccount: x", (503, "")),
+        ("", (200, "")),
+    ):
+        spec = f"address: {pod_ip(11)}\nlabels: {{app: vm}}\n{account}"
+        with mesh.having(entry, istio("WorkloadEntry", "vm", spec, namespace="test")):
+            eventually(lambda: _found() == wanted, f"{account}: {wanted}")  # noqa: B023 - at once
+
+
 def test_an_entry_may_say_whose_certificate_is_right(mesh: LiveMesh) -> None:
     """``subjectAltNames`` counts beside the accounts of endpoints."""
     wrong = _meshed("MESH_INTERNAL").replace("serviceAccount: web", "serviceAccount: x")

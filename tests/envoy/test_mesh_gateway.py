@@ -72,6 +72,25 @@ def test_a_visitor_reaches_a_strict_service(mesh: LiveMesh) -> None:
     assert reply.seen["headers"]["x-forwarded-for"] == "10.44.0.1"
 
 
+@pytest.mark.parametrize(
+    ("selector", "status"),
+    [
+        ("{istio: gate}", 200),
+        ("{app: gate, istio: gate}", 200),
+        ("{app: gate, istio: other}", 0),
+        ("{istio: gate, tier: front}", 0),
+    ],
+)
+def test_a_gateway_is_of_pods_with_all_its_labels(
+    mesh: LiveMesh, selector: str, status: int
+) -> None:
+    """Wherever they are: this one is not in the namespace of its pods."""
+    spec = f"selector: {selector}\nservers: [{_PLAIN}]"
+    gateway = istio("Gateway", "gate", spec, namespace="test")
+    with mesh.having(gateway, _bound(_TO_WEB, hosts="'*'", gateways="gate")):
+        assert _visit(mesh, "web.example.org").status == status
+
+
 def test_a_visitor_cannot_say_who_it_is(mesh: LiveMesh) -> None:
     """A certificate header from outside is taken off, whatever it says."""
     claim = {"X-Forwarded-Client-Cert": "URI=spiffe://cluster.local/ns/test/sa/root"}

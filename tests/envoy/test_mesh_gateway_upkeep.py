@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from ssl import TLSVersion
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
@@ -166,6 +167,28 @@ def test_certificates_of_files_are_watched(mesh: LiveMesh, mounted: Path) -> Non
         _mount(mounted, new)
         eventually(lambda: _shows(visitor, new), "the new one is shown")
     assert (found, shown) == ((200, 0), True)
+
+
+def test_several_certificates_of_files(mesh: LiveMesh, mounted: Path) -> None:
+    """Each visitor is shown the one whose signature it knows."""
+    pairs = {"ec": _CA.issue(_HOST), "rsa": _CA.issue(_HOST, with_rsa=True)}
+    for name, pair in pairs.items():
+        (mounted / name).mkdir()
+        _mount(mounted / name, pair)
+    listed = ", ".join(
+        f"{{serverCertificate: {mounted}/{name}/tls.crt, privateKey: {mounted}/{name}/tls.key}}"
+        for name in pairs
+    )
+    tls = f"mode: SIMPLE, tlsCertificates: [{listed}]"
+    with mesh.having(_gateway(_server(_HOST, tls, "https")), _BOUND):
+        second = replace(_visitor(mesh), versions=(TLSVersion.TLSv1_2, TLSVersion.TLSv1_2))
+        of_rsa = replace(second, ciphers="ECDHE-RSA-AES128-GCM-SHA256")
+        of_ec = replace(second, ciphers="ECDHE-ECDSA-AES128-GCM-SHA256")
+        found = [_shows(of_ec, pairs["ec"]), _shows(of_rsa, pairs["rsa"])]
+        pairs["rsa"] = _CA.issue(_HOST, with_rsa=True)
+        _mount(mounted / "rsa", pairs["rsa"])
+        eventually(lambda: _shows(of_rsa, pairs["rsa"]), "the new one is shown")
+    assert found == [True, True]
 
 
 def test_what_a_file_revokes_is_not_let_in(mesh: LiveMesh, mounted: Path) -> None:

@@ -140,6 +140,21 @@ def test_ports_have_modes_of_their_own(mesh: LiveMesh) -> None:
     assert mesh.tcp("stranger", at, UNDECLARED_PORT) == b""
 
 
+def test_a_mode_is_of_whom_it_selects(mesh: LiveMesh) -> None:
+    """Before that of its namespace, which goes before the mesh's."""
+    strict = "mtls: {mode: STRICT}"
+    everyone = [
+        istio("PeerAuthentication", "default", strict, namespace=namespace)
+        for namespace in ("test", "istio-system")
+    ]
+    with mesh.having(*everyone):
+        found = [
+            mesh.call("stranger", f"http://{pod_ip(number)}:{HTTP_PORT}/").pod
+            for number in _SERVERS.values()
+        ]
+    assert found == ["", "permissive", "disable", "mixed"]
+
+
 def test_a_port_that_no_service_has_may_have_a_mode_too(mesh: LiveMesh) -> None:
     """And leaves the others as they are."""
     at = pod_ip(_SERVERS["strict"])

@@ -95,6 +95,27 @@ def test_a_valid_token_passes_and_so_does_none(mesh: LiveMesh) -> None:
     eventually(lambda: _get(mesh, "rubbish").status == 200, "tokens are not looked at any more")
 
 
+def test_tokens_are_looked_at_where_they_are_to_be(mesh: LiveMesh) -> None:
+    """By whom a RequestAuthentication selects: of its own namespace, or of all from the root namespace."""
+    bearer = {"authorization": "Bearer rubbish"}
+
+    def _found() -> list[int]:
+        urls = (_URL, "http://ann.test/")
+        return [mesh.call("ann", url, headers=bearer).status for url in urls]
+
+    some = "selector: {matchLabels: {app: web, version: v1}}\n"
+    for namespace, selector, wanted in (
+        ("test", some, [401, 200]),
+        ("test", "", [401, 401]),
+        ("test", some.replace("v1", "v2"), [200, 200]),
+        ("istio-system", some, [401, 200]),
+        ("other", some, [200, 200]),
+    ):
+        spec = f"{selector}jwtRules: [{{issuer: {ISSUER}, jwks: '{key_set()}'}}]"
+        with mesh.having(istio("RequestAuthentication", "r", spec, namespace=namespace)):
+            eventually(lambda: _found() == wanted, f"{namespace} {selector}")  # noqa: B023 - at once
+
+
 def test_a_token_is_for_an_audience(mesh: LiveMesh) -> None:
     """One of those written, whether the claim is a text or a list."""
     with mesh.having(_tokens("audiences: [web, shop]")):

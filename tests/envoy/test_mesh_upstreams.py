@@ -94,6 +94,16 @@ def test_a_hashed_header_sticks(mesh: LiveMesh, table: str) -> None:
     assert everyone.keys() == _NAMES
 
 
+@pytest.mark.parametrize("written", ["ringHash: {minimumRingSize: 5000}", "minimumRingSize: 5000"])
+def test_a_ring_has_so_many_places(mesh: LiveMesh, written: str) -> None:
+    """Or a few more, and as many for each pod; Envoy counts them."""
+    policy = f"{{loadBalancer: {{consistentHash: {{{written}, httpHeaderName: x-user}}}}}}"
+    with mesh.having(_rule(policy)):
+        assert mesh.call("ann", _WEB).status == 200
+        found = mesh.stats("ann", f"{_CLUSTER}ring_hash_lb.size$")
+    assert 5000 <= sum(found.values()) < 5000 + len(_PODS)
+
+
 def test_a_hashed_query_sticks(mesh: LiveMesh) -> None:
     """As a header does."""
     policy = "{loadBalancer: {consistentHash: {httpQueryParameterName: user}}}"

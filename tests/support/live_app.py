@@ -12,7 +12,8 @@ bytes are sent back with the name before them. What a request asks for:
 ``body=text``       answer with this text
 
 A request for an upgrade gets it, and from there on bytes are sent back; so does a request to CONNECT
-somewhere, and then bytes are sent back with that place before them.
+somewhere, and then bytes are sent back with that place before them. A POST whose length is not known takes
+bytes like that too, in chunks both ways.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ _SWITCHED: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"
 )
 _CONNECT: Final = b"CONNECT "
+_POST: Final = b"POST "
+_CHUNKED: Final = b"\r\ntransfer-encoding: chunked"
+_END: Final = b"\r\n\r\n"
+_LAST: Final = b"0\r\n\r\n"
 METHODS: Final = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"PATCH ", b"OPTIONS ")
 
 
@@ -59,6 +64,8 @@ class App:
         while data := await reader.read(65536):
             if data.startswith(_CONNECT):
                 await self.connect(await whole(data, reader), reader, writer)
+            elif data.startswith(_POST) and _CHUNKED in (head := await whole(data, reader)).lower():
+                await self.post(head, data.partition(_END)[2], reader, writer)
             elif data.startswith(METHODS):
                 await self.answer(await whole(data, reader), writer)
             else:
@@ -71,6 +78,19 @@ class App:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         while data := await reader.read(65536):
             writer.write(f"{self.options.name} through ".encode() + target + b": " + data)
+            await writer.drain()
+
+    async def post(
+        self, head: bytes, begun: bytes, reader: StreamReader, writer: StreamWriter
+    ) -> None:
+        """Be the far end of a tunnel that is a POST: each chunk comes back as one."""
+        hosts = [line[6:] for line in head.split(b"\r\n") if line.lower().startswith(b"host: ")]
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        while data := begun or await reader.read(65536):
+            begun = b""
+            for chunk in data.split(b"\r\n")[1::2]:
+                said = f"{self.options.name} by POST through ".encode() + hosts[0] + b": " + chunk
+                writer.write(f"{len(said):x}\r\n".encode() + said + b"\r\n" if chunk else _LAST)
             await writer.drain()
 
     async def answer(self, head: bytes, writer: StreamWriter) -> None:
