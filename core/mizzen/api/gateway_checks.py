@@ -96,7 +96,7 @@ def _server(server: ServerSpec) -> Iterator[Finding]:
     if not is_protocol(word):
         names = ", ".join(PROTOCOL_NAMES)
         yield invalid(("port", "protocol"), f"{word!r} is not a protocol", f"Use one of {names}.")
-    elif not is_translated(server):
+    elif not (is_translated(server) or parse_protocol(word) in ENCRYPTED):
         message = f"protocol {word} on a gateway comes with a later version; the server is left out"
         yield untranslated(("port", "protocol"), message)
     yield from _tls(server)

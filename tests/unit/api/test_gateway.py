@@ -105,6 +105,13 @@ def test_a_server_that_is_not_translated_is_left_out_and_told_of() -> None:
     }
 
 
+def test_of_a_server_without_tls_only_this_is_told() -> None:
+    """HTTPS is translated: what is missing is no matter of a later version."""
+    server = "{port: {number: 443, name: p, protocol: HTTPS}, hosts: [a.example.com]}"
+    parsed = read_spec("Gateway", f"servers: [{server}]")
+    assert {code for code, _, _ in told(parsed)} == {"MZ0104"}
+
+
 _PORT = "port: {number: 443, name: p, protocol: HTTPS}, hosts: [a.example.com]"
 _PLAIN = "port: {number: 80, name: p, protocol: HTTP}"
 
