@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mizzen.model.discovery import LabelSelector
 from mizzen.model.kube import ConfigMap, Pod, PrivateBytes, Secret, Service
+from mizzen.model.mesh import MeshSettings
+from mizzen.model.meta import labels
 from mizzen.model.routing import VirtualService
+from mizzen.model.world import Batch
 from mizzen.names import DEFAULT_REGISTRY, ObjectKey
 from mizzen_operator.kube.client import ApiClient, ApiError, ConflictError, NotFoundError
-from mizzen_operator.kube.paths import RESOURCE_OF, WATCHED, path
+from mizzen_operator.kube.paths import RESOURCE_OF, WATCHED, Resource, path
+from mizzen_operator.logs import Log
+from mizzen_operator.sources.namespaces import ComingIntoView
+from mizzen_operator.sources.objects import Objects
 from tests.support.cluster_objects import apply_crds
 from tests.support.detour import Detour
 from tests.support.kube_api import ApiServer
@@ -342,3 +351,43 @@ async def test_namespaces_come_into_view_and_go(api: ApiClient, api_server: ApiS
         assert told.named("Service", "seen", home) is not None
         await api.delete(RESOURCE_OF["ConfigMap"].path(home, "mizzen"))
         await told.until(lambda: told.names("Service", other) == {"before", "after", "later"})
+
+
+async def test_what_comes_into_view_is_listed_when_it_can_be(
+    api: ApiClient, api_server: ApiServer, tmp_path: Path
+) -> None:
+    """Not while the server is out of reach; a kind that it does not have is passed over."""
+    other, kinds = await _namespace(api, "view-later"), ("Pod", "Service")
+    for name in ("one", "two"):
+        await _create(api, other, _service(name))
+    named = MeshSettings(discovery=(LabelSelector(labels=labels({"view": "yes"})),))
+    objects, log, told = Objects(named), io.StringIO(), list[Batch]()
+    space = _object("v1", "Namespace", other)
+    assert objects.take(space) is not None
+    assert objects.take(await api.get(RESOURCE_OF["Service"].path(other, "one"))) is None
+    space["metadata"]["labels"] = {"view": "yes"}
+    objects.take(space)
+    lacking = Resource("Service", "nobody.example", "services")
+    served = (RESOURCE_OF["Namespace"], lacking, *(RESOURCE_OF[kind] for kind in kinds))
+    coming = ComingIntoView(objects, Log(log, level="debug"), lambda: served)
+
+    async def has_failed() -> bool:
+        return "cannot list what came into view" in log.getvalue()
+
+    async def has_come() -> bool:
+        return {key.name for batch in told for key in batch.changes} == {"one", "two"}
+
+    async with (
+        Detour(api_server.kubeconfig, api_server.url, tmp_path) as detour,
+        ApiClient.from_kubeconfig(detour.kubeconfig) as client,
+    ):
+        detour.cut()
+        keeping = asyncio.create_task(coming.keep(client, told.extend))
+        coming.look()
+        await eventually(has_failed)
+        assert told == []
+        detour.mend()
+        await eventually(has_come)
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mizzen.names import ObjectKey
 
 _KEPT: Final = frozenset(("Namespace", "Node", "ConfigMap"))
-_DECISIVE: Final = frozenset(("Namespace", "ConfigMap"))
 
 
 class LookedAt:
@@ -34,38 +33,35 @@ class LookedAt:
         # Namespaces of which something was left out.
         self._left_out: set[str] = set()
 
-    def decides(self, key: ObjectKey) -> bool:
-        """Tell whether an object may decide of which namespaces something is kept."""
-        return key.kind in _DECISIVE
-
-    def note(self, key: ObjectKey, meaning: Object | None) -> None:
-        """Take in an object that decides, as it is now."""
+    def note(self, key: ObjectKey, meaning: Object | None) -> bool:
+        """Take in an object as it is now; tell whether other namespaces are looked at by it than before."""
         if key.kind == "Namespace":
+            before = self._is_looked_at(key.name)
             self._labels.pop(key.name, None)
             if isinstance(meaning, Namespace):
                 self._labels[key.name] = meaning.meta.labels
-            return
+            return self._is_looked_at(key.name) != before
+        if key.kind != "ConfigMap":
+            return False
         self._configs.pop(key, None)
         if isinstance(meaning, ConfigMap) and meaning.mesh is not None:
             self._configs[key] = meaning
+        asked = self._mesh.discovery
         self._mesh = settings_of(self._own, self._configs.get)
+        return self._mesh.discovery != asked
 
     def leaves_out(self, key: ObjectKey) -> bool:
         """Tell whether nothing is to be kept of an object."""
-        if not self._mesh.discovery or key.kind in _KEPT:
-            return False
-        labels = self._labels.get(key.namespace, NO_LABELS)
-        if is_looked_at(self._mesh, key.namespace, labels):
+        if not self._mesh.discovery or key.kind in _KEPT or self._is_looked_at(key.namespace):
             return False
         self._left_out.add(key.namespace)
         return True
 
     def wanted(self) -> frozenset[str]:
         """Return the namespaces of which something was left out that is to be kept now; each is told once."""
-        found = frozenset(
-            name
-            for name in self._left_out
-            if is_looked_at(self._mesh, name, self._labels.get(name, NO_LABELS))
-        )
+        found = frozenset(filter(self._is_looked_at, self._left_out))
         self._left_out -= found
         return found
+
+    def _is_looked_at(self, namespace: str) -> bool:
+        return is_looked_at(self._mesh, namespace, self._labels.get(namespace, NO_LABELS))

@@ -177,9 +177,8 @@ class Objects:
 
     def _decided(self, key: ObjectKey, batch: Batch | None, meaning: Object | None) -> Batch | None:
         """Return a change with what it has come and go of other objects, where it decides of them."""
-        if batch is None or not self._looked_at.decides(key):
+        if batch is None or not self._looked_at.note(key, meaning):
             return batch
-        self._looked_at.note(key, meaning)
         self._wanted |= self._looked_at.wanted()
         hidden = [one for one in self._known if self._looked_at.leaves_out(one)]
         gone = (self.remove(one) for one in hidden)
