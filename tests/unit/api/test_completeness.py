@@ -135,7 +135,7 @@ def test_a_marked_field_has_no_effect_but_safety() -> None:
 
 @pytest.mark.parametrize(
     "model",
-    sorted(set(MODELS.values()), key=lambda model: model.__name__),
+    sorted(set(MODELS.values()), key=str),
     ids=lambda model: model.__name__,
 )
 def test_a_model_describes_itself(model: type[Manifest]) -> None:
