@@ -314,4 +314,6 @@ def test_rules_stay_at_home(mesh: SampleMesh) -> None:
 
     with mesh.trying("visibility"):
         assert mesh.ask(FRONTEND, "ledger", "/echo").seen["headers"]["x-till"] == "front"
-        assert (knows(FRONTEND), knows("istio-egressgateway-1")) == (True, False)
+        assert knows(FRONTEND)
+        # what another sample had there leaves a few seconds after its rules
+        eventually(lambda: not knows("istio-egressgateway-1"), "the gateway has not heard of it")
