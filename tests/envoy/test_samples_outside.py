@@ -83,6 +83,14 @@ def test_places_have_shares(mesh: SampleMesh) -> None:
     assert 120 < sum(reply.pod == "reviews-v3" for reply in replies) < 190
 
 
+def test_callers_stay_in_their_zone(mesh: SampleMesh) -> None:
+    """zone-aware: those at the desk ask those at the desk."""
+    with mesh.trying("zone-aware"):
+        replies = mesh.calls(FRONTEND, "http://reviews:9080/self", 40)
+    assert {reply.status for reply in replies} == {200}
+    assert {reply.pod for reply in replies} == {*_NEAR}
+
+
 def test_somebody_else_decides(mesh: SampleMesh) -> None:
     """external-authorization: the ledger is asked, and does not like thieves."""
 
