@@ -112,6 +112,28 @@ def test_a_name_is_looked_up_and_looked_up_again(mesh: LiveMesh) -> None:
         eventually(lambda: _pods(mesh) == {"right"}, "the address that is left")
 
 
+def test_a_name_of_the_moment_is_looked_up_as_often_as_the_mesh_says(mesh: LiveMesh) -> None:
+    """``dnsRefreshRate``, where the answer does not say how long it holds; a minute of its own."""
+    config = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    dnsRefreshRate: 0.3s
+"""
+    name, entry = "far.example.com ttl=0", _far("DNS", ports=_TO_APP)
+    _know(mesh, {name: [21]})
+    with mesh.having(entry):
+        eventually(lambda: _pods(mesh, 5) == {"left"}, "the first address")
+        _know(mesh, {name: [22]})
+        assert _pods(mesh, 5) == {"left"}
+    with mesh.having(entry, config):
+        eventually(lambda: _pods(mesh, 5) == {"right"}, "the second one")
+        _know(mesh, {name: [21]})
+        eventually(lambda: _pods(mesh, 5) == {"left"}, "the first one again")
+
+
 def test_of_one_name_one_address_is_used(mesh: LiveMesh) -> None:
     """Resolution DNS_ROUND_ROBIN: the first that was told, for each new connection."""
     _know(mesh, {"far.example.com": [21, 22]})

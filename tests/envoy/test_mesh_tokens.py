@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import pytest
 
+from mizzen.render.tls import SYSTEM_ROOTS
+from mizzen_cli.demo.realm import Command
+from tests.support import name_server
+from tests.support.certificates import TestAuthority
 from tests.support.live_mesh import HTTP_PORT, LiveMesh, Reply, eventually, pod, pod_ip, service
 from tests.support.small_mesh import istio
 from tests.support.tokens import ISSUER, key_set, token
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
 
 _URL: Final = "http://web.test/"
 _OTHER: Final = "https://other.example"
+_VAULT: Final = "keys.example.com"
 _TALKATIVE: Final = f"http://{pod_ip(5)}:{HTTP_PORT}"
 
 
@@ -40,15 +49,48 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
             namespace="test",
         ),
         "outside.yaml": pod("outside", 4, sidecar=False),
-        "issuer.yaml": _issuer(),
+        "issuer.yaml": _issuer("issuer", 5),
     }
-    with LiveMesh(tmp_path_factory.mktemp("mesh"), files) as made:
-        yield made
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        files["vault.yaml"] = _issuer("vault", 6, f"--certificate={_certify(folder)}")
+        with LiveMesh(tmp_path_factory.mktemp("mesh"), files) as made:
+            _know_the_vault(made, folder)
+            yield made
 
 
-def _issuer() -> str:
-    words = [f"--port={HTTP_PORT}", f"--me={_TALKATIVE}", f"--keys={key_set()}"]
-    made = pod("issuer", 5, sidecar=False).replace("live_app.py", "live_issuer.py")
+def _certify(folder: Path) -> Path:
+    """Write the certificate of who speaks TLS, and the roots that proxies are to have; return the first."""
+    authority = TestAuthority()
+    issued = authority.issue(_VAULT)
+    (folder / "roots.pem").write_text(authority.pem)
+    (folder / "vault.pem").write_text(issued.key + issued.chain)
+    (folder / "zone").write_text(f"{_VAULT} {pod_ip(6)}\nalias.example.com {pod_ip(6)}\n")
+    return folder / "vault.pem"
+
+
+def _know_the_vault(mesh: LiveMesh, folder: Path) -> None:
+    """Have the server know its name, and the system's roots in there be those of its authority."""
+    realm = mesh.mesh.realm
+    realm.bind(folder / "roots.pem", Path(SYSTEM_ROOTS).resolve())
+    argv = (sys.executable, "-I", name_server.__file__, str(folder / "zone"))
+    log = mesh.mesh.logs / "name_server.log"
+    network = mesh.pod("web").network
+    realm.spawn(Command(argv=argv, network=network, log=log))
+
+    def _listens() -> bool:
+        with suppress(ConnectionRefusedError):
+            realm.connect(("127.0.0.1", 53), network=network).close()
+            return True
+        return False
+
+    eventually(_listens, "the server's names are known")
+
+
+def _issuer(name: str, number: int, *more: str) -> str:
+    words = [f"--port={HTTP_PORT}", f"--me={_TALKATIVE}", f"--keys={key_set()}", *more]
+    made = pod(name, number, sidecar=False).replace("live_app.py", "live_issuer.py")
     return re.sub(r"args: .*", lambda _: f"args: {json.dumps(words)}", made, count=1)
 
 
@@ -209,6 +251,22 @@ def test_keys_are_fetched_from_outside_of_the_mesh(mesh: LiveMesh) -> None:
         eventually(lambda: _get(mesh, "rubbish").status == 401, "tokens are looked at")
         eventually(lambda: _get(mesh, token()).status == 200, "the keys are there")
         assert _get(mesh, token(secret=b"somebody else's secret")).status == 401
+
+
+@pytest.mark.parametrize(
+    ("host", "status", "counter"),
+    [(_VAULT, 200, "handshake"), ("alias.example.com", 401, "fail_verify_san")],
+)
+def test_keys_are_fetched_over_tls(mesh: LiveMesh, host: str, status: int, counter: str) -> None:
+    """From whom the system's roots vouch for, by the name in the URL; nothing is declared."""
+    spec = f"jwtRules: [{{issuer: {ISSUER}, jwksUri: 'https://{host}:{HTTP_PORT}/keys'}}]"
+    with mesh.having(istio("RequestAuthentication", "fetched", spec, namespace="test")):
+        eventually(lambda: _get(mesh, "rubbish").status == 401, "tokens are looked at")
+        eventually(lambda: _get(mesh, token()).status == status, "the keys are there, or never")
+        assert _get(mesh, token(secret=b"somebody else's secret")).status == 401
+        assert _get(mesh).status == 200
+        found = mesh.stats("web", rf"^cluster\..*{HTTP_PORT}\|_keys\|{host}.*ssl\.{counter}$")
+    assert sum(found.values()) > 0
 
 
 def test_an_issuer_says_itself_where_its_keys_are(mesh: LiveMesh) -> None:

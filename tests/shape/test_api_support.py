@@ -38,6 +38,17 @@ def test_every_test_is_there(kind: str) -> None:
     assert missing == set()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_field_becomes_is_shown_by_traffic(kind: str) -> None:
+    """Through a real Envoy; what becomes nothing there has nothing to show."""
+    unseen = {
+        path: entry.test
+        for path, entry in entries(kind).items()
+        if not entry.becomes.startswith("nothing") and not entry.test.startswith("tests/envoy/")
+    }
+    assert unseen == {}
+
+
 def test_the_page_is_what_the_models_and_the_words_give() -> None:
     """Written anew by ``make api-support``."""
     assert PAGE.read_text(encoding="utf-8") == page()

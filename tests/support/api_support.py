@@ -47,9 +47,9 @@ KINDS: Final[dict[str, type[Manifest]]] = {
 }
 _HEAD: Final = """# What of Istio's API is in force
 
-For each field: what it becomes, and the test that shows it, mostly by traffic through a real Envoy. A line speaks for all
-fields below its own. This page is generated (`make api-support`), and a field with neither a test nor a diagnostic fails
-the build.
+For each field: what it becomes, and the test that shows it by traffic through a real Envoy. A line speaks for all fields
+below its own. This page is generated (`make api-support`); a field with neither a test nor a diagnostic fails the build,
+and so does one whose test has no traffic, but where nothing is what it becomes.
 """
 
 

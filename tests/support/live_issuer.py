@@ -1,12 +1,15 @@
 """An issuer of tokens in a live mesh: says where its keys are, and has them (OpenID Connect Discovery).
 
-live_issuer.py --port 8080 --me http://10.44.0.4:8080 --keys '{"keys": []}'
+live_issuer.py --port 8080 --me http://10.44.0.4:8080 --keys '{"keys": []}' [--certificate FILE]
+
+With a certificate, whose file has its key as well, it speaks TLS.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import ssl
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -27,13 +30,22 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--me", required=True)
     parser.add_argument("--keys", required=True)
+    parser.add_argument("--certificate", default="")
     options = parser.parse_args()
     document = {"issuer": options.me, "jwks_uri": f"{options.me}/keys"}
     Issuer.pages = {
         "/.well-known/openid-configuration": json.dumps(document),
         "/keys": options.keys,
     }
-    ThreadingHTTPServer(("0.0.0.0", options.port), Issuer).serve_forever()
+    server = ThreadingHTTPServer(("0.0.0.0", options.port), Issuer)
+    if options.certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options.certificate)
+        # Whoever connects and says nothing keeps nobody else waiting.
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    server.serve_forever()
 
 
 if __name__ == "__main__":

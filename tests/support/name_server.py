@@ -3,7 +3,8 @@
     name_server.py ZONE [ADDRESS]
 
 The file has a line for each name: ``name address address…``, read anew for each question. Addresses of the family
-that is asked for are answered, with a time to live of a second; other names do not exist.
+that is asked for are answered, with a time to live of a second, or of none with ``ttl=0`` before them; other names do
+not exist.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ def answer(question: bytes, zone: str) -> bytes:
         line.split()[0].lower(): line.split()[1:] for line in zone.splitlines() if line.strip()
     }
     found = known.get(name.lower())
-    packed = [ip_address(each).packed for each in found or ()]
+    ttl = 0 if "ttl=0" in (found or ()) else _TTL_S
+    packed = [ip_address(each).packed for each in found or () if each != "ttl=0"]
     wanted = {_A: 4, _AAAA: 16}.get(kind, 0)
     records = [
-        struct.pack("!HHHIH", 0xC00C, kind, 1, _TTL_S, len(each)) + each
+        struct.pack("!HHHIH", 0xC00C, kind, 1, ttl, len(each)) + each
         for each in packed
         if len(each) == wanted
     ]
@@ -81,8 +83,9 @@ def main() -> None:
     class Datagrams(socketserver.UDPServer):
         address_family = socket.AF_INET6 if six else socket.AF_INET
 
+    datagrams = Datagrams(place, _Datagrams)  # first, so that who gets a stream gets everything
     threading.Thread(target=Streams(place, _Streams).serve_forever, daemon=True).start()
-    Datagrams(place, _Datagrams).serve_forever()
+    datagrams.serve_forever()
 
 
 if __name__ == "__main__":
