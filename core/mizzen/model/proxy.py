@@ -51,6 +51,16 @@ class Scope:
     credentials: bool = False
     captured: bool = True
     zones: bool = False
+    # Scopes are parts of nearly all keys of the memo.
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        seen_from = (self.namespace, self.labels, self.gateway, self.sidecar)
+        has = (self.unknown, self.dns, self.families, self.credentials, self.captured, self.zones)
+        object.__setattr__(self, "_hash", hash((*seen_from, *has)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

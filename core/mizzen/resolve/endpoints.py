@@ -7,7 +7,7 @@ them traffic (Istio's default).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mizzen.engine import query
@@ -55,6 +55,16 @@ class EdsCluster:
     without: frozenset[str] = frozenset()
     locality: LocalityLb | ZoneLb | None = None
     origins: Origins = ()
+    # Every place and every scope looks its clusters up.
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        what = (self.service, self.host, self.port, self.subset, self.labels, self.ready_only)
+        how = (self.families, self.names, self.locality, self.origins)
+        object.__setattr__(self, "_hash", hash((*what, *how)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @query

@@ -32,6 +32,7 @@ from mizzen.resolve.world import (
     CREDENTIAL_RULES_IN,
     OBJECT,
     RULES_AT_HOST,
+    RULES_IN,
     settings,
 )
 
@@ -77,7 +78,7 @@ def _levels(db: Database, scope: Scope, service: MeshService | None) -> Iterator
 
 
 def _most_specific(db: Database, namespace: str, host: str, scope: Scope) -> list[DestinationRule]:
-    for pattern in covering_hosts(host):
+    for pattern in covering_hosts(host) if has_rules(db, namespace) else ():
         found = (OBJECT(db, key) for key in RULES_AT_HOST(db, (namespace, pattern)))
         rules = sorted(
             (
@@ -116,6 +117,12 @@ def _merge(rules: list[DestinationRule]) -> EffectiveRule:
 
 
 @query
+def has_rules(db: Database, namespace: str) -> bool:
+    """Tell whether a namespace has any rules: most have none, so that nothing more need be looked at."""
+    return bool(RULES_IN(db, namespace))
+
+
+@query
 def has_own_rules(db: Database, key: tuple[str, str]) -> bool:
     """Tell whether a namespace may see a host's rules differently from everybody else: (namespace, host).
 
@@ -125,6 +132,13 @@ def has_own_rules(db: Database, key: tuple[str, str]) -> bool:
     owners = {service.namespace for service in candidates(db, host)}
     if namespace not in owners and _rule_keys(db, namespace, host):
         return True
+    return has_rules_for_some(db, host)
+
+
+@query
+def has_rules_for_some(db: Database, host: str) -> bool:
+    """Tell whether some rule for a host, of its own namespaces or the root namespace, is not exported to all."""
+    owners = {service.namespace for service in candidates(db, host)}
     levels = (*sorted(owners), settings(db).root_namespace)
     found = (OBJECT(db, rule) for level in levels for rule in _rule_keys(db, level, host))
     return any(
@@ -189,6 +203,8 @@ def uses_credentials(db: Database, key: tuple[Scope, str]) -> bool:
 
 
 def _rule_keys(db: Database, namespace: str, host: str) -> list[ObjectKey]:
+    if not has_rules(db, namespace):
+        return []
     return [
         key for pattern in covering_hosts(host) for key in RULES_AT_HOST(db, (namespace, pattern))
     ]

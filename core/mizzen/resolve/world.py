@@ -25,12 +25,7 @@ from mizzen.model.security import (
 from mizzen.model.sidecar import Sidecar
 from mizzen.model.traffic import DestinationRule, Resolution, ServiceEntry, WorkloadEntry
 from mizzen.model.world import Batch, Object
-from mizzen.names import (
-    MESH_GATEWAY,
-    ObjectKey,
-    resolve_host,
-    service_host,
-)
+from mizzen.names import MESH_GATEWAY, ObjectKey, resolve_host, service_host
 from mizzen.resolve.in_force import InForce
 from mizzen.resolve.indexes import Index, Lazy
 
@@ -264,6 +259,7 @@ SIDECARS_IN: Final[Index[str]] = Index("sidecars in", (Sidecar,), _own_namespace
 RULES_AT_HOST: Final[Index[tuple[str, str]]] = Index(
     "destination rules at host", (DestinationRule,), _rule_host
 )
+RULES_IN: Final[Index[str]] = Index("destination rules in", (DestinationRule,), _own_namespace)
 GATEWAYS: Final[Index[str]] = Index("gateways", (Gateway,), _everywhere)
 PEER_POLICIES_IN: Final[Index[str]] = Index(
     "peer authentications in", (PeerAuthentication,), _own_namespace
@@ -316,6 +312,7 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     ROOTS_OF,
     ROUTES_TO,
     SIDECARS_IN,
+    RULES_IN,
     RULES_AT_HOST,
     GATEWAYS,
     PEER_POLICIES_IN,
