@@ -91,8 +91,6 @@ WATCHED: Final = (
     Resource("WasmPlugin", _EXTENSIONS, "wasmplugins", ("v1alpha1",)),
 )
 CONFIG_MAPS: Final = next(resource for resource in WATCHED if resource.kind == "ConfigMap")
-# Kinds whose objects are of no namespace.
-CLUSTER_WIDE: Final = frozenset(("Namespace", "Node"))
 SECRETS: Final = Resource("Secret", "", "secrets")
 
 RESOURCES: Final = (*WATCHED, SECRETS)

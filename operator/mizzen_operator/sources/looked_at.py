@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from mizzen.model.world import Object
     from mizzen.names import ObjectKey
 
-_KEPT: Final = frozenset(("Namespace", "Node", "ConfigMap"))
+ALWAYS_KEPT: Final = frozenset(("Namespace", "Node", "ConfigMap"))
+"""Kinds of which no object is left out."""
 
 
 class LookedAt:
@@ -52,7 +53,7 @@ class LookedAt:
 
     def leaves_out(self, key: ObjectKey) -> bool:
         """Tell whether nothing is to be kept of an object."""
-        if not self._mesh.discovery or key.kind in _KEPT or self._is_looked_at(key.namespace):
+        if not self._mesh.discovery or key.kind in ALWAYS_KEPT or self._is_looked_at(key.namespace):
             return False
         self._left_out.add(key.namespace)
         return True

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from mizzen_operator.kube.client import ApiError, NotFoundError
-from mizzen_operator.kube.paths import CLUSTER_WIDE
+from mizzen_operator.sources.looked_at import ALWAYS_KEPT
 from mizzen_operator.sources.objects import typed
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class ComingIntoView:
 
     async def _list(self, client: ApiClient, namespace: str, batches: list[Batch]) -> None:
         for resource in self._served():
-            if resource.kind in CLUSTER_WIDE:
+            if resource.kind in ALWAYS_KEPT:
                 continue
             with suppress(NotFoundError):
                 pages = client.pages(resource.path(namespace), resource.selectors)
