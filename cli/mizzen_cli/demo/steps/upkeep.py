@@ -34,6 +34,8 @@ _TAKEN: Final = (
 # An answer without content is the name of its type and a nonce. The protocol asks for one where a
 # client takes all resources of a type, to know that it has them.
 _EMPTY_BYTES: Final = 80
+# The reviews are there over HTTP and over gRPC, and a rule that names no port is for both.
+_PORTS: Final = 2
 # Envoys wait no longer than 5 s before they try again, each a random part of it.
 _BACK_SECONDS: Final = 10.0
 # How long the mesh goes without a control plane.
@@ -198,8 +200,9 @@ async def _an_edit_is_sent(stage: Stage, note: Note) -> None:
             Measured(
                 what=f"{FILE}, then edited",
                 value=f"{landed}; {cost:,} bytes",
-                holds=updates == landed.proxies,
-                expected=f"one update for each proxy that it concerns; it was {updates}",
+                holds=updates == landed.proxies * _PORTS,
+                expected=f"{_PORTS} updates for each proxy that it concerns, one for each port; "
+                f"it was {updates}",
             )
         )
 
