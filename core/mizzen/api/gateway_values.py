@@ -9,7 +9,14 @@ from mizzen.api.gateway import GatewayManifest, ServerSpec, ServerTlsSettings
 from mizzen.api.gateway_checks import CIPHERS, ENCRYPTED, is_translated, tls_version
 from mizzen.api.protocols import parse_protocol
 from mizzen.api.reading import Reading, read
-from mizzen.model.gateway import CertificateFiles, Gateway, Server, ServerTls, ServerTlsMode
+from mizzen.model.gateway import (
+    PASSING,
+    CertificateFiles,
+    Gateway,
+    Server,
+    ServerTls,
+    ServerTlsMode,
+)
 from mizzen.model.kube import ServicePort
 from mizzen.model.meta import Meta, labels
 
@@ -47,12 +54,15 @@ def _value(server: ServerSpec) -> Server:
 
 
 def server_tls(tls: ServerTlsSettings) -> ServerTls:
-    """Return how a server ends TLS."""
+    """Return how a server ends TLS; nothing but that it passes through, where that is so."""
+    mode = ServerTlsMode(tls.mode or "PASSTHROUGH")
+    if mode in PASSING:
+        return ServerTls(mode=mode)
     pairs = [(one.server_certificate, one.private_key) for one in tls.tls_certificates]
     if tls.server_certificate:
         pairs = [(tls.server_certificate, tls.private_key)]
     return ServerTls(
-        mode=ServerTlsMode(tls.mode or "PASSTHROUGH"),
+        mode=mode,
         credentials=tuple(filter(None, (tls.credential_name, *tls.credential_names))),
         ca_credential=tls.ca_cert_credential_name,
         files=tuple(CertificateFiles(certificate=chain, key=key) for chain, key in pairs),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from mizzen.model.kube import Protocol, ServicePort
 from mizzen.model.meta import Labels, Meta
@@ -30,6 +31,10 @@ class ServerTlsMode(StrEnum):
     MUTUAL = "MUTUAL"
     OPTIONAL_MUTUAL = "OPTIONAL_MUTUAL"
     ISTIO_MUTUAL = "ISTIO_MUTUAL"
+
+
+PASSING: Final = (ServerTlsMode.PASSTHROUGH, ServerTlsMode.AUTO_PASSTHROUGH)
+"""The modes in which TLS does not end, and certificates are of no use."""
 
 
 class TlsVersion(StrEnum):
@@ -106,8 +111,7 @@ class Server:
     @property
     def passes_through(self) -> bool:
         """Tell whether TLS does not end here."""
-        passing = (ServerTlsMode.PASSTHROUGH, ServerTlsMode.AUTO_PASSTHROUGH)
-        return self.tls is not None and self.tls.mode in passing
+        return self.tls is not None and self.tls.mode in PASSING
 
     @property
     def is_automatic(self) -> bool:

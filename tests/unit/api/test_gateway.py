@@ -160,6 +160,18 @@ def test_a_cipher_that_envoy_has_not_is_left_out() -> None:
     assert parsed.object.servers[0].tls.ciphers == ("AES128-SHA",)
 
 
+def test_who_passes_tls_on_waits_for_no_certificate() -> None:
+    """What is written of one is told of, and is not looked for."""
+    for mode in ("PASSTHROUGH", "AUTO_PASSTHROUGH"):
+        tls = f"tls: {{mode: {mode}, credentialName: a, caCertificates: /b}}"
+        parsed = read_spec("Gateway", f"selector: {{a: b}}\nservers: [{{{_PORT}, {tls}}}]")
+        assert [(code, path) for code, path, _ in told(parsed)] == [
+            ("MZ0203", "spec.servers[0].tls.mode")
+        ]
+        assert isinstance(parsed.object, Gateway)
+        assert parsed.object.servers[0].tls == ServerTls(mode=ServerTlsMode(mode))
+
+
 def test_a_selector_is_labels() -> None:
     """Without wildcards."""
     spec = f"selector: {{a: '*'}}\nservers: [{{{_PLAIN}, hosts: [a.com]}}]"
