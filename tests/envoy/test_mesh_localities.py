@@ -114,6 +114,22 @@ def test_places_get_their_shares(mesh: LiveMesh) -> None:
     assert 120 <= counted["web-2"] <= 190
 
 
+def test_the_mesh_says_which_places_count(mesh: LiveMesh) -> None:
+    """In its ConfigMap, where no rule says it; a rule that does goes first."""
+    config = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    localityLbSetting: {distribute: [{from: eu/a, to: {"eu/b": 50, us: 50}}]}
+"""
+    with mesh.having(config):
+        assert set(_counted(mesh, 60)) == {"web-2", "web-3"}
+    with mesh.having(config, _rule('distribute: [{from: eu/a, to: {"ap/*": 100}}]', "")):
+        assert set(_counted(mesh, 20)) == {"web-4"}
+
+
 def test_localities_may_be_switched_off(mesh: LiveMesh) -> None:
     """Then all pods are alike, as they are without the detection of failures."""
     with mesh.having(_rule("enabled: false")):

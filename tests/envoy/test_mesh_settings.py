@@ -124,6 +124,16 @@ def _without_retries() -> str:
     return istio("VirtualService", "web", f"hosts: [web]\nhttp: [{route}]", namespace="test")
 
 
+def test_connections_are_made_as_the_mesh_says(mesh: LiveMesh) -> None:
+    """In its time, and kept alive by as many probes; nobody is there to take this one."""
+    config = _config("connectTimeout: 0.2s\ntcpKeepalive: {probes: 4, time: 60s, interval: 10s}")
+    with mesh.having(config, service("void", 50, ("nobody", 250))):
+        reply = mesh.call("ann", "http://void/", at=service_ip(50))
+        dump = mesh.admin("ann", "/config_dump?mask=")
+    assert reply.status == 503  # of Envoy's own, the caller would not wait for so long
+    assert '"keepalive_probes": 4' in dump
+
+
 def test_limits_below_all_rules(mesh: LiveMesh) -> None:
     """A rule with limits of its own replaces them all."""
 
