@@ -22,11 +22,13 @@ class NotTranslated:
         reason: What the field would do, or which feature it comes with; part of the message.
         only: Values that are not translated, where others are.
         unless: Values that ask for what happens anyway.
+        for_good: Istio does nothing with it either, so no later version will.
     """
 
     reason: str
     only: tuple[object, ...] = ()
     unless: tuple[object, ...] = ()
+    for_good: bool = False
 
     def concerns(self, value: object) -> bool:
         """Tell whether a written value asks for something that does not happen."""

@@ -18,7 +18,10 @@ class TlsCertificate(ApiModel):
     server_certificate: str = Field(default="", description="A file.")
     private_key: str = Field(default="", description="A file.")
     ca_certificates: Annotated[
-        str, NotTranslated("Istio never read it; the roots of clients are tls.caCertificates")
+        str,
+        NotTranslated(
+            "Istio never read it; the roots of clients are tls.caCertificates", for_good=True
+        ),
     ] = Field(default="", description="Unused.")
 
 
@@ -77,7 +80,8 @@ class GatewayPort(ApiModel):
     )
     name: str = Field(min_length=1, description="A name for it.")
     target_port: Annotated[
-        Port | None, NotTranslated("Istio never read it; the gateway's Service says it")
+        Port | None,
+        NotTranslated("Istio never read it; the gateway's Service says it", for_good=True),
     ] = Field(default=None, description="Deprecated.")
 
 
@@ -92,7 +96,7 @@ class ServerSpec(ApiModel):
         min_length=1, description="Hosts, with the namespaces whose routes may have them: ns/host."
     )
     tls: ServerTlsSettings | None = Field(default=None, description="TLS.")
-    default_endpoint: Annotated[str, NotTranslated("Istio never read it")] = Field(
+    default_endpoint: Annotated[str, NotTranslated("Istio never read it", for_good=True)] = Field(
         default="", description="Unused."
     )
     name: str = Field(default="", description="A name for it.")

@@ -132,7 +132,8 @@ class FaultDelay(ApiModel):
     percent: Annotated[int, Field(ge=0, le=100)] = Field(default=0, description="Deprecated.")
     fixed_delay: PositiveDuration | None = Field(default=None, description="The delay.")
     exponential_delay: Annotated[
-        PositiveDuration | None, NotTranslated("Istio only reserves it; fixedDelay is what delays")
+        PositiveDuration | None,
+        NotTranslated("Istio only reserves it; fixedDelay is what delays", for_good=True),
     ] = Field(default=None, description="Reserved.")
     percentage: PercentValue | None = Field(default=None, description="Share of requests.")
 
@@ -143,7 +144,7 @@ class FaultAbort(ApiModel):
     http_status: int | None = Field(default=None, ge=200, le=599, description="The status.")
     grpc_status: str | None = Field(default=None, description="The gRPC status by name.")
     http2_error: Annotated[
-        str | None, NotTranslated("Istio only reserves it; nothing is aborted by it")
+        str | None, NotTranslated("Istio only reserves it; nothing is aborted by it", for_good=True)
     ] = Field(default=None, description="Reserved.")
     percentage: PercentValue | None = Field(default=None, description="Share of requests.")
 

@@ -65,7 +65,7 @@ class L4MatchAttributes(ApiModel):
     )
     source_namespace: str = Field(default="", description="Namespace of the clients.")
     source_subnet: Annotated[
-        str, NotTranslated("Istio only reserves it; connections are not told by it")
+        str, NotTranslated("Istio only reserves it; connections are not told by it", for_good=True)
     ] = Field(default="", description="CIDR of the source; reserved.")
 
 

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Final, Union, get_args, get_origin
 
 from mizzen.api.base import ApiModel, NotTranslated
 from mizzen.api.findings import Finding, Path, untranslated
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic.fields import FieldInfo
+
+
+_FOR_GOOD: Final = "Remove it: in Istio it has no effect either."
 
 
 class _Holds(Enum):
@@ -104,16 +107,18 @@ def walk(
         here = (*path, key)
         told = not marked and slot.marker is not None and slot.marker.concerns(value)
         if told and slot.marker is not None:
-            yield untranslated(here, f"{_subject(here, value, slot.marker)}: {slot.marker.reason}")
+            yield _untranslated(here, value, slot.marker)
         if slot.child is not None:
             for step, part in _parts(value, slot.holds):
                 if isinstance(part, dict):
                     yield from walk(part, slot.child, here + step, marked=marked or told)
 
 
-def _subject(path: Path, value: object, marker: NotTranslated) -> str:
-    written = f" {value}" if marker.only else ""
-    return f"{path[-1]}{written} is not translated yet"
+def _untranslated(path: Path, value: object, marker: NotTranslated) -> Finding:
+    written = f"{path[-1]} {value}" if marker.only else path[-1]
+    if marker.for_good:
+        return untranslated(path, f"{written} has no effect: {marker.reason}", _FOR_GOOD)
+    return untranslated(path, f"{written} is not translated yet: {marker.reason}")
 
 
 def _parts(value: object, holds: _Holds) -> Iterable[tuple[Path, object]]:

@@ -80,7 +80,8 @@ class OutlierDetection(ApiModel):
     """When a failing endpoint is taken out (Istio: OutlierDetection)."""
 
     consecutive_errors: Annotated[
-        Int32 | None, NotTranslated("Istio reads it no longer; write consecutive5xxErrors")
+        Int32 | None,
+        NotTranslated("Istio reads it no longer; write consecutive5xxErrors", for_good=True),
     ] = Field(default=None, description="Deprecated.")
     split_external_local_origin_errors: bool = Field(
         default=False, description="Tell errors of the network from those of the service."

@@ -285,3 +285,13 @@ def test_mistakes_of_policies_are_errors(
     parsed = read_spec("DestinationRule", spec)
     assert parsed.object is None
     assert [(code, path) for code, path, _ in errors(parsed)] == [(code, f"{prefix}.{path}")]
+
+
+def test_what_istio_does_not_read_is_not_waited_for() -> None:
+    """No later version will translate it."""
+    policy = "{outlierDetection: {consecutiveErrors: 3}}"
+    parsed = read_spec("DestinationRule", f"host: reviews\ntrafficPolicy: {policy}")
+    (found,) = parsed.diagnostics
+    assert found.code.id == "MZ0201"
+    assert "has no effect: Istio reads it no longer" in found.message
+    assert found.advice == "Remove it: in Istio it has no effect either."
