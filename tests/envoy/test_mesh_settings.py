@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections import Counter
 from contextlib import suppress
+from http.client import HTTPException
+from tempfile import NamedTemporaryFile
 from textwrap import indent
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.support.certificates import Issued, TestAuthority
 from tests.support.live_mesh import (
     GREETING_PORT,
     HTTP_PORT,
     LiveMesh,
+    Reply,
     eventually,
     pod,
     pod_ip,
@@ -21,6 +26,7 @@ from tests.support.live_mesh import (
     service_ip,
 )
 from tests.support.small_mesh import istio
+from tests.support.tls_visitor import request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,6 +186,34 @@ def _greeting(mesh: LiveMesh) -> bytes:
     with suppress(TimeoutError):
         return mesh.tcp("ann", service_ip(11), GREETING_PORT, b"")
     return b""
+
+
+def test_workloads_of_former_trust_domains_are_let_in(mesh: LiveMesh) -> None:
+    """Where ``trustDomainAliases`` has theirs; the same root has signed for them."""
+    document = json.loads((mesh.mesh.state / "ca" / "authority.json").read_text())
+    root = TestAuthority.having(document["root"]["certificate"], document["root"]["key"])
+    known, other = (f"spiffe://{name}.example/ns/test/sa/ann" for name in ("old", "other"))
+    with mesh.having(_config("trustDomainAliases: [old.example]")):
+        eventually(lambda: _showing(mesh, root.issue(known)).caller == known, "the old one is in")
+        assert _showing(mesh, root.issue(other)).status == 0
+    eventually(lambda: _showing(mesh, root.issue(known)).status == 0, "it is out")
+
+
+def _showing(mesh: LiveMesh, own: Issued) -> Reply:
+    """Return what the server answers to who shows a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["istio-http/1.1"])
+    with NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(own.key + own.chain)
+        file.flush()
+        context.load_cert_chain(file.name)
+    with mesh.connect("", (pod_ip(11), HTTP_PORT)) as plain:
+        try:
+            with context.wrap_socket(plain) as made:
+                return request(made, "web.test")
+        except (OSError, HTTPException) as failed:
+            return Reply(status=0, failure=str(failed))
 
 
 def test_old_tls_is_refused_among_workloads(mesh: LiveMesh) -> None:

@@ -7,7 +7,7 @@ import textwrap
 from base64 import b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -60,6 +60,16 @@ class TestAuthority:
         made = builder.add_extension(constraints, critical=True)
         usage = made.add_extension(signing_usage(), critical=True)
         self.root = usage.sign(self._key, hashes.SHA256())
+
+    @classmethod
+    def having(cls, certificate: str, key: str) -> Self:
+        """Return the authority whose certificate and key these are, in PEM."""
+        made = cls()
+        found = serialization.load_pem_private_key(key.encode(), password=None)
+        assert isinstance(found, ec.EllipticCurvePrivateKey)
+        made.root = x509.load_pem_x509_certificate(certificate.encode())
+        made._key, made._name = found, made.root.subject
+        return made
 
     @property
     def pem(self) -> str:
