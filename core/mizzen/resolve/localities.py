@@ -99,7 +99,7 @@ def placed_group(db: Database, key: tuple[EdsCluster, Whereabouts]) -> EndpointG
     if setting is None:
         return group
     if isinstance(setting, ZoneLb):
-        groups = _by_region(db, cluster, where, group.groups)
+        groups = _by_region(db, cluster, where, setting, group.groups)
     elif setting.distribute:
         groups = _distributed(group.groups, where.locality, setting)
     else:
@@ -172,13 +172,16 @@ def _by_failover(
 
 
 def _by_region(
-    db: Database, cluster: EdsCluster, where: Whereabouts, groups: tuple[LocalityGroup, ...]
+    db: Database,
+    cluster: EdsCluster,
+    where: Whereabouts,
+    setting: ZoneLb,
+    groups: tuple[LocalityGroup, ...],
 ) -> tuple[LocalityGroup, ...]:
     """Return the groups, those of the client's region first, by the names by which its Envoy finds its own."""
-    setting = cluster.locality
-    if setting is not None and setting.failover_priority:
+    if setting.failover_priority:
         groups = tuple(_by_labels(db, cluster, where, setting))
-    ranked = _by_locality(groups, where.locality, setting.failover if setting else (), _REGION)
+    ranked = _by_locality(groups, where.locality, setting.failover, _REGION)
     return tuple(replace(one, locality=where.as_called(one.locality)) for one in ranked)
 
 

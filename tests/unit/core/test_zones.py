@@ -229,6 +229,32 @@ def test_clusters_say_whether_requests_keep_to_zones(*, gateway: bool) -> None:
     assert list(said.values()) == [{"min_cluster_size": "2"}, {"routing_enabled": {}}]
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_what_passes_through_a_gateway_keeps_to_zones_as_well(*, keeps: bool) -> None:
+    """Where the gateway has a local cluster; it passes on to hosts by their places."""
+    door = istio(
+        "Gateway",
+        "door",
+        """
+        selector: {app: gate}
+        servers:
+        - port: {number: 15443, name: tls, protocol: TLS}
+          hosts: ["*/*.shop.svc.cluster.local"]
+          tls: {mode: AUTO_PASSTHROUGH}
+        """,
+    )
+    made = compiler(rule("{minClusterSize: 2}"), door)
+    found = bundle(made, replace(router("shop"), has_local_cluster=keeps))
+    config = {}
+    for name in (f"outbound_.80_._.{CART}", f"outbound_.80_._.{host('db')}"):
+        entry = found.get(TypeUrl.CLUSTER, name)
+        assert entry is not None
+        config[name] = show(entry.resource)["common_lb_config"].get("zone_aware_lb_config")
+    said = [{"min_cluster_size": "2"}, {"routing_enabled": {}}] if keeps else [None, None]
+    assert list(config.values()) == said
+    assert (found.get(TypeUrl.ENDPOINT, LOCAL_CLUSTER) is not None) == keeps
+
+
 def test_a_fellow_that_comes_changes_nothing_else() -> None:
     """All of the kind at one place are sent the same bytes, and clusters and other endpoints stay."""
     made = compiler(rule())
