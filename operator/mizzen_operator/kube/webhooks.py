@@ -20,6 +20,7 @@ from aiohttp import web
 
 from mizzen_operator.kube.client import ApiError
 from mizzen_operator.kube.paths import STEERING_KINDS, WATCHED, path
+from mizzen_operator.kube.sites import end
 from mizzen_xds.tls import Contexts
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class WebhookServer:
     async def stop(self) -> None:
         """Close, once what is being answered is answered."""
         if self._runner is not None:
-            await self._runner.cleanup()
+            await end(self._runner)
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.requests_total[request.path] += 1

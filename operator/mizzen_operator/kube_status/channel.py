@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from aiohttp import web
 
+from mizzen_operator.kube.sites import end
 from mizzen_operator.kube_status import words
 from mizzen_operator.kube_status.words import NotUnderstoodError
 from mizzen_xds.tls import in_memory, spiffe_uris
@@ -97,7 +98,7 @@ class Listener:
     async def stop(self) -> None:
         """Close, with what is still open."""
         if self._runner is not None:
-            await self._runner.cleanup()
+            await end(self._runner)
 
     async def _answer(self, request: web.Request) -> web.Response:
         certificate = None if request.transport is None else request.get_extra_info("peercert")
