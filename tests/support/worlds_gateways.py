@@ -15,7 +15,7 @@ from mizzen.model.gateway import (
     TlsVersion,
 )
 from mizzen.model.kube import PrivateBytes, Protocol, Secret, ServicePort
-from mizzen.model.meta import Meta
+from mizzen.model.meta import Meta, labels
 
 if TYPE_CHECKING:
     from mizzen.model.meta import Labels
@@ -24,6 +24,19 @@ _CREDENTIALS: Final = ("one", "two")
 # What is in them no property asks for; only what kind of thing each is.
 _CHAIN: Final = tuple(f"-----BEGIN CERTIFICATE----- {n}".encode() for n in range(2))
 _KEY: Final = b"-----BEGIN PRIVATE KEY-----"
+
+PASSING: Final = Gateway(
+    meta=Meta(kind="Gateway", namespace="shop", name="passing"),
+    selector=labels({"istio": "ingressgateway"}),
+    servers=(
+        Server(
+            port=ServicePort(name="p", number=443, protocol=Protocol.TLS),
+            hosts=("*",),
+            tls=ServerTls(mode=ServerTlsMode.AUTO_PASSTHROUGH),
+        ),
+    ),
+)
+"""A Gateway by which the worlds' router passes all mutual TLS on."""
 
 
 def gateways(
