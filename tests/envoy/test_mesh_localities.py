@@ -201,7 +201,7 @@ def test_labels_count_before_zones(mesh: LiveMesh) -> None:
 
 
 def test_the_mesh_may_keep_to_zones(mesh: LiveMesh) -> None:
-    """Where no rule says how places count; a port and a subset may have it otherwise."""
+    """Where no rule says how places count; a port may have it otherwise."""
     config = """apiVersion: v1
 kind: ConfigMap
 metadata: {name: mizzen, namespace: istio-system}
