@@ -8,10 +8,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
 import socket
 import ssl
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 _START_S: Final = 120.0
 _ANSWER_S: Final = 2.0
+# Linux gives clients those from 32768 on, and Kubernetes gives services those from 30000 on.
+_PORTS: Final = range(20_000, 30_000)
 # An address that leads nowhere (RFC 5737): a loopback one is refused, though nobody asks it here.
 _NOWHERE: Final = "192.0.2.1"
 
@@ -119,12 +123,17 @@ class ControlApi:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody listens on now, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Return ports of loopback that nobody listens on now, all different.
+
+    None of those that the system gives to clients: one of them may take it before it is listened on.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = secrets.choice(_PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            if port not in found:
+                found.append(port)
+    return found
 
 
 def _answers(url: str, tls: ssl.SSLContext | None = None) -> bool:
