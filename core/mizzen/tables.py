@@ -36,7 +36,7 @@ from mizzen.resolve.listeners import (
     socket_listeners,
 )
 from mizzen.resolve.places import place_of, placed
-from mizzen.resolve.plain import leaves_all
+from mizzen.resolve.plain import wider_scope
 from mizzen.resolve.routes import (
     listener_viewer,
     reach,
@@ -196,8 +196,8 @@ def host_claims(db: Database, key: tuple[Scope, str]) -> tuple[Claim, ...]:
 def host_resources(db: Database, key: tuple[Scope, str]) -> HostResources:
     """Return all that a host adds to a scope, made for the widest scope that sees the same."""
     scope, host = key
-    if scope.sidecar is not None and leaves_all(db, scope, host):
-        return host_resources(db, (replace(scope, sidecar=None), host))
+    if (wider := wider_scope(db, scope, host)) is not None:
+        return host_resources(db, (wider, host))
     there = reach(db, key)
     if there is Reach.NOTHING:
         return NOTHING

@@ -47,8 +47,7 @@ def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
     if gateway:
         scope = replace(gateway_scope(db, workload), zones=node.has_local_cluster)
     else:
-        asked_for = SOURCE_LABELS.all_keys(db) | CLIENT_LABELS.all_keys(db)
-        told_apart = Labels(tuple(pair for pair in workload.labels if pair in asked_for))
+        told_apart = Labels(tuple(pair for pair in workload.labels if _is_asked_for(db, pair)))
         scope = replace(
             scope_of(db, (node.namespace, workload.labels)),
             labels=told_apart,
@@ -60,6 +59,11 @@ def proxy_class(db: Database, node: NodeInfo) -> ProxyClass:
         if scope.sidecar is not None:
             scope = replace(scope, captured=workload.captured)
     return ProxyClass(kind=node.kind, scope=scope, workload=workload)
+
+
+def _is_asked_for(db: Database, pair: tuple[str, str]) -> bool:
+    """Tell whether some rule tells workloads apart by a label: one look each, so that others' touch nobody."""
+    return bool(SOURCE_LABELS(db, pair) or CLIENT_LABELS(db, pair))
 
 
 def _edge(db: Database, node: NodeInfo) -> Edge:
