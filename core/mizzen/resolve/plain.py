@@ -20,7 +20,7 @@ from mizzen.model.proxy import Scope
 from mizzen.resolve.aliases import aliases
 from mizzen.resolve.choice import contenders_by_pattern
 from mizzen.resolve.domains import neighbours
-from mizzen.resolve.rules import has_own_rules, has_rules, has_rules_for_some
+from mizzen.resolve.rules import has_own_rules, has_rules_for_some
 from mizzen.resolve.services import candidates, is_public, seen_from, written
 from mizzen.resolve.sidecars import admits, egress, seeing_everything
 
@@ -94,10 +94,9 @@ def _everybodys(db: Database, scope: Scope, host: str) -> Scope | None:
     """
     if scope.gateway or not scope.namespace:
         return None
-    owners = _owners_of_common(db, host)
-    if owners is None or scope.namespace in owners:
+    if any(service.namespace == scope.namespace for service in candidates(db, host)):
         return None
-    if has_rules(db, scope.namespace) and has_own_rules(db, (scope.namespace, host)):
+    if not _is_common(db, host) or has_own_rules(db, (scope.namespace, host)):
         return None
     return _of_nobody(scope)
 
@@ -108,11 +107,11 @@ def _of_nobody(scope: Scope) -> Scope:
 
 
 @query
-def _owners_of_common(db: Database, host: str) -> frozenset[str] | None:
-    """Return who has the services of a host that is the same for all others; None where it may not be."""
-    if not is_public(db, host) or has_rules_for_some(db, host) or plain(db, ("", host)) is None:
-        return None
-    return frozenset(service.namespace for service in candidates(db, host))
+def _is_common(db: Database, host: str) -> bool:
+    """Tell whether a host is the same for all namespaces that neither have it nor rule on it."""
+    if not is_public(db, host) or has_rules_for_some(db, host):
+        return False
+    return plain(db, ("", host)) is not None
 
 
 def _leaves(entries: tuple[Egress, ...], namespace: str, host: str, ports: tuple[int, ...]) -> bool:

@@ -32,7 +32,6 @@ from mizzen.resolve.world import (
     CREDENTIAL_RULES_IN,
     OBJECT,
     RULES_AT_HOST,
-    RULES_IN,
     settings,
 )
 
@@ -78,7 +77,7 @@ def _levels(db: Database, scope: Scope, service: MeshService | None) -> Iterator
 
 
 def _most_specific(db: Database, namespace: str, host: str, scope: Scope) -> list[DestinationRule]:
-    for pattern in covering_hosts(host) if has_rules(db, namespace) else ():
+    for pattern in covering_hosts(host):
         found = (OBJECT(db, key) for key in RULES_AT_HOST(db, (namespace, pattern)))
         rules = sorted(
             (
@@ -114,12 +113,6 @@ def _merge(rules: list[DestinationRule]) -> EffectiveRule:
         origins=tuple(sorted(rule.meta.key for rule in rules)),
         selected=rules[0].selector is not None,
     )
-
-
-@query
-def has_rules(db: Database, namespace: str) -> bool:
-    """Tell whether a namespace has any rules: most have none, so that nothing more need be looked at."""
-    return bool(RULES_IN(db, namespace))
 
 
 @query
@@ -203,8 +196,6 @@ def uses_credentials(db: Database, key: tuple[Scope, str]) -> bool:
 
 
 def _rule_keys(db: Database, namespace: str, host: str) -> list[ObjectKey]:
-    if not has_rules(db, namespace):
-        return []
     return [
         key for pattern in covering_hosts(host) for key in RULES_AT_HOST(db, (namespace, pattern))
     ]

@@ -259,7 +259,6 @@ SIDECARS_IN: Final[Index[str]] = Index("sidecars in", (Sidecar,), _own_namespace
 RULES_AT_HOST: Final[Index[tuple[str, str]]] = Index(
     "destination rules at host", (DestinationRule,), _rule_host
 )
-RULES_IN: Final[Index[str]] = Index("destination rules in", (DestinationRule,), _own_namespace)
 GATEWAYS: Final[Index[str]] = Index("gateways", (Gateway,), _everywhere)
 PEER_POLICIES_IN: Final[Index[str]] = Index(
     "peer authentications in", (PeerAuthentication,), _own_namespace
@@ -312,7 +311,6 @@ _INDEXES: Final[tuple[Index[Any], ...]] = (
     ROOTS_OF,
     ROUTES_TO,
     SIDECARS_IN,
-    RULES_IN,
     RULES_AT_HOST,
     GATEWAYS,
     PEER_POLICIES_IN,
