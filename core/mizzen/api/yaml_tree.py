@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from sys import intern
 from typing import TYPE_CHECKING, Final
 
 from yaml import MappingNode, MarkedYAMLError, Node, ScalarNode, SequenceNode, YAMLError
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 _MAX_NODES: Final = 500_000
 # Kubernetes' own decoder stops at 10,000; no schema here goes deeper than 20.
 _MAX_DEPTH: Final = 100
+
+# Names, labels and versions recur in a mesh; what is longer is rarely said twice.
+_RECURRING: Final = 64
 
 _TEMPLATE: Final = "what stands in {{ }} is to be filled in first, as by `helm template`"
 _TAG: Final = "tag:yaml.org,2002:"
@@ -177,19 +181,25 @@ class _Builder:
 
 def _key(node: Node) -> str:
     if isinstance(node, ScalarNode):
-        return str(node.value)
+        return _text(node)
     raise TreeError("a key must be a word, not a list or mapping", node.start_mark.line)
 
 
 def _scalar(node: ScalarNode) -> object:
     tag: str | None = node.tag  # None is what the composer leaves, see there
     if tag is None:
-        return str(node.value) if node.style else plain(str(node.value))
+        return _text(node) if node.style else plain(_text(node))
     if tag in (f"{_TAG}str", f"{_TAG}binary", f"{_TAG}timestamp"):
-        return str(node.value)
+        return _text(node)
     if tag.startswith(_TAG):
-        return plain(str(node.value))
+        return plain(_text(node))
     raise TreeError(f"the tag {tag} has no meaning in Kubernetes", node.start_mark.line)
+
+
+def _text(node: ScalarNode) -> str:
+    """Return what a scalar says; equal short ones are one string, so that a large mesh takes less memory."""
+    text = str(node.value)
+    return intern(text) if len(text) <= _RECURRING else text
 
 
 def plain(text: str) -> object:
