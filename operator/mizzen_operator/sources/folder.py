@@ -104,6 +104,8 @@ class Folder:
         self._claimants: dict[ObjectKey, set[str]] = {}
         self._in_force: dict[ObjectKey, _Finding] = {}
         self._readings: dict[str, Reading] = {}
+        # How many documents all files have; counting them at each edit would cost what the folder weighs.
+        self._in_use = 0
         self._unsettled: set[str] = set()
         # Objects that stand in several places: their findings name lines of other files.
         self._contested: set[ObjectKey] = set()
@@ -164,6 +166,7 @@ class Folder:
     def _replace_text(self, file: _File, text: str) -> set[ObjectKey]:
         """Take in a file's new text; return the objects of which something may be different."""
         edit = file.blocks.replace(text, lambda document: self._reading(document, file.path))
+        self._in_use += len(edit.come) - len(edit.gone)
         for block in edit.gone:
             _remove_holder(file, block)
         for block in edit.come:
@@ -264,8 +267,7 @@ class Folder:
         return item, winner.faults() if winner else ()
 
     def _forget_spare_texts(self) -> None:
-        in_use = sum(len(file.blocks.items) for file in self._files.values())
-        if len(self._readings) > 2 * in_use + _SPARE_TEXTS:
+        if len(self._readings) > 2 * self._in_use + _SPARE_TEXTS:
             blocks = (block for file in self._files.values() for block in file.blocks.items)
             self._readings = {block.text: block.reading for block in blocks}
 
