@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.support.live_manifests import mesh_config
 from tests.support.live_mesh import (
     TCP_PORT,
     LiveMesh,
@@ -117,15 +118,11 @@ def test_a_port_has_a_policy_of_its_own(mesh: LiveMesh) -> None:
 
 def test_the_mesh_says_what_no_rule_says(mesh: LiveMesh) -> None:
     """In its ConfigMap: limits and detection by whole blocks, which a rule's own replace."""
-    config = """
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: istio, namespace: istio-system}
-data:
-  mesh: |
-    h2UpgradePolicy: UPGRADE
-    defaultTrafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 1}}}
-"""
+    config = mesh_config(
+        "h2UpgradePolicy: UPGRADE\n"
+        "defaultTrafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 1}}}",
+        "istio",
+    )
     one = "{connectionPool: {http: {idleTimeout: 60s}}}"
     for texts, connections in (((config,), 10), ((config, _rule(one)), 0)):
         with mesh.having(*texts):

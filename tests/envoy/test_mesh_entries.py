@@ -11,6 +11,7 @@ import pytest
 
 from mizzen_cli.demo.realm import Command
 from tests.support import live_app, name_server
+from tests.support.live_manifests import mesh_config
 from tests.support.live_mesh import (
     HTTP_PORT,
     TCP_PORT,
@@ -114,14 +115,7 @@ def test_a_name_is_looked_up_and_looked_up_again(mesh: LiveMesh) -> None:
 
 def test_a_name_of_the_moment_is_looked_up_as_often_as_the_mesh_says(mesh: LiveMesh) -> None:
     """``dnsRefreshRate``, where the answer does not say how long it holds; a minute of its own."""
-    config = """
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: istio, namespace: istio-system}
-data:
-  mesh: |
-    dnsRefreshRate: 0.3s
-"""
+    config = mesh_config("dnsRefreshRate: 0.3s", "istio")
     name, entry = "far.example.com ttl=0", _far("DNS", ports=_TO_APP)
     _know(mesh, {name: [21]})
     with mesh.having(entry):

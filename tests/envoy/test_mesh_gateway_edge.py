@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.support.certificates import TestAuthority, tls_secret
+from tests.support.live_manifests import mesh_config
 from tests.support.live_mesh import HUB, LiveMesh, eventually, pod, pod_ip, router, service
 from tests.support.small_mesh import istio
 from tests.support.tls_visitor import Visitor, request
@@ -177,12 +178,7 @@ def test_requests_are_held_to_what_is_said(
 
 def test_the_mesh_may_say_it_for_all_gateways(mesh: LiveMesh) -> None:
     """Of which one that says otherwise is told apart."""
-    config = "defaultConfig: {connectionSettings: {profile: EDGE}}"
-    text = (
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: mizzen, namespace: istio-system}\n"
-        f"data: {{mesh: '{config}'}}\n"
-    )
-    with mesh.having(text):
+    with mesh.having(mesh_config("defaultConfig: {connectionSettings: {profile: EDGE}}")):
         said = [_visit(mesh, headers={"a_b": "c"}).status]
         _with(mesh, httpHeadersWithUnderscoresAction="ALLOW")
         said.append(_visit(mesh, headers={"a_b": "c"}).status)

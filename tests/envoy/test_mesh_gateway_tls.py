@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.support.certificates import TestAuthority, secret, tls_secret
+from tests.support.live_manifests import mesh_config
 from tests.support.live_mesh import LiveMesh, pod, pod_ip, router, service
 from tests.support.small_mesh import istio
 from tests.support.tls_visitor import Visitor, request
@@ -229,14 +230,7 @@ def test_versions_and_ciphers_are_what_the_server_says(mesh: LiveMesh) -> None:
 
 def test_the_mesh_says_what_servers_leave_open(mesh: LiveMesh) -> None:
     """``tlsDefaults``: each of versions and ciphers, where a server does not say it itself."""
-    config = """
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: istio, namespace: istio-system}
-data:
-  mesh: |
-    tlsDefaults: {minProtocolVersion: TLSV1_3}
-"""
+    config = mesh_config("tlsDefaults: {minProtocolVersion: TLSV1_3}", "istio")
     servers = (
         _server("open.example.org", _SIMPLE, name="open"),
         _server("own.example.org", f"{_SIMPLE}, minProtocolVersion: TLSV1_2", name="own"),

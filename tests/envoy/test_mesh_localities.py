@@ -11,6 +11,7 @@ import pytest
 
 from mizzen.names import LOCAL_CLUSTER
 from mizzen_cli.demo.proxies import is_ready, proxy_files, start_proxy
+from tests.support.live_manifests import mesh_config
 from tests.support.live_mesh import LiveMesh, eventually, pod, pod_ip, service
 from tests.support.small_mesh import istio
 
@@ -116,14 +117,9 @@ def test_places_get_their_shares(mesh: LiveMesh) -> None:
 
 def test_the_mesh_says_which_places_count(mesh: LiveMesh) -> None:
     """In its ConfigMap, where no rule says it; a rule that does goes first."""
-    config = """
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: istio, namespace: istio-system}
-data:
-  mesh: |
-    localityLbSetting: {distribute: [{from: eu/a, to: {"eu/b": 50, us: 50}}]}
-"""
+    config = mesh_config(
+        'localityLbSetting: {distribute: [{from: eu/a, to: {"eu/b": 50, us: 50}}]}', "istio"
+    )
     with mesh.having(config):
         assert set(_counted(mesh, 60)) == {"web-2", "web-3"}
     with mesh.having(config, _rule('distribute: [{from: eu/a, to: {"ap/*": 100}}]', "")):
@@ -202,11 +198,7 @@ def test_labels_count_before_zones(mesh: LiveMesh) -> None:
 
 def test_the_mesh_may_keep_to_zones(mesh: LiveMesh) -> None:
     """Where no rule says how places count; a port may have it otherwise."""
-    config = """apiVersion: v1
-kind: ConfigMap
-metadata: {name: mizzen, namespace: istio-system}
-data: {mesh: "zoneAwareLbSetting: {minClusterSize: 1}"}
-"""
+    config = mesh_config("zoneAwareLbSetting: {minClusterSize: 1}")
     off = "loadBalancer: {zoneAwareLbSetting: {enabled: false}}"
     port = istio(
         "DestinationRule",

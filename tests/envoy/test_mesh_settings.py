@@ -8,12 +8,12 @@ from collections import Counter
 from contextlib import suppress
 from http.client import HTTPException
 from tempfile import NamedTemporaryFile
-from textwrap import indent
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from tests.support.certificates import Issued, TestAuthority
+from tests.support.live_manifests import mesh_config
 from tests.support.live_mesh import (
     GREETING_PORT,
     HTTP_PORT,
@@ -45,13 +45,6 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveMesh]:
         yield made
 
 
-def _config(text: str) -> str:
-    return (
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: mizzen, namespace: istio-system}\n"
-        f"data:\n  mesh: |\n{indent(text, '    ')}\n"
-    )
-
-
 def _rule(policy: str) -> str:
     return istio("DestinationRule", "web", f"host: web\ntrafficPolicy: {policy}", namespace="test")
 
@@ -67,7 +60,7 @@ def _rule(policy: str) -> str:
 )
 def test_paths_are_made_alike(mesh: LiveMesh, how: str, path: str, seen: str) -> None:
     """Before anything looks at them, and for the application too."""
-    with mesh.having(_config(f"pathNormalization: {{normalization: {how}}}")):
+    with mesh.having(mesh_config(f"pathNormalization: {{normalization: {how}}}")):
         url = f"http://web.test{path}"
         eventually(lambda: mesh.call("ann", url).seen.get("path") == seen, f"the path is {seen}")
 
@@ -81,14 +74,14 @@ def test_policies_see_the_path_that_is_made(mesh: LiveMesh) -> None:
         eventually(lambda: mesh.call("ann", "http://web.test/secret/key").status == 403, "denied")
         assert mesh.call("ann", url).status == 200
     with mesh.having(
-        policy, _config("pathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}")
+        policy, mesh_config("pathNormalization: {normalization: DECODE_AND_MERGE_SLASHES}")
     ):
         eventually(lambda: mesh.call("ann", url).status == 403, "denied too")
 
 
 def test_mutual_tls_is_automatic_unless_it_is_not(mesh: LiveMesh) -> None:
     """A rule may ask for it still."""
-    config = _config("enableAutoMtls: false")
+    config = mesh_config("enableAutoMtls: false")
     with mesh.having(config):
         eventually(lambda: mesh.call("ann", _WEB).caller == "", "plain text")
     with mesh.having(config, _rule("{tls: {mode: ISTIO_MUTUAL}}")):
@@ -104,7 +97,7 @@ def test_retries_of_routes_that_say_nothing(mesh: LiveMesh) -> None:
         headers = mesh.call("ann", url).seen.get("headers", {})
         return str(headers.get("x-envoy-attempt-count", ""))
 
-    config = _config("defaultHttpRetryPolicy: {attempts: 3, retryOn: 5xx}")
+    config = mesh_config("defaultHttpRetryPolicy: {attempts: 3, retryOn: 5xx}")
     with mesh.having(config):
         eventually(lambda: _attempts() == "4", "tried four times")
     with mesh.having(config, _without_retries()):
@@ -121,7 +114,7 @@ def test_retries_towards_the_application(mesh: LiveMesh) -> None:
         return sum(after.values()) - sum(before.values())
 
     config = "defaultInboundHttpRetryPolicy: {attempts: 2, retryOn: 5xx}"
-    with mesh.having(_config(config), _without_retries()):
+    with mesh.having(mesh_config(config), _without_retries()):
         eventually(lambda: _asked() == 2, "asked again twice")
 
 
@@ -132,7 +125,9 @@ def _without_retries() -> str:
 
 def test_connections_are_made_as_the_mesh_says(mesh: LiveMesh) -> None:
     """In its time, and kept alive by as many probes; nobody is there to take this one."""
-    config = _config("connectTimeout: 0.2s\ntcpKeepalive: {probes: 4, time: 60s, interval: 10s}")
+    config = mesh_config(
+        "connectTimeout: 0.2s\ntcpKeepalive: {probes: 4, time: 60s, interval: 10s}"
+    )
     with mesh.having(config, service("void", 50, ("nobody", 250))):
         reply = mesh.call("ann", "http://void/", at=service_ip(50))
         dump = mesh.admin("ann", "/config_dump?mask=")
@@ -146,7 +141,7 @@ def test_limits_below_all_rules(mesh: LiveMesh) -> None:
     def _statuses() -> Counter[int]:
         return Counter(reply.status for reply in mesh.at_once("ann", f"{_WEB}?delay=0.3", 6))
 
-    config = _config("defaultTrafficPolicy: {connectionPool: {http: {http2MaxRequests: 1}}}")
+    config = mesh_config("defaultTrafficPolicy: {connectionPool: {http: {http2MaxRequests: 1}}}")
     with mesh.having(config):
         eventually(lambda: _statuses()[503] >= 4, "the limit is in force")
     with mesh.having(config, _rule("{connectionPool: {tcp: {maxConnections: 100}}}")):
@@ -162,7 +157,7 @@ def test_http2_goes_on_where_the_mesh_says_so(mesh: LiveMesh) -> None:
         mesh.call("ann", _WEB)
         return sum(mesh.stats("ann", pattern).values()) - before
 
-    config = _config("h2UpgradePolicy: UPGRADE")
+    config = mesh_config("h2UpgradePolicy: UPGRADE")
     with mesh.having(config):
         eventually(lambda: _http2() > 0, "HTTP/2")
     with mesh.having(config, _rule("{connectionPool: {http: {h2UpgradePolicy: DO_NOT_UPGRADE}}}")):
@@ -171,14 +166,14 @@ def test_http2_goes_on_where_the_mesh_says_so(mesh: LiveMesh) -> None:
 
 def test_the_application_may_be_called_on_loopback(mesh: LiveMesh) -> None:
     """Instead of on the address that the client called."""
-    with mesh.having(_config("inboundTrafficPolicy: {mode: LOCALHOST}")):
+    with mesh.having(mesh_config("inboundTrafficPolicy: {mode: LOCALHOST}")):
         eventually(lambda: mesh.call("ann", _WEB).seen.get("from") == "127.0.0.1", "from loopback")
     eventually(lambda: mesh.call("ann", _WEB).seen.get("from") == "127.0.0.6", "as before")
 
 
 def test_who_says_nothing_is_waited_for_as_long_as_the_mesh_says(mesh: LiveMesh) -> None:
     """A server that speaks first on a port that declares nothing is heard then."""
-    with mesh.having(_config("protocolDetectionTimeout: 0.1s")):
+    with mesh.having(mesh_config("protocolDetectionTimeout: 0.1s")):
         eventually(lambda: _greeting(mesh) == b"220 web\r\n", "the server is heard")
 
 
@@ -193,7 +188,7 @@ def test_workloads_of_former_trust_domains_are_let_in(mesh: LiveMesh) -> None:
     document = json.loads((mesh.mesh.state / "ca" / "authority.json").read_text())
     root = TestAuthority.having(document["root"]["certificate"], document["root"]["key"])
     known, other = (f"spiffe://{name}.example/ns/test/sa/ann" for name in ("old", "other"))
-    with mesh.having(_config("trustDomainAliases: [old.example]")):
+    with mesh.having(mesh_config("trustDomainAliases: [old.example]")):
         eventually(lambda: _showing(mesh, root.issue(known)).caller == known, "the old one is in")
         assert _showing(mesh, root.issue(other)).status == 0
     eventually(lambda: _showing(mesh, root.issue(known)).status == 0, "it is out")
@@ -218,7 +213,7 @@ def _showing(mesh: LiveMesh, own: Issued) -> Reply:
 
 def test_old_tls_is_refused_among_workloads(mesh: LiveMesh) -> None:
     """By the server, whatever the client shows."""
-    with mesh.having(_config("meshMTLS: {minProtocolVersion: TLSV1_3}")):
+    with mesh.having(mesh_config("meshMTLS: {minProtocolVersion: TLSV1_3}")):
         eventually(lambda: "PROTOCOL_VERSION" in _with_tls_12(mesh), "TLS 1.2 is refused")
         # a connection that was open before would prove nothing
         mesh.restart_proxy("ann")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.support.certificates import TestAuthority
+from tests.support.live_manifests import mesh_config
 from tests.support.live_mesh import (
     ANY_PORT,
     HTTP_PORT,
@@ -83,14 +84,7 @@ def test_registry_only_is_of_the_workload_that_it_selects(mesh: LiveMesh) -> Non
 
 def test_registry_only_is_of_the_mesh_where_its_config_says_so(mesh: LiveMesh) -> None:
     """By a ConfigMap; a Sidecar that allows all opens its own workload again."""
-    config = """
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: istio, namespace: istio-system}
-data:
-  mesh: |
-    outboundTrafficPolicy: {mode: REGISTRY_ONLY}
-"""
+    config = mesh_config("outboundTrafficPolicy: {mode: REGISTRY_ONLY}", "istio")
     with mesh.having(config, _sidecar("outboundTrafficPolicy: {mode: ALLOW_ANY}")):
         eventually(lambda: _get(mesh, "outside", "bob", HTTP_PORT) in (0, 502), "bob is shut in")
         assert _all(mesh, "bob")[:2] == [200, 200]

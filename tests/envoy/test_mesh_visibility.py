@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.support.live_manifests import mesh_config
 from tests.support.live_mesh import (
     ANY_PORT,
     HTTP_PORT,
@@ -122,12 +123,6 @@ def test_a_service_may_be_hidden_from_everybody(mesh: LiveMesh, exported: str) -
         assert "vault" not in mesh.admin("bob", "/clusters")
 
 
-def _config(*lines: str) -> str:
-    text = "\n".join(f"    {line}" for line in lines)
-    meta = "metadata: {name: mizzen, namespace: istio-system}"
-    return f"apiVersion: v1\nkind: ConfigMap\n{meta}\ndata:\n  mesh: |\n{text}\n"
-
-
 def test_the_mesh_says_who_sees_services_that_say_nothing(mesh: LiveMesh) -> None:
     """Their own namespace alone, unless one says otherwise; of Kubernetes and of ServiceEntries."""
     entry = istio(
@@ -142,7 +137,10 @@ def test_the_mesh_says_who_sees_services_that_say_nothing(mesh: LiveMesh) -> Non
         namespace="test",
     )
     open_one = service("open", 22, ("api", 13), export_to="*")
-    silent, private = service("silent", 20, ("api", 13)), _config('defaultServiceExportTo: ["."]')
+    silent, private = (
+        service("silent", 20, ("api", 13)),
+        mesh_config('defaultServiceExportTo: ["."]'),
+    )
     with mesh.having(silent, open_one, entry):
         assert mesh.call("bob", "http://silent.test/", at=service_ip(20)).pod == "api"
         assert "outside.example.org" in mesh.admin("bob", "/clusters")
@@ -157,14 +155,14 @@ def test_the_mesh_says_who_sees_routes_that_say_nothing(mesh: LiveMesh) -> None:
     """Their own namespace alone, unless one says otherwise."""
     rule, private = (
         "{directResponse: {status: 222}}",
-        _config('defaultVirtualServiceExportTo: ["."]'),
+        mesh_config('defaultVirtualServiceExportTo: ["."]'),
     )
     with mesh.having(_routes(rule), private):
         assert mesh.call("ann", "http://web.test/").status == 222
         assert mesh.call("bob", "http://web.test/").status == 200
     with mesh.having(_routes(rule, more='exportTo: ["*"]'), private):
         assert mesh.call("bob", "http://web.test/").status == 222
-    with mesh.having(_routes(rule), _config('defaultVirtualServiceExportTo: ["~"]')):
+    with mesh.having(_routes(rule), mesh_config('defaultVirtualServiceExportTo: ["~"]')):
         assert mesh.call("ann", "http://web.test/").status == 200
 
 
@@ -178,7 +176,7 @@ def test_the_mesh_says_who_sees_rules_that_say_nothing(mesh: LiveMesh) -> None:
     )
     with mesh.having(rule):
         assert mesh.call("bob", "http://api.test/").caller == ""
-    with mesh.having(rule, _config('defaultDestinationRuleExportTo: ["."]')):
+    with mesh.having(rule, mesh_config('defaultDestinationRuleExportTo: ["."]')):
         assert mesh.call("ann", "http://api.test/").caller == ""
         assert mesh.call("bob", "http://api.test/").caller.endswith("/sa/bob")
 
@@ -205,7 +203,7 @@ def test_namespaces_that_are_not_looked_at_are_not_there(mesh: LiveMesh) -> None
     with mesh.having(guest, rule, _namespace("example", "past")):
         assert mesh.call("ann", url, at=service_ip(21)).pod == "api"
         assert mesh.call("ann", web).status == 222
-    with mesh.having(guest, rule, _config(*_PRESENT), _namespace("example", "past")):
+    with mesh.having(guest, rule, mesh_config("\n".join(_PRESENT)), _namespace("example", "past")):
         eventually(lambda: "guest.example" not in mesh.admin("ann", "/clusters"), "it is unknown")
         assert mesh.call("ann", web).status == 200
         mesh.write("having-3.yaml", _namespace("example", "new"))

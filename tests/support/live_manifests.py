@@ -6,6 +6,7 @@ A pod has the application of :mod:`tests.support.live_app`, on the same ports ev
 from __future__ import annotations
 
 import json
+from textwrap import indent
 from typing import Final
 
 NAMESPACE: Final = "test"
@@ -122,6 +123,14 @@ addressType: IPv4
 ports: [{targets}]
 endpoints:{endpoints or " []"}
 ---"""
+
+
+def mesh_config(text: str, name: str = "mizzen") -> str:
+    """Return the ConfigMap that has the mesh's settings; ``istio`` is its other name."""
+    return (
+        f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: istio-system}}\n"
+        f"data:\n  mesh: |\n{indent(text, '    ')}\n"
+    )
 
 
 def pod_ip(number: int) -> str:
