@@ -107,6 +107,11 @@ def subset_sni(port: int, subset: str, host: str) -> str:
     return f"outbound_.{port}_.{subset}_.{host}"
 
 
+def cluster_name(port: int, subset: str, host: str, *, passing: bool) -> str:
+    """Return the name of a cluster, and of its load assignment: where mutual TLS passes through, it is the SNI."""
+    return (subset_sni if passing else outbound_cluster)(port, subset, host)
+
+
 WORKLOAD_SECRET: Final = "default"  # noqa: S105 - the name of a secret, not a secret
 """The name (SDS) of a workload's own certificate and key."""
 

@@ -18,7 +18,7 @@ from mizzen.model.destination import (
 from mizzen.model.families import Families
 from mizzen.model.kube import Protocol
 from mizzen.model.place import Locality
-from mizzen.names import ObjectKey, outbound_cluster, subset_sni
+from mizzen.names import ObjectKey, cluster_name
 
 
 class Discovery(StrEnum):
@@ -125,8 +125,7 @@ class Upstream:
     @property
     def name(self) -> str:
         """The cluster's name."""
-        called = subset_sni if self.passing else outbound_cluster
-        return called(self.port, self.subset, self.host)
+        return cluster_name(self.port, self.subset, self.host, passing=self.passing)
 
 
 class Health(StrEnum):

@@ -17,7 +17,7 @@ from mizzen.model.kube import Protocol, Service
 from mizzen.model.meta import NO_LABELS, Labels, selects
 from mizzen.model.place import Locality
 from mizzen.model.traffic import ServiceEntry
-from mizzen.names import ObjectKey, is_ip, outbound_cluster, subset_sni
+from mizzen.names import ObjectKey, cluster_name, is_ip
 from mizzen.resolve.instances import UNIX, Instance, instances, is_beside
 from mizzen.resolve.peers import takes_mtls
 from mizzen.resolve.world import OBJECT, SERVICES_AT_HOST
@@ -70,14 +70,13 @@ class EdsCluster:
 @query
 def endpoint_group(db: Database, cluster: EdsCluster) -> EndpointGroup:
     """Return the endpoints of a cluster."""
-    called = subset_sni if cluster.passing else outbound_cluster
     groups: dict[Locality, list[Endpoint]] = {}
     entries: set[ObjectKey] = set()
     for instance, endpoint in belonging(db, cluster):
         groups.setdefault(instance.locality, []).append(endpoint)
         entries |= set() if instance.entry is None else {instance.entry}
     return EndpointGroup(
-        cluster=called(cluster.port, cluster.subset, cluster.host),
+        cluster=cluster_name(cluster.port, cluster.subset, cluster.host, passing=cluster.passing),
         groups=tuple(
             LocalityGroup(locality=locality, endpoints=tuple(groups[locality]))
             for locality in sorted(
